@@ -1,0 +1,5 @@
+"""``python -m probing``: the command line."""
+
+from probing.cli import main
+
+main()

@@ -1,0 +1,22 @@
+"""Text and gold: sentence pairs, labelled sentences, tagged words, generated tasks."""
+
+from probing.tasks.catalogue import TaskEntry, catalogue
+from probing.tasks.pairs import SentencePairs
+from probing.tasks.protocols import DEFAULT_PROTOCOL, PROTOCOLS, Protocol, find_protocol
+from probing.tasks.registry import Task, load_task
+from probing.tasks.sentences import LabelledSentences
+from probing.tasks.words import TaggedSentences
+
+__all__ = [
+    "DEFAULT_PROTOCOL",
+    "PROTOCOLS",
+    "LabelledSentences",
+    "Protocol",
+    "SentencePairs",
+    "TaggedSentences",
+    "Task",
+    "TaskEntry",
+    "catalogue",
+    "find_protocol",
+    "load_task",
+]

@@ -1,0 +1,119 @@
+"""Every task that can be asked for by name, for ``probing tasks``."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from probing.sources import DATASETS, DatasetSource, TaskKind
+from probing.tasks.registry import GENERATED_PREFIX, task_entry_points
+from probing.tasks.sentences import SPLITS
+
+
+@dataclass(frozen=True)
+class TaskEntry:
+    """One task: what it is, how big, where its rows come from, who is to be cited."""
+
+    name: str
+    kind: TaskKind | None
+    """None for a task of another package, which is not loaded to be listed."""
+    title: str
+    sizes: Mapping[str, int]
+    """Official rows of each split; ``all`` where there are no splits; empty where unknown."""
+    at_least: bool
+    """Whether ``sizes`` are round numbers that the official files exceed by a few rows."""
+    subsets: int
+    """Number of subsets, 0 where there are none."""
+    classes: int | None
+    score_range: tuple[float, float] | None
+    licence: str
+    citation: str
+    url: str
+    where: str
+    """The places it is looked for in, in that order."""
+    note: str
+
+    @property
+    def size(self) -> str:
+        """The sizes in one cell: ``train 5,749, dev 1,500, test 1,379``."""
+        more = "+" if self.at_least else ""
+        order = ("train", "dev", "test", "all")
+        splits = sorted(self.sizes, key=order.index)
+        return ", ".join(f"{split} {self.sizes[split]:,}{more}" for split in splits)
+
+    @property
+    def target(self) -> str:
+        """Classes or score range in one cell: ``6 classes``, ``scores 0–5``."""
+        if self.score_range is not None:
+            return f"scores {self.score_range[0]:g}–{self.score_range[1]:g}"
+        return "" if self.classes is None else f"{self.classes:,} classes"
+
+
+def catalogue() -> tuple[TaskEntry, ...]:
+    """The known tasks, the generated ones and those that other installed packages offer."""
+    known = [_entry(source) for source in DATASETS]
+    offered = [
+        TaskEntry(
+            name=name,
+            kind=None,
+            title=f"offered by {point.value}",
+            sizes=MappingProxyType({}),
+            at_least=False,
+            subsets=0,
+            classes=None,
+            score_range=None,
+            licence="",
+            citation="",
+            url="",
+            where=f"package {point.dist.name}" if point.dist else "another package",
+            note="",
+        )
+        for name, point in task_entry_points().items()
+    ]
+    return (*known, *_generated(), *offered)
+
+
+def _entry(source: DatasetSource) -> TaskEntry:
+    files = " or ".join((source.local, *source.headerless))
+    places = [f"data folder {files}"]
+    if source.sha256 is not None:
+        places.append("shipped with the project")
+    if source.hub_id is not None:
+        places.append(f"Hub {source.hub_id}@{source.hub_revision}")
+    return TaskEntry(
+        name=source.name,
+        kind=source.kind,
+        title=source.title,
+        sizes=source.sizes,
+        at_least=source.at_least,
+        subsets=len(source.subsets),
+        classes=source.classes,
+        score_range=source.score_range,
+        licence=source.licence,
+        citation=source.citation,
+        url=source.url,
+        where="; ".join(places),
+        note=source.note,
+    )
+
+
+def _generated() -> list[TaskEntry]:
+    from probing.tasks.generated import CITATION, DEFAULT_SIZES, TASK_CARDS  # its word lists
+
+    return [
+        TaskEntry(
+            name=f"{GENERATED_PREFIX}{card.name}",
+            kind=TaskKind.LABELLED,
+            title=card.summary,
+            sizes=MappingProxyType(dict(zip(SPLITS, DEFAULT_SIZES, strict=True))),
+            at_least=False,
+            subsets=0,
+            classes=len(card.classes),
+            score_range=None,
+            licence="Apache-2.0",
+            citation=CITATION,
+            url="",
+            where="made on the spot from a seed",
+            note="sentences of this project's grammar, not those of the paper",
+        )
+        for card in TASK_CARDS.values()
+    ]

@@ -1,0 +1,85 @@
+"""Sentence pairs with graded similarity: the STS suites."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from probing.errors import InputError
+from probing.tasks.tables import SPLIT_NAMES, Table, quote
+
+
+@dataclass(frozen=True, eq=False)
+class SentencePairs:
+    """n sentence pairs of one split (or several brought together), each with a gold score.
+
+    ``sentences1``, ``sentences2`` have n entries; ``scores`` is ``(n,)`` float64 within
+    ``score_range``; ``subsets`` has n entries, or is None where the task has no subsets.
+    """
+
+    name: str
+    sentences1: tuple[str, ...]
+    sentences2: tuple[str, ...]
+    scores: NDArray[np.float64]
+    score_range: tuple[float, float]
+    split: str
+    """The split the rows are of: ``train``, ``dev``, ``test`` or ``all``."""
+    origin: str
+    """Where the rows came from: a file with its SHA-256, or a Hub id with its revision."""
+    subsets: tuple[str, ...] | None = None
+    remark: str = ""
+    """What a reader of the numbers must know, such as a row count that is not the official one."""
+
+    def __post_init__(self) -> None:
+        n = len(self.scores)
+        for column in (self.sentences1, self.sentences2, self.subsets):
+            if column is not None and len(column) != n:
+                raise ValueError(f"a column has {len(column)} entries for {n} scores")
+        if n == 0:
+            raise InputError(f"task {self.name}: found no rows, expected at least one")
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+
+def read_pairs(
+    table: Table, *, name: str, split: str | None, score_range: tuple[float, float]
+) -> SentencePairs:
+    """The rows of one split of a table with ``sentence1, sentence2, score[, subset][, split]``.
+
+    Args:
+        table: as read.
+        name: what the task is called.
+        split: ``train``, ``dev``, ``test``, or ``all`` for every row; None for ``test``, or
+            ``all`` where the table has no split column.
+        score_range: lowest and highest score that may occur.
+
+    Raises:
+        InputError: for every damage, with the file and the line, and for a split without rows.
+    """
+    table.require("sentence1", "sentence2", "score")
+    sentences1, sentences2 = table.sentences("sentence1"), table.sentences("sentence2")
+    scores = table.scores("score", score_range)
+    subsets = table.labels("subset") if "subset" in table.columns else None
+    splits = table.splits() if "split" in table.columns else None
+    wanted = split or ("all" if splits is None else "test")
+    if wanted == "all":
+        rows = list(range(len(table)))
+    else:
+        wanted = SPLIT_NAMES.get(wanted, wanted)
+        rows = [row for row, found in enumerate(splits or ()) if found == wanted]
+    if not rows:
+        found = ", ".join(sorted(set(splits))) if splits else "no split column"
+        raise InputError(
+            f"{table.place}: no rows of split {quote(wanted)}; found {found}, or ask for all"
+        )
+    return SentencePairs(
+        name=name,
+        sentences1=tuple(sentences1[row] for row in rows),
+        sentences2=tuple(sentences2[row] for row in rows),
+        scores=scores[rows],
+        score_range=score_range,
+        split=wanted,
+        origin=table.origin,
+        subsets=None if subsets is None else tuple(subsets[row] for row in rows),
+    )

@@ -1,0 +1,261 @@
+"""From the name of a task to its rows: which source is used, and how it is named."""
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from difflib import get_close_matches
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+from probing.errors import InputError
+from probing.shipped import shipped_data
+from probing.sources import DATASETS, LINGUISTIC, DatasetSource, TaskKind
+from probing.tasks.hub import read_hub
+from probing.tasks.official import read_official, read_official_words
+from probing.tasks.pairs import SentencePairs, read_pairs
+from probing.tasks.protocols import DEFAULT_PROTOCOL, Protocol, find_protocol
+from probing.tasks.sentences import SPLITS, LabelledSentences, read_labelled
+from probing.tasks.tables import (
+    SPLIT_NAMES,
+    TABLE_SUFFIXES,
+    quote,
+    quote_all,
+    read_bytes,
+    read_table,
+)
+from probing.tasks.words import TaggedSentences, read_conllu
+
+Task = SentencePairs | LabelledSentences | TaggedSentences
+"""What a task is: text and gold, nothing else."""
+
+DATA_VARIABLE: Final = "PROBING_DATA"
+"""The environment variable that names a data folder."""
+ENTRY_POINT_GROUP: Final = "probing.tasks"
+"""Where other packages offer tasks: a name and a function without arguments that returns one."""
+GENERATED_PREFIX: Final = "generated:"
+"""What a task made from the grammar is asked for by, as in ``generated:bigram_shift``."""
+GENERATED_NAMES: Final = tuple(source.name for source in LINGUISTIC)
+"""What can stand behind the prefix."""
+OWN_SCORE_RANGE: Final = (0.0, 5.0)
+"""The range of the scores in a user's own file of sentence pairs."""
+
+_SOURCES: Final[Mapping[str, DatasetSource]] = MappingProxyType(
+    {source.name: source for source in DATASETS}
+)
+_CONLLU: Final = ".conllu"
+_HEADERLESS_COLUMNS: Final = ("split", "label", "sentence")
+
+
+def load_task(
+    name: str | Path | Task,
+    data_dir: str | Path | None = None,
+    *,
+    split: str | None = None,
+    protocol: str | Protocol = DEFAULT_PROTOCOL,
+    seed: int = 0,
+) -> Task:
+    """The rows of a task.
+
+    A task known by name is looked for in the data folder, then among the files the project ships,
+    then on the Hub; the first that has it is used alone and named in ``origin``. The real
+    linguistic tasks are never replaced by generated ones: those have names of their own.
+
+    Args:
+        name: a name (``stsb``, ``bigram_shift``, ``ewt:xpos``, ``generated:bigram_shift``, or one
+            offered by another package), a file (``.tsv``, ``.csv``, ``.jsonl``, ``.parquet``,
+            ``.conllu``, the last also as ``file.conllu:xpos``), or a task, which is passed through.
+        data_dir: folder laid out as the sources declare it (``sts/stsb.tsv``, ...); without one
+            the folder named by ``PROBING_DATA``.
+        split: keep only the rows of ``train``, ``dev`` or ``test``. By default sentence pairs are
+            those of the protocol's split, mostly ``test``, and other tasks are whole. ``all`` is
+            every row.
+        protocol: settings of the seven STS sets, one of ``PROTOCOLS``.
+        seed: of a generated task.
+
+    Raises:
+        InputError: for an unknown name, a task that no source has, or damage in a file.
+    """
+    if isinstance(name, SentencePairs | LabelledSentences | TaggedSentences):
+        return name
+    if split is not None and split not in {*SPLIT_NAMES, "all"}:
+        raise InputError(f"unknown split {quote(split)}, expected one of {', '.join(SPLITS)}, all")
+    chosen = find_protocol(protocol) if isinstance(protocol, str) else protocol
+    folder = _data_folder(data_dir)
+    text = str(name)
+    file, column = _as_file(text)
+    known, _, tag = text.partition(":")
+    if file is not None:
+        return _read_own(file, column, split)
+    if text.startswith(GENERATED_PREFIX):
+        return _generate(text.removeprefix(GENERATED_PREFIX), split, seed)
+    if known in _SOURCES and (not tag or _SOURCES[known].kind is TaskKind.WORDS):
+        return _read_known(_SOURCES[known], tag, folder, split, chosen)
+    offered = task_entry_points()
+    if text in offered:
+        return _load_entry_point(offered[text])
+    raise InputError(_unknown(text, offered))
+
+
+def task_entry_points() -> Mapping[str, EntryPoint]:
+    """The tasks that other installed packages offer, by name; none of them is loaded."""
+    return {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
+
+
+def _unknown(text: str, offered: Mapping[str, EntryPoint]) -> str:
+    names = [*_SOURCES, *(f"{GENERATED_PREFIX}{name}" for name in GENERATED_NAMES), *offered]
+    near = get_close_matches(text.lower(), names, n=3)
+    meant = f"did you mean {' or '.join(near)}? " if near else ""
+    return (
+        f"unknown task {quote(text)}: {meant}Known are {', '.join((*_SOURCES, *offered))}, "
+        f"{GENERATED_PREFIX}NAME for each linguistic task, and files "
+        f"({', '.join((*TABLE_SUFFIXES, _CONLLU))})"
+    )
+
+
+def _data_folder(data_dir: str | Path | None) -> Path | None:
+    given = data_dir or os.environ.get(DATA_VARIABLE)
+    if not given:
+        return None
+    folder = Path(given)
+    if not folder.is_dir():
+        whence = "--data-dir" if data_dir else DATA_VARIABLE
+        raise InputError(f"{whence} is {folder}, which is not a folder")
+    return folder
+
+
+def _as_file(text: str) -> tuple[Path | None, str]:
+    """The file a name stands for, if it stands for one, and the column behind a colon."""
+    stem, colon, column = text.rpartition(":")
+    if colon and stem.lower().endswith(_CONLLU):
+        return Path(stem), column
+    path = Path(text)
+    if text.startswith(GENERATED_PREFIX):
+        return None, ""
+    if path.suffix.lower() in (*TABLE_SUFFIXES, _CONLLU) or len(path.parts) > 1 or path.is_file():
+        return path, ""
+    return None, ""
+
+
+def _read_own(path: Path, column: str, split: str | None) -> Task:
+    """A user's own file: its columns say what kind of task it is."""
+    if path.suffix.lower() == _CONLLU:
+        words = read_conllu({"": path}, name=path.name, column=column or "upos")
+        if split not in (None, "all"):
+            raise InputError(f"{path}: a CoNLL-U file has no splits, leave the split out")
+        return words if not column else replace(words, name=f"{path.name}:{column}")
+    table = read_table(path)
+    columns = set(table.columns)
+    if columns >= {"sentence1", "sentence2", "score"}:
+        return read_pairs(table, name=path.name, split=split, score_range=OWN_SCORE_RANGE)
+    if columns >= {"sentence", "label"} or columns >= {"sentence1", "sentence2", "label"}:
+        return read_labelled(table, name=path.name, split=None if split == "all" else split)
+    raise InputError(
+        f"{path}: found the columns {quote_all(table.columns)}; expected sentence1, sentence2, "
+        "score[, subset][, split] (pairs) or sentence, label[, split] (labelled) or sentence1, "
+        "sentence2, label[, split] (labelled pairs)"
+    )
+
+
+def _read_known(
+    source: DatasetSource, tag: str, folder: Path | None, split: str | None, protocol: Protocol
+) -> Task:
+    """The task from the first source that has it."""
+    tried: list[str] = []
+    if folder is None:
+        tried.append(f"no data folder was given (--data-dir or {DATA_VARIABLE})")
+    elif source.kind is TaskKind.WORDS:
+        files = {name: folder / source.local.format(split=name) for name in SPLITS}
+        if any(path.exists() for path in files.values()):
+            return read_official_words(source, files, tag=tag, folder=folder, split=split)
+        tried.append(f"the data folder has no {source.local}")
+    elif (local := _local_file(source, folder)) is not None:
+        return _read_file(source, folder, local, "file", split, protocol)
+    else:
+        tried.append(f"the data folder has no {source.local}")
+    passed = f" ({tried[0]})" if folder is not None else ""
+    shipped = shipped_data()
+    if (shipped / source.local).is_file():
+        _check_shipped(source, shipped / source.local)
+        task = _read_file(source, shipped, source.local, "shipped", split, protocol)
+        return replace(task, origin=task.origin + passed)
+    tried.append("the project does not ship it")
+    if source.hub_id is not None:
+        try:
+            table = read_hub(source)
+        except InputError as error:
+            tried.append(str(error))
+        else:
+            table = replace(table, origin=table.origin + passed)
+            return read_official(source, table, split=split, protocol=protocol)
+    raise InputError(
+        f"task {source.name} was found nowhere: {'; '.join(tried)}. Give --data-dir or set "
+        f"{DATA_VARIABLE} to a folder with {source.local}"
+    )
+
+
+def _local_file(source: DatasetSource, folder: Path) -> str | None:
+    """The file of a task under a data folder, if it is there."""
+    names = (source.local, *source.headerless)
+    return next((name for name in names if (folder / name).exists()), None)
+
+
+def _read_file(
+    source: DatasetSource,
+    folder: Path,
+    local: str,
+    word: str,
+    split: str | None,
+    protocol: Protocol,
+) -> SentencePairs | LabelledSentences:
+    header = _HEADERLESS_COLUMNS if local in source.headerless else None
+    table = read_table(folder / local, header=header)
+    origin = f"{word} {local} {table.origin.rpartition(' ')[2]}"
+    return read_official(source, replace(table, origin=origin), split=split, protocol=protocol)
+
+
+def _check_shipped(source: DatasetSource, path: Path) -> None:
+    found = hashlib.sha256(read_bytes(path)).hexdigest()
+    if source.sha256 is not None and found != source.sha256:
+        raise InputError(
+            f"{path}: SHA-256 is {found}, expected {source.sha256}; the file that the project "
+            "ships has been changed, install the project again"
+        )
+
+
+def _generate(name: str, split: str | None, seed: int) -> LabelledSentences:
+    from probing.tasks.generated import generate  # its word lists are needed here alone
+
+    if name not in GENERATED_NAMES:
+        raise InputError(
+            f"unknown generated task {quote(name)}, expected one of {', '.join(GENERATED_NAMES)}"
+        )
+    task: LabelledSentences = generate(name, seed=seed)
+    if split in (None, "all"):
+        return task
+    keep = [row for row, found in enumerate(task.splits) if found == SPLIT_NAMES[str(split)]]
+    return replace(
+        task,
+        sentences=tuple(task.sentences[row] for row in keep),
+        labels=tuple(task.labels[row] for row in keep),
+        splits=tuple(task.splits[row] for row in keep),
+    )
+
+
+def _load_entry_point(point: EntryPoint) -> Task:
+    where = f"task {point.name} of the package {point.dist.name if point.dist else point.value}"
+    try:
+        made = point.load()
+        task = made() if callable(made) else made
+    except InputError:
+        raise
+    except Exception as error:  # the code of another package can raise anything
+        raise InputError(f"{where} could not be made: {type(error).__name__}: {error}") from error
+    if not isinstance(task, SentencePairs | LabelledSentences | TaggedSentences):
+        raise InputError(
+            f"{where} is a {type(task).__name__}, expected SentencePairs, LabelledSentences or "
+            "TaggedSentences"
+        )
+    return task

@@ -1,0 +1,102 @@
+"""Sentences with labels: the linguistic and the transfer tasks."""
+
+from dataclasses import dataclass
+
+from probing.errors import InputError
+from probing.tasks.tables import SPLIT_NAMES, Table, quote
+
+SPLITS: tuple[str, ...] = ("train", "dev", "test")
+"""The split names used everywhere; ``tr|va|te`` and ``trial`` are translated on reading."""
+
+
+@dataclass(frozen=True)
+class LabelledSentences:
+    """n sentences (or sentence pairs), each with one label.
+
+    ``sentences``, ``labels`` and ``splits`` have n entries each. A task without official splits
+    (MR, CR, SUBJ, MPQA) has the empty string in every entry of ``splits`` and is scored by ten-fold
+    cross-validation. ``sentences2`` has n entries where an item is a pair (MRPC), else it is None.
+    """
+
+    name: str
+    sentences: tuple[str, ...]
+    labels: tuple[str, ...]
+    splits: tuple[str, ...]
+    origin: str
+    """Where the rows came from: a file with its hash, a Hub id with its revision, a generator."""
+    sentences2: tuple[str, ...] | None = None
+    remark: str = ""
+    """What a reader of the numbers must know, such as a row count that is not the official one."""
+
+    def __post_init__(self) -> None:
+        n = len(self.sentences)
+        columns = {"labels": self.labels, "splits": self.splits, "sentences2": self.sentences2}
+        for column, values in columns.items():
+            if values is not None and len(values) != n:
+                raise ValueError(f"{column} has {len(values)} entries for {n} sentences")
+        if n == 0:
+            raise InputError(f"task {self.name}: found no rows, expected at least one")
+        unknown = set(self.splits) - {*SPLITS, ""}
+        if unknown:
+            raise InputError(
+                f"task {self.name}: unknown split {sorted(unknown)[0]!r}, expected one of "
+                f"{', '.join(SPLITS)}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.sentences)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The distinct labels, sorted."""
+        return tuple(sorted(set(self.labels)))
+
+
+def read_labelled(
+    table: Table,
+    *,
+    name: str,
+    split: str | None = None,
+    label_column: str = "label",
+    blanks: int = 0,
+) -> LabelledSentences:
+    """The rows of a table with ``sentence, label[, split]`` or ``sentence1, sentence2, label``.
+
+    Args:
+        table: as read.
+        name: what the task is called.
+        split: keep the rows of this split alone; None for every row.
+        label_column: the column with the classes.
+        blanks: how many blank sentences the official file is known to have; each becomes ``.``,
+            as in SentEval's own examples, because an encoder needs something to encode.
+
+    Raises:
+        InputError: for every damage, with the file and the line, and for a split without rows.
+    """
+    in_pairs = "sentence" not in table.columns and "sentence1" in table.columns
+    columns = ("sentence1", "sentence2") if in_pairs else ("sentence",)
+    table.require(*columns, label_column)
+    texts = [
+        tuple(text if text.strip() else "." for text in table.sentences(column, blanks=blanks))
+        for column in columns
+    ]
+    labels = table.labels(label_column)
+    splits = table.splits() if "split" in table.columns else ("",) * len(table)
+    rows = range(len(table))
+    if split is not None:
+        wanted = SPLIT_NAMES.get(split, split)
+        rows_of_split = [row for row in rows if splits[row] == wanted]
+        if not rows_of_split:
+            found = ", ".join(sorted(set(splits) - {""})) or "no split column"
+            raise InputError(f"{table.place}: no rows of split {quote(split)}; found {found}")
+        keep = rows_of_split
+    else:
+        keep = list(rows)
+    return LabelledSentences(
+        name=name,
+        sentences=tuple(texts[0][row] for row in keep),
+        labels=tuple(labels[row] for row in keep),
+        splits=tuple(splits[row] for row in keep),
+        origin=table.origin,
+        sentences2=tuple(texts[1][row] for row in keep) if in_pairs else None,
+    )
