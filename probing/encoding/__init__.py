@@ -1,0 +1,1 @@
+"""Text to vectors: loading an encoder, one pass for every view, pooling."""

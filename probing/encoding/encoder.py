@@ -1,0 +1,345 @@
+"""A loaded encoder: model, tokenizer and what is known about its pooler."""
+
+import hashlib
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from transformers import AutoConfig, AutoModel, AutoTokenizer
+from transformers.utils import logging as transformers_logging
+
+from probing.encoding.checkpoints import Checkpoint, find_checkpoint
+from probing.encoding.views import TOKEN_POOLINGS, Pooling, View
+from probing.errors import InputError
+from probing.scores import CONTROL_SUFFIX
+
+logger = logging.getLogger(__name__)
+
+# What transformers and tokenizers raise for a checkpoint that they cannot read.
+_UNREADABLE = (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    ImportError,
+    RuntimeError,
+    SafetensorError,
+)
+
+
+_VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
+
+
+class PoolerState(StrEnum):
+    """Where the weights of an encoder's pooler come from."""
+
+    TRAINED = "trained"
+    """The checkpoint has it and its bias has moved away from zero."""
+    UNTRAINED = "untrained"
+    """The checkpoint has it, but its bias is exactly as initialised: zero in every unit."""
+    NEWLY_INITIALISED = "newly initialised"
+    """The checkpoint lacks it and the loader made it up: random numbers."""
+    ABSENT = "absent"
+    """The architecture has none, so there is no pooler_output."""
+
+
+class Dtype(StrEnum):
+    """The number format of the forward pass."""
+
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+    AUTO = "auto"
+    """bfloat16 where the hardware computes in it natively, else float32."""
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """A Hugging Face encoder in evaluation mode with its fast tokenizer.
+
+    Sentences are padded on the right and truncated to ``max_length`` tokens, special tokens
+    included. ``weight_hash`` and ``tokenizer_hash`` are SHA-256 hex digests.
+    """
+
+    name: str
+    """The name the user gave; ``name+random`` for a random-weight twin."""
+    model: torch.nn.Module
+    tokenizer: Any
+    revision: str
+    weight_hash: str
+    tokenizer_hash: str
+    pooler_state: PoolerState
+    dtype: torch.dtype
+    device: torch.device
+    max_length: int
+    num_layers: int
+    hidden_size: int
+
+    @property
+    def views(self) -> tuple[View, ...]:
+        """Every view of this encoder: layers × token poolings, then the pooler's, where present."""
+        views = [
+            View((layer,), pooling)
+            for layer in range(self.num_layers + 1)
+            for pooling in TOKEN_POOLINGS
+        ]
+        if self.pooler_dense is not None:
+            views.append(View((self.num_layers,), Pooling.POOLER_DENSE))
+        if self.pooler_state is not PoolerState.ABSENT:
+            views.append(View((self.num_layers,), Pooling.POOLER))
+        return tuple(views)
+
+    @property
+    def pooler_dense(self) -> torch.nn.Linear | None:
+        """The pooler's dense layer ``W h_cls + b``; None where there is none."""
+        return _pooler_dense(self.model)
+
+
+def load_encoder(
+    name: str | Path,
+    revision: str | None = None,
+    dtype: str = "float32",
+    device: str | None = None,
+    max_length: int | None = None,
+) -> Encoder:
+    """Load any encoder that `transformers.AutoModel` knows.
+
+    Args:
+        name: An alias (``minilm``), a Hub id, or a folder written by ``save_pretrained``.
+        revision: Commit, tag or branch of a Hub id. The commit that was found is recorded.
+        dtype: ``float32``, ``bfloat16`` or ``auto`` (`Dtype`).
+        device: A torch device such as ``cpu`` or ``cuda:0``; by default CUDA where there is one.
+        max_length: Tokens per sentence, special tokens included; by default what the model allows.
+
+    Raises:
+        InputError: The name is unknown, the Hub cannot be reached, the folder has no safetensors
+            weights, the hash is wrong, the checkpoint lacks weights of the encoder itself, or an
+            argument is out of range.
+    """
+    torch_device = _device(device)
+    torch_dtype = _dtype(dtype, torch_device)
+    checkpoint = find_checkpoint(str(name), revision)
+    tokenizer = _load_tokenizer(checkpoint)
+    model, pooler_state = _load_model(checkpoint, torch_dtype)
+    model = model.to(torch_device).eval()
+    config: Any = model.config
+    if len(tokenizer) > config.vocab_size:
+        raise InputError(
+            f"the tokenizer of {checkpoint.name} has {len(tokenizer)} tokens and the model "
+            f"{config.vocab_size}: expected the tokenizer that the model was trained with"
+        )
+    return Encoder(
+        name=checkpoint.name,
+        model=model,
+        tokenizer=tokenizer,
+        revision=checkpoint.revision,
+        weight_hash=checkpoint.weight_hash,
+        tokenizer_hash=hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest(),
+        pooler_state=pooler_state,
+        dtype=torch_dtype,
+        device=torch_device,
+        max_length=_max_length(model, tokenizer, max_length, checkpoint),
+        num_layers=config.num_hidden_layers,
+        hidden_size=config.hidden_size,
+    )
+
+
+def random_twin(encoder: Encoder, seed: int) -> Encoder:
+    """The same architecture, tokenizer and settings with weights drawn anew from ``seed``.
+
+    The study's main control: what a view scores here it owes to the architecture and the word
+    pieces, not to training.
+    """
+    config: Any = encoder.model.config
+    with _seeded(seed):
+        model = AutoModel.from_config(config, dtype=torch.float32, trust_remote_code=False)
+    model = model.to(device=encoder.device, dtype=encoder.dtype).eval()
+    return replace(
+        encoder,
+        name=f"{encoder.name}{CONTROL_SUFFIX}",
+        model=model,
+        revision=f"random:{seed}",
+        weight_hash=_state_hash(model),
+        pooler_state=_pooler_state(model, missing=()),
+    )
+
+
+def _load_model(checkpoint: Checkpoint, dtype: torch.dtype) -> tuple[torch.nn.Module, PoolerState]:
+    try:
+        # A pooler that the checkpoint lacks is drawn by the loader: seeded, so that it is the same
+        # made-up pooler in every run.
+        with _quiet(), _seeded(0):
+            model, report = AutoModel.from_pretrained(
+                checkpoint.folder,
+                dtype=dtype,
+                use_safetensors=True,
+                trust_remote_code=False,
+                local_files_only=True,
+                output_loading_info=True,
+            )
+    except _UNREADABLE as error:
+        raise InputError(
+            f"{checkpoint.folder} cannot be loaded as an encoder ({_first_line(error)}): expected "
+            "a model that transformers.AutoModel knows, with safetensors weights and no code of "
+            "its own"
+        ) from error
+    if getattr(model.config, "is_encoder_decoder", False):
+        raise InputError(
+            f"{checkpoint.name} is an encoder-decoder ({model.config.model_type}): expected an "
+            "encoder such as BERT, RoBERTa or ModernBERT"
+        )
+    missing = sorted(report["missing_keys"])
+    mismatched = sorted(str(key) for key in report.get("mismatched_keys", ()))
+    body = [key for key in missing if "pooler" not in key] + mismatched
+    if body:
+        raise InputError(
+            f"the checkpoint of {checkpoint.name} lacks {len(body)} weights of the encoder "
+            f"({body[0]}, …): they would be random numbers; use a complete checkpoint"
+        )
+    return model, _pooler_state(model, missing=missing)
+
+
+def _load_tokenizer(checkpoint: Checkpoint) -> Any:
+    # transformers makes up an empty vocabulary where there is none
+    if not any(any(checkpoint.folder.glob(pattern)) for pattern in _VOCABULARIES):
+        raise InputError(
+            f"{checkpoint.folder} has no tokenizer: expected tokenizer.json or the vocabulary "
+            "files beside the weights"
+        )
+    try:
+        with _quiet():
+            config = AutoConfig.from_pretrained(
+                checkpoint.folder, local_files_only=True, trust_remote_code=False
+            )
+            tokenizer = AutoTokenizer.from_pretrained(
+                checkpoint.folder,
+                config=config,
+                local_files_only=True,
+                trust_remote_code=False,
+                use_fast=True,
+            )
+    except _UNREADABLE as error:
+        raise InputError(
+            f"{checkpoint.folder} has no tokenizer that can be loaded ({_first_line(error)}): "
+            "expected tokenizer.json or the vocabulary files beside the weights"
+        ) from error
+    if not getattr(tokenizer, "is_fast", False) or tokenizer.pad_token_id is None:
+        lacks = "no padding token" if getattr(tokenizer, "is_fast", False) else "no fast form"
+        raise InputError(
+            f"the tokenizer of {checkpoint.name} has {lacks}: expected that of an encoder such as "
+            "BERT, with tokenizer.json"
+        )
+    tokenizer.padding_side = "right"
+    tokenizer.truncation_side = "right"
+    return tokenizer
+
+
+def _pooler_dense(model: torch.nn.Module) -> torch.nn.Linear | None:
+    pooler = getattr(model, "pooler", None)
+    dense = getattr(pooler, "dense", pooler)  # ALBERT's pooler is the dense layer itself
+    return dense if isinstance(dense, torch.nn.Linear) else None
+
+
+def _pooler_state(model: torch.nn.Module, missing: list[str] | tuple[str, ...]) -> PoolerState:
+    if getattr(model, "pooler", None) is None:
+        return PoolerState.ABSENT
+    if any("pooler" in key for key in missing):
+        return PoolerState.NEWLY_INITIALISED
+    dense = _pooler_dense(model)
+    if dense is not None and dense.bias is not None and not dense.bias.any():
+        return PoolerState.UNTRAINED
+    return PoolerState.TRAINED
+
+
+def _max_length(
+    model: torch.nn.Module, tokenizer: Any, requested: int | None, checkpoint: Checkpoint
+) -> int:
+    config: Any = model.config
+    limits = [tokenizer.model_max_length]
+    positions = getattr(config, "max_position_embeddings", None)
+    if positions:
+        table = getattr(getattr(model, "embeddings", None), "position_embeddings", None)
+        padding = getattr(table, "padding_idx", None)
+        # RoBERTa and MPNet number positions from padding_idx + 1
+        limits.append(positions if padding is None else positions - padding - 1)
+    limit = int(min(limits))
+    shortest = tokenizer.num_special_tokens_to_add() + 1
+    if requested is None:
+        return limit
+    if not shortest <= requested <= limit:
+        raise InputError(
+            f"max_length {requested} does not fit {checkpoint.name}: expected {shortest} to {limit}"
+        )
+    return requested
+
+
+def _device(device: str | None) -> torch.device:
+    try:
+        chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        torch.empty(0, device=chosen)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(
+            f"device {device!r} is not to be had here ({_first_line(error)}): use cpu"
+        ) from error
+    return chosen
+
+
+def _dtype(dtype: str, device: torch.device) -> torch.dtype:
+    if dtype not in list(Dtype):
+        raise InputError(f"unknown dtype {dtype!r}: expected one of {', '.join(Dtype)}")
+    if dtype == Dtype.FLOAT32:
+        return torch.float32
+    if dtype == Dtype.BFLOAT16 or _computes_in_bfloat16(device):
+        return torch.bfloat16
+    return torch.float32
+
+
+def _computes_in_bfloat16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device.type == "cpu":
+        capabilities = torch.cpu.get_capabilities()
+        return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+    return False
+
+
+def _state_hash(model: torch.nn.Module) -> str:
+    digest = hashlib.sha256()
+    for key, tensor in sorted(model.state_dict().items()):
+        digest.update(key.encode())
+        digest.update(tensor.detach().float().cpu().numpy().tobytes())
+    return digest.hexdigest()
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Draw from ``seed`` inside, and leave the caller's random state as it was."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the loader's tables and bars off the terminal; what matters is reported by us."""
+    verbosity = transformers_logging.get_verbosity()
+    bars = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+        if bars:
+            transformers_logging.enable_progress_bar()
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

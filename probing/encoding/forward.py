@@ -1,0 +1,96 @@
+"""The forward pass: tokenized sentences to vectors, every layer under every pooling at once."""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from probing.encoding.encoder import Encoder
+from probing.encoding.packing import packed_linears
+from probing.encoding.pooling import TokenMasks, pool
+from probing.encoding.tokenization import Batch, Tokenized, batches
+from probing.encoding.views import TOKEN_POOLINGS, Pooling, View
+
+BATCH_TOKENS = 1024
+"""Padded tokens in one forward pass on a CPU: its activations stay in the cache."""
+BATCH_TOKENS_GPU = 32_768
+"""Padded tokens in one forward pass on a GPU."""
+
+
+def default_batch_tokens(encoder: Encoder) -> int:
+    """Padded tokens in one forward pass, where the user does not say."""
+    return BATCH_TOKENS_GPU if encoder.device.type == "cuda" else BATCH_TOKENS
+
+
+def encode(
+    encoder: Encoder,
+    tokenized: Tokenized,
+    views: Sequence[View],
+    *,
+    batch_tokens: int | None = None,
+    advance: Callable[[int], None] = lambda _: None,
+) -> dict[str, NDArray[np.float32]]:
+    """The vectors of tokenized sentences: view id → ``(n_sentences, hidden_size)`` float32.
+
+    ``advance`` is told how many sentences each batch had.
+    """
+    shape = (len(views), len(tokenized), encoder.hidden_size)
+    vectors = np.empty(shape, dtype=np.float32)
+    batch_tokens = batch_tokens or default_batch_tokens(encoder)
+    arriving: deque[_Transfer] = deque()
+    with packed_linears(encoder.model, batch_tokens, len(tokenized.ids)):
+        for batch in batches(tokenized, encoder.tokenizer.pad_token_id, batch_tokens):
+            arriving.append(_Transfer.start(batch.rows, _encode_batch(encoder, batch, views)))
+            if len(arriving) > 1:  # the device computes this batch while the last one arrives
+                arriving.popleft().finish(vectors)
+            advance(len(batch.rows))
+    for transfer in arriving:
+        transfer.finish(vectors)
+    return {str(view): values for view, values in zip(views, vectors, strict=True)}
+
+
+@torch.inference_mode()
+def _encode_batch(encoder: Encoder, batch: Batch, views: Sequence[View]) -> torch.Tensor:
+    """``(n_views, n_sentences, hidden_size)`` float32 on the encoder's device."""
+    masks = TokenMasks.of(batch.attention_mask, batch.word_mask, encoder.device)
+    outputs = encoder.model(**batch.inputs(encoder.device), output_hidden_states=True)
+    layers = {view.layers[0] for view in views if view.pooling in TOKEN_POOLINGS}
+    pooled = {layer: pool(outputs.hidden_states[layer], masks) for layer in layers}
+    vectors = []
+    for view in views:
+        if view.pooling is Pooling.POOLER:
+            vectors.append(outputs.pooler_output.float())
+        elif view.pooling is Pooling.POOLER_DENSE and encoder.pooler_dense is not None:
+            first_token = outputs.hidden_states[view.layers[0]][:, 0]
+            vectors.append(encoder.pooler_dense(first_token).float())
+        else:
+            vectors.append(pooled[view.layers[0]][view.pooling])
+    return torch.stack(vectors)
+
+
+@dataclass(frozen=True)
+class _Transfer:
+    """Pooled vectors of one batch on their way from the device."""
+
+    rows: NDArray[np.int64]
+    values: torch.Tensor
+    arrived: torch.cuda.Event | None
+
+    @classmethod
+    def start(cls, rows: NDArray[np.int64], values: torch.Tensor) -> "_Transfer":
+        if values.device.type != "cuda":
+            return cls(rows=rows, values=values.cpu(), arrived=None)
+        host = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
+        host.copy_(values, non_blocking=True)
+        arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        arrived.record()
+        return cls(rows=rows, values=host, arrived=arrived)
+
+    def finish(self, vectors: NDArray[np.float32]) -> None:
+        """Put the rows of this batch where they belong: ``(n_views, n_sentences, hidden_size)``."""
+        if self.arrived is not None:
+            self.arrived.synchronize()
+        vectors[:, self.rows] = self.values.numpy()

@@ -1,0 +1,74 @@
+"""The vectors of n sentences under every view."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from probing.encoding.views import Pooling, View
+from probing.errors import InputError
+
+
+@dataclass(frozen=True)
+class Representations(Mapping[str, NDArray[np.float32]]):
+    """View id → vectors ``(n_sentences, hidden_size)``, float32.
+
+    ``representations["mean@6"]`` gives one matrix with a row per sentence in the order asked for.
+    An average of layers (``mean@1+12``) is made on the fly for the poolings that commute with
+    averaging: ``cls``, ``mean`` and ``mean_words``.
+    """
+
+    distinct: Mapping[str, NDArray[np.float32]] = field(repr=False)
+    """View id → ``(n_distinct, hidden_size)``: each distinct sentence was encoded once. Arrays in
+    memory, or a `probing.encoding.store.StoredVectors` that reads them when they are asked for."""
+    rows: NDArray[np.int64] = field(repr=False)
+    """``(n_sentences,)``: row of ``distinct`` for each sentence."""
+    n_truncated: int = 0
+    """How many of the n sentences were longer than the encoder allows and lost their end."""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.distinct, dict):
+            return  # a store: its shapes were checked when it was written
+        shapes = {vectors.shape for vectors in self.distinct.values()}
+        if len(shapes) != 1:
+            raise ValueError(f"views of one shape expected, found {sorted(shapes)}")
+
+    def __getitem__(self, view_id: str) -> NDArray[np.float32]:
+        """Vectors ``(n_sentences, hidden_size)`` float32 of a view.
+
+        Raises:
+            InputError: The id is not a view, or this encoder has no such view.
+        """
+        if view_id in self.distinct:
+            return np.ascontiguousarray(self.distinct[view_id][self.rows])
+        view = View.parse(view_id)
+        parts = [str(View((layer,), view.pooling)) for layer in view.layers]
+        absent = [part for part in parts if part not in self.distinct]
+        if absent:
+            raise InputError(
+                f"no view {absent[0]!r} here: expected one of {', '.join(self.distinct)}"
+            )
+        if view.pooling not in (Pooling.CLS, Pooling.MEAN, Pooling.MEAN_WORDS):
+            raise InputError(
+                f"{view_id!r} is not defined from pooled vectors: an average of layers needs "
+                "cls, mean or mean_words"
+            )
+        layers = np.stack([self.distinct[part][self.rows] for part in parts])
+        average: NDArray[np.float32] = layers.mean(axis=0, dtype=np.float64).astype(np.float32)
+        return average
+
+    def __contains__(self, view_id: object) -> bool:
+        """Whether this id is one of the stored views (composite views are not listed)."""
+        return view_id in self.distinct
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.distinct)
+
+    def __len__(self) -> int:
+        return len(self.distinct)
+
+    @property
+    def n_sentences(self) -> int:
+        """How many rows each matrix has."""
+        return len(self.rows)

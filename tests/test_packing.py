@@ -1,0 +1,82 @@
+"""Packed linear layers: the same numbers, nothing stale, nothing left behind."""
+
+import numpy as np
+import pytest
+import torch
+
+from probing.encoding import packing
+from probing.encoding.encoder import load_encoder
+from probing.encoding.extraction import extract
+from probing.encoding.packing import packed_linears
+
+SENTENCES = [
+    f"the cat {'sat on the unlikely mat ' * (number % 8)}{number}" for number in range(300)
+]
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """How often a packed layer was called."""
+    if not packing._has_operators():
+        pytest.skip("this processor or PyTorch has no packed layers")
+    counted = []
+    make = packing._packed_forward
+
+    def counting(layer, batch_tokens):
+        forward = make(layer, batch_tokens)
+
+        def call(inputs):
+            counted.append(layer)
+            return forward(inputs)
+
+        return call
+
+    monkeypatch.setattr(packing, "_packed_forward", counting)
+    return counted
+
+
+@pytest.mark.parametrize("family", ["bert", "roberta", "albert", "deberta", "modernbert"])
+def test_float32_vectors_move_by_rounding_alone(family, tiny_encoder_folder, calls, monkeypatch):
+    encoder = load_encoder(tiny_encoder_folder(family))
+    packed = extract(encoder, SENTENCES)
+    assert calls
+    calls.clear()
+    monkeypatch.setattr(packing, "WORTHWHILE_TOKENS", 10**9)
+    plain = extract(encoder, SENTENCES)
+    assert not calls
+    for view_id in plain:
+        np.testing.assert_allclose(packed[view_id], plain[view_id], rtol=0, atol=1e-5)
+
+
+def test_changed_weights_are_packed_anew(tiny_encoder_folder, calls):
+    encoder = load_encoder(tiny_encoder_folder("bert"))
+    before = extract(encoder, SENTENCES)
+    with torch.no_grad():
+        encoder.model.encoder.layer[0].output.dense.weight.mul_(2.0)
+    after = extract(encoder, SENTENCES)
+    assert calls
+    assert np.abs(after["mean@1"] - before["mean@1"]).max() > 0.1
+    np.testing.assert_array_equal(after["mean@0"], before["mean@0"])
+
+
+@pytest.mark.usefixtures("calls")
+def test_the_model_is_as_before(tiny_encoder_folder):
+    model = load_encoder(tiny_encoder_folder("bert")).model
+    linears = [module for module in model.modules() if isinstance(module, torch.nn.Linear)]
+    with pytest.raises(KeyError), packed_linears(model, 1024, 10_000):
+        assert all("forward" in vars(linear) for linear in linears)
+        raise KeyError
+    assert not any("forward" in vars(linear) for linear in linears)
+    with packed_linears(model, 1024, 100):
+        assert not any("forward" in vars(linear) for linear in linears)
+
+
+@pytest.mark.usefixtures("calls")
+def test_other_layers_are_left_alone():
+    class Doubled(torch.nn.Linear):
+        def forward(self, inputs):
+            return 2 * super().forward(inputs)
+
+    model = torch.nn.Sequential(Doubled(4, 4), torch.nn.Linear(4, 4).double())
+    with packed_linears(model, 1024, 10_000):
+        assert not any("forward" in vars(module) for module in model.modules())
