@@ -1,0 +1,49 @@
+"""Intervals and tests on plain arrays; knows nothing of the rest of the package."""
+
+from probing.statistics.bootstrap import bootstrap_accuracies, bootstrap_correlations
+from probing.statistics.correlation import (
+    Aggregation,
+    Metric,
+    aggregate_correlations,
+    correlation,
+    pearson,
+    spearman,
+)
+from probing.statistics.intervals import (
+    Interval,
+    PairedDifference,
+    accuracy_interval,
+    paired_difference,
+    percentile_interval,
+)
+from probing.statistics.random_effects import PooledEffect, random_effects
+from probing.statistics.significance import (
+    PermutationTest,
+    WilliamsTest,
+    holm,
+    permutation_test,
+    williams_test,
+)
+
+__all__ = [
+    "Aggregation",
+    "Interval",
+    "Metric",
+    "PairedDifference",
+    "PermutationTest",
+    "PooledEffect",
+    "WilliamsTest",
+    "accuracy_interval",
+    "aggregate_correlations",
+    "bootstrap_accuracies",
+    "bootstrap_correlations",
+    "correlation",
+    "holm",
+    "paired_difference",
+    "pearson",
+    "percentile_interval",
+    "permutation_test",
+    "random_effects",
+    "spearman",
+    "williams_test",
+]
