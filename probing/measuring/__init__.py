@@ -1,0 +1,1 @@
+"""Vectors and gold to score rows."""

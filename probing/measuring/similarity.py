@@ -1,0 +1,183 @@
+"""Agreement of cosine similarity with human judgements of similarity (STS)."""
+
+import logging
+import re
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from probing.encoding.views import View
+from probing.scores import Score
+from probing.statistics import (
+    Aggregation,
+    Interval,
+    Metric,
+    aggregate_correlations,
+    bootstrap_correlations,
+    percentile_interval,
+)
+
+logger = logging.getLogger(__name__)
+
+FloatArray = NDArray[np.float64]
+
+# Rounding differs in the last bits of float32 with the place in a batch; a view that moves by no
+# more than this share of its own size is the same vector for every sentence.
+_CONSTANT = 1e-5
+
+
+def cosine_similarities(
+    vectors: Mapping[str, NDArray[np.float32]], view_ids: Sequence[str]
+) -> FloatArray:
+    """Cosine of the two sentences of n pairs under several views.
+
+    Args:
+        vectors: View id → ``(2 * n_pairs, hidden_size)``: the first sentences of all pairs, then
+            the second ones.
+        view_ids: The n_views ids that are wanted.
+
+    Returns:
+        ``(n_pairs, n_views)`` float64 in [-1, 1]. A view that is the same vector
+        for every sentence has no similarity to speak of: NaN in every row, the reason in the log.
+        So has a pair with a vector that is not finite or has no length.
+    """
+    n_pairs = len(vectors[view_ids[0]]) // 2
+    similarities = np.full((n_pairs, len(view_ids)), np.nan)
+    for column, view_id in enumerate(view_ids):
+        both = vectors[view_id].astype(np.float64)
+        if _is_constant(both):
+            logger.warning("%s is the same vector for every sentence: its scores are NaN", view_id)
+            continue
+        left, right = both[:n_pairs], both[n_pairs:]
+        lengths = np.linalg.norm(left, axis=1) * np.linalg.norm(right, axis=1)
+        defined = np.isfinite(lengths) & (lengths > 0)
+        if not defined.all():
+            logger.warning(
+                "%s has no direction for %d of %d pairs (a vector of length zero or not finite): "
+                "its scores are NaN",
+                view_id,
+                int((~defined).sum()),
+                len(defined),
+            )
+        products = np.einsum("nd,nd->n", left, right)
+        np.divide(products, lengths, out=similarities[:, column], where=defined)
+    clipped: FloatArray = np.clip(similarities, -1.0, 1.0)
+    return clipped
+
+
+def token_jaccard(sentences1: Sequence[str], sentences2: Sequence[str]) -> FloatArray:
+    r"""Share of common words of n pairs, ``(n_pairs,)`` float64 in [0, 1]: the lexical floor.
+
+    Words are the lower-cased matches of ``\w+``; two sentences without a word share everything.
+    """
+    words1 = [set(re.findall(r"\w+", sentence.lower())) for sentence in sentences1]
+    words2 = [set(re.findall(r"\w+", sentence.lower())) for sentence in sentences2]
+    return np.array(
+        [len(a & b) / len(a | b) if a | b else 1.0 for a, b in zip(words1, words2, strict=True)]
+    )
+
+
+def similarity_scores(
+    similarities: FloatArray,
+    gold: FloatArray,
+    *,
+    view_ids: Sequence[str],
+    task: str,
+    split: str,
+    subsets: Sequence[str] | None,
+    probe: str,
+    seed: int,
+    n_resamples: int,
+) -> list[Score]:
+    """Spearman and Pearson of each column of similarities with the gold scores.
+
+    Args:
+        similarities: ``(n_pairs, n_views)`` float64.
+        gold: ``(n_pairs,)`` float64 without NaN.
+        view_ids: n_views ids, or ``none`` for a floor that has no vectors.
+        task: Name for the rows.
+        split: Name for the rows.
+        subsets: n_pairs names, or None. With subsets there are rows for each subset alone
+            (``aggregation`` ``none``) and for the three aggregations; without, for ``all``.
+        probe: Name of the similarity, such as ``cosine``.
+        seed: Of the bootstrap.
+        n_resamples: Of the bootstrap; intervals are 95 % percentile intervals, within subsets.
+
+    Returns:
+        One row per view, metric and aggregation or subset; a column with a NaN gives NaN rows.
+    """
+    names, codes = np.unique(
+        np.array(subsets if subsets is not None else ["all"] * len(gold)), return_inverse=True
+    )
+    several = len(names) > 1
+    aggregations = tuple(Aggregation) if several else (Aggregation.ALL,)
+    rows: list[Score] = []
+    for metric in Metric:
+        cells = _cells(similarities, gold, codes, aggregations, metric, seed, n_resamples)
+        measured = [
+            ("all", str(aggregation), len(gold), cells[aggregation]) for aggregation in cells
+        ]
+        for code, name in enumerate(names if several else ()):
+            part = np.flatnonzero(codes == code)
+            alone = _cells(
+                similarities[part],
+                gold[part],
+                codes[part],
+                (Aggregation.ALL,),
+                metric,
+                seed,
+                n_resamples,
+            )
+            measured.append((str(name), "none", len(part), alone[Aggregation.ALL]))
+        for subset, aggregation, n, (values, interval) in measured:
+            for column, view_id in enumerate(view_ids):
+                view = None if view_id == "none" else View.parse(view_id)
+                rows.append(
+                    Score(
+                        task=task,
+                        subset=subset,
+                        split=split,
+                        aggregation=aggregation,
+                        view=view_id,
+                        layer=None if view is None else view.layer,
+                        pooling="none" if view is None else str(view.pooling),
+                        probe=probe,
+                        metric=str(metric),
+                        value=float(values[column]),
+                        lower=float(interval.lower[column]),
+                        upper=float(interval.upper[column]),
+                        n=n,
+                        seed=seed,
+                    )
+                )
+    return rows
+
+
+def _cells(
+    similarities: FloatArray,
+    gold: FloatArray,
+    codes: NDArray[np.intp],
+    aggregations: Sequence[Aggregation],
+    metric: Metric,
+    seed: int,
+    n_resamples: int,
+) -> dict[Aggregation, tuple[FloatArray, Interval]]:
+    """For each aggregation the value ``(n_views,)`` and its interval, 2 × ``(n_views,)``."""
+    values = aggregate_correlations(
+        similarities, gold, codes, aggregations=aggregations, metric=metric
+    )
+    samples = bootstrap_correlations(
+        similarities,
+        gold,
+        rng=np.random.default_rng(seed),
+        subsets=codes,
+        aggregations=aggregations,
+        metric=metric,
+        n_resamples=n_resamples,
+    )
+    return {key: (values[key], percentile_interval(samples[key])) for key in aggregations}
+
+
+def _is_constant(vectors: FloatArray) -> bool:
+    return bool(np.abs(vectors - vectors[0]).max() <= _CONSTANT * np.abs(vectors[0]).max())

@@ -1,0 +1,147 @@
+"""Cosine, its correlation with gold scores, and the lexical floor."""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import pearsonr, spearmanr
+from sklearn.metrics.pairwise import paired_cosine_distances
+
+from probing.encoding.encoder import load_encoder
+from probing.encoding.extraction import extract
+from probing.measuring.similarity import cosine_similarities, similarity_scores, token_jaccard
+from probing.tasks import SentencePairs, load_task
+
+
+def _vectors(n_pairs: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(2 * n_pairs, 8)).astype(np.float32)
+
+
+def test_cosine_equals_sklearn() -> None:
+    vectors = _vectors(50)
+    views = {"mean@1": vectors, "cls@1": 2 * vectors}
+    similarities = cosine_similarities(views, ["mean@1", "cls@1"])
+    expected = 1 - paired_cosine_distances(vectors[:50].astype(float), vectors[50:].astype(float))
+    np.testing.assert_allclose(similarities[:, 0], expected, atol=1e-12)
+    np.testing.assert_allclose(similarities[:, 1], expected, atol=1e-12)
+
+
+def test_a_constant_view_is_nan_with_its_reason(caplog: pytest.LogCaptureFixture) -> None:
+    constant = np.tile(_vectors(1)[:1], (20, 1))
+    constant *= 1 + 1e-7 * np.random.default_rng(1).normal(size=constant.shape).astype(np.float32)
+    with caplog.at_level(logging.WARNING):
+        views = {"cls@0": constant, "mean@0": _vectors(10)}
+        similarities = cosine_similarities(views, list(views))
+    assert np.isnan(similarities[:, 0]).all()
+    assert np.isfinite(similarities[:, 1]).all()
+    assert "cls@0 is the same vector for every sentence" in caplog.text
+
+
+def test_a_vector_without_direction_is_nan_with_its_reason(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    vectors = _vectors(10)
+    vectors[3] = 0
+    vectors[15, 2] = np.nan
+    with caplog.at_level(logging.WARNING):
+        similarities = cosine_similarities({"mean_words@1": vectors}, ["mean_words@1"])
+    assert np.flatnonzero(np.isnan(similarities[:, 0])).tolist() == [3, 5]
+    assert "no direction for 2 of 10 pairs" in caplog.text
+
+
+def test_scores_equal_scipy_and_carry_intervals() -> None:
+    rng = np.random.default_rng(0)
+    gold = rng.integers(0, 6, size=90).astype(float)
+    similarities = np.column_stack([gold + rng.normal(size=90), rng.normal(size=90)])
+    subsets = ["a"] * 20 + ["b"] * 30 + ["c"] * 40
+    rows = similarity_scores(
+        similarities,
+        gold,
+        view_ids=("mean@1", "pooler@1"),
+        task="toy",
+        split="test",
+        subsets=subsets,
+        probe="cosine",
+        seed=0,
+        n_resamples=200,
+    )
+    found = {(row.view, row.metric, row.aggregation, row.subset): row for row in rows}
+    assert len(found) == len(rows) == 2 * 2 * (3 + 3)
+    parts = [slice(0, 20), slice(20, 50), slice(50, 90)]
+    for column, view in enumerate(["mean@1", "pooler@1"]):
+        for metric, oracle in (("spearman", spearmanr), ("pearson", pearsonr)):
+            values = [oracle(similarities[p, column], gold[p])[0] for p in parts]
+            expected = {
+                ("all", "all"): oracle(similarities[:, column], gold)[0],
+                ("mean", "all"): np.mean(values),
+                ("wmean", "all"): np.average(values, weights=[20, 30, 40]),
+                ("none", "b"): values[1],
+            }
+            for (aggregation, subset), value in expected.items():
+                row = found[view, metric, aggregation, subset]
+                assert row.value == pytest.approx(value, abs=1e-12)
+                assert row.lower <= row.value <= row.upper
+                assert (row.layer, row.seed) == (1, 0)
+    assert found["mean@1", "spearman", "none", "b"].n == 30
+
+
+def test_nan_similarities_give_nan_rows() -> None:
+    gold = np.arange(10.0)
+    rows = similarity_scores(
+        np.full((10, 1), np.nan),
+        gold,
+        view_ids=("cls@0",),
+        task="toy",
+        split="test",
+        subsets=None,
+        probe="cosine",
+        seed=0,
+        n_resamples=20,
+    )
+    assert len(rows) == 2
+    assert all(np.isnan([row.value, row.lower, row.upper]).all() for row in rows)
+
+
+def test_token_jaccard_by_hand() -> None:
+    first = ["The cat sat.", "A dog", "same words", "…"]
+    second = ["the CAT ran", "two birds", "words same", "!!"]
+    np.testing.assert_allclose(token_jaccard(first, second), [2 / 4, 0, 1, 1])
+
+
+@given(st.text(), st.text())
+def test_token_jaccard_is_symmetric_and_bounded(one: str, two: str) -> None:
+    forward, back = token_jaccard([one], [two])[0], token_jaccard([two], [one])[0]
+    assert forward == back
+    assert 0 <= forward <= 1
+    assert token_jaccard([one], [one])[0] == 1
+
+
+@pytest.mark.real
+def test_the_aggregation_flips_a_ranking_on_sts12(real_data: Path) -> None:
+    """Concatenated, [CLS] of the last layer beats the mean; averaged over subsets, it loses."""
+    task = load_task("sts12", real_data, protocol="mteb")
+    assert isinstance(task, SentencePairs)
+    representations = extract(load_encoder("minilm"), task.sentences1 + task.sentences2)
+    rows = similarity_scores(
+        cosine_similarities(representations, ["mean@6", "cls@6"]),
+        task.scores,
+        view_ids=["mean@6", "cls@6"],
+        task=task.name,
+        split=task.split,
+        subsets=task.subsets,
+        probe="cosine",
+        seed=0,
+        n_resamples=10,
+    )
+    found = {
+        (row.view, row.aggregation): 100 * row.value
+        for row in rows
+        if row.metric == "spearman" and row.subset == "all"
+    }
+    assert found["cls@6", "all"] == pytest.approx(75.06, abs=0.1)
+    assert found["mean@6", "all"] == pytest.approx(72.37, abs=0.1)
+    assert found["cls@6", "wmean"] == pytest.approx(67.52, abs=0.1)
+    assert found["mean@6", "wmean"] == pytest.approx(71.06, abs=0.1)
