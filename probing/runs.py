@@ -1,0 +1,131 @@
+"""The run folder: written whole or not at all, and read back."""
+
+import json
+import logging
+import os
+import platform
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from probing.errors import InputError
+
+_LIBRARIES = (
+    "probing",
+    "torch",
+    "transformers",
+    "tokenizers",
+    "datasets",
+    "numpy",
+    "scipy",
+    "pandas",
+    "scikit-learn",
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a study left behind: its folder, its results table and its manifest."""
+
+    folder: Path
+    scores: pd.DataFrame
+    manifest: dict[str, Any]
+
+
+def load_run(folder: Path) -> Run:
+    """Read a run folder back. Raises `InputError` where it is not one."""
+    try:
+        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        table = pd.read_parquet(folder / "scores.parquet")
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{folder} is not a run folder ({error}): expected one written by probing run"
+        ) from error
+    return Run(folder=folder, scores=table, manifest=manifest)
+
+
+def write_run(run: Run) -> None:
+    """Write ``scores.parquet``, ``scores.csv`` (NaN spelt out) and ``manifest.json``."""
+    run.scores.to_parquet(run.folder / "scores.parquet", index=False)
+    run.scores.to_csv(run.folder / "scores.csv", index=False, na_rep="NaN")
+    (run.folder / "manifest.json").write_text(
+        json.dumps(run.manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
+
+
+@contextmanager
+def new_run_folder(out: Path) -> Iterator[Path]:
+    """A hidden folder beside ``out`` that becomes ``out`` when the body ends well.
+
+    It is removed when the body does not end well. A run that stands at ``out`` is replaced.
+
+    Raises:
+        InputError: ``out`` is occupied by something that is not a run, or cannot be written.
+    """
+    if _is_occupied(out) and not (out / "manifest.json").is_file():
+        raise InputError(f"{out} exists and is not a run folder: choose another --out")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    except OSError as error:
+        raise InputError(
+            f"cannot write to {out} ({error.strerror}): choose another --out"
+        ) from error
+    try:
+        with _log_file(folder / "run.log"):
+            yield folder
+        folder.chmod(0o755)  # mkdtemp makes it private
+        if out.exists():
+            shutil.rmtree(out)
+        folder.rename(out)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def describe_versions() -> dict[str, str]:
+    """The installed version of each library that can change a number."""
+    return {name: version(name) for name in _LIBRARIES}
+
+
+def describe_machine() -> dict[str, str | int | None]:
+    """Python, system, processor and threads; nothing that names the machine or its user."""
+    return {
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.release()}",
+        "processor": str(torch.cpu.get_capabilities().get("cpu_name", platform.machine())),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+    }
+
+
+def _is_occupied(out: Path) -> bool:
+    try:
+        return out.exists() and (not out.is_dir() or any(out.iterdir()))
+    except OSError as error:
+        raise InputError(f"cannot read {out} ({error.strerror}): choose another --out") from error
+
+
+@contextmanager
+def _log_file(path: Path) -> Iterator[None]:
+    """Keep what the package logs meanwhile in a file of the run."""
+    package = logging.getLogger("probing")
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    level = package.level
+    package.addHandler(handler)
+    package.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        package.setLevel(level)
+        package.removeHandler(handler)
+        handler.close()

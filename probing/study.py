@@ -1,0 +1,262 @@
+"""One study: which encoders, on which tasks, with which settings; its result is a run."""
+
+import logging
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from probing.encoding.cache import cache_folder
+from probing.encoding.encoder import Encoder, load_encoder, random_twin
+from probing.errors import InputError
+from probing.measurements import (
+    PROBES,
+    Settings,
+    Supervision,
+    choose_layer,
+    measure_floors,
+    measure_labelled,
+    measure_pairs,
+    measure_words,
+)
+from probing.runs import Run, describe_machine, describe_versions, new_run_folder, write_run
+from probing.scores import Score, score_table
+from probing.tasks import (
+    DEFAULT_PROTOCOL,
+    LabelledSentences,
+    SentencePairs,
+    Task,
+    find_protocol,
+    load_task,
+)
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Study:
+    """What is measured. Two equal studies on equal data give equal scores, to rounding."""
+
+    models: tuple[str, ...]
+    tasks: tuple[str | Task, ...]
+    """Names as `load_task` takes them, or tasks."""
+    protocol: str = DEFAULT_PROTOCOL
+    data_dir: str | None = None
+    dtype: str = "float32"
+    seed: int = 0
+    n_resamples: int = 1000
+    probes: tuple[str, ...] = ("linear",)
+    """What reads labels from vectors: names of `probing.measurements.PROBES`."""
+    controls: bool = False
+    """Whether each probe is trained on the control task too."""
+    cache_dir: str | None = None
+    """Where vectors are kept between runs; by default the platform's cache folder."""
+
+    def __post_init__(self) -> None:
+        if not self.models or not self.tasks:
+            raise InputError("a study needs at least one model and one task")
+        for names in (self.models, self.task_names):
+            repeated = next((name for name in names if names.count(name) > 1), None)
+            if repeated is not None:
+                raise InputError(f"{repeated!r} is named twice in one study: name it once")
+        if self.seed < 0:
+            raise InputError(f"seed {self.seed}: expected a whole number from 0 up")
+        unknown = [probe for probe in self.probes if probe not in PROBES]
+        if unknown or not self.probes:
+            raise InputError(
+                f"unknown probe {', '.join(unknown) or 'of no name'}: expected one or more of "
+                f"{', '.join(PROBES)}"
+            )
+        find_protocol(self.protocol)
+
+    @property
+    def task_names(self) -> tuple[str, ...]:
+        """What the tasks are called."""
+        return tuple(task if isinstance(task, str) else task.name for task in self.tasks)
+
+
+PRESETS: Final[dict[str, Study]] = {
+    "embedded": Study(models=("minilm",), tasks=("sts-mini",)),
+}
+"""Studies by name. ``embedded`` needs nothing but what the installation brings."""
+
+DEVELOPMENT_TASKS: Final = ("stsb", "sickr", "sts-mini")
+"""The tasks with a development split of sentence pairs, in order of preference."""
+
+SUPERVISED_TASKS: Final = ("stsb", "sickr")
+"""The tasks with training pairs of their own kind, for the supervised readout of similarity."""
+
+
+def run_study(study: Study, out: Path, command: Sequence[str] = ()) -> Run:
+    """Measure and write the run folder: ``scores.parquet``, ``scores.csv``, ``manifest.json``.
+
+    ``out`` either is a whole run or is not there; a run that stands at ``out`` is replaced.
+
+    Raises:
+        InputError: A model, task or file is unknown or broken, or ``out`` cannot be written.
+    """
+    started = datetime.now(UTC)
+    with new_run_folder(out) as folder:
+        protocol = find_protocol(study.protocol)
+        tasks = [
+            load_task(task, study.data_dir, protocol=study.protocol, seed=study.seed)
+            for task in study.tasks
+        ]
+        encoders = [
+            _shortened(load_encoder(name, dtype=study.dtype), protocol.max_length)
+            for name in study.models
+        ]
+        settings = Settings(
+            seed=study.seed,
+            n_resamples=study.n_resamples,
+            cache_dir=cache_folder(study.cache_dir),
+            probes=study.probes,
+            controls=study.controls,
+        )
+        development = _development_pairs(study)
+        supervision = {task.name: _supervision(task, study) for task in tasks}
+        rows: list[Score] = []
+        described: list[dict[str, Any]] = []
+        for encoder in encoders:
+            for measured in (encoder, random_twin(encoder, seed=study.seed)):
+                scores, truncated = _measure(
+                    measured,
+                    tasks,
+                    development,
+                    supervision,
+                    settings,
+                    control=measured is not encoder,
+                )
+                rows += [
+                    replace(score, model=measured.name, revision=measured.revision)
+                    for score in scores
+                ]
+                described.append(_describe_encoder(measured, truncated))
+        for task in tasks:
+            rows += measure_floors(task, settings)
+        manifest = {
+            "study": asdict(replace(study, tasks=study.task_names)),
+            "command": shlex.join(command),
+            "started": started.isoformat(timespec="seconds"),
+            "seconds": round((datetime.now(UTC) - started).total_seconds(), 1),
+            "encoders": described,
+            "tasks": [_describe_task(task) for task in tasks],
+            "development": _describe_task(development),
+            "versions": describe_versions(),
+            "machine": describe_machine(),
+        }
+        run = Run(folder=folder, scores=score_table(rows), manifest=manifest)
+        write_run(run)
+    return replace(run, folder=out)
+
+
+def this_command() -> list[str]:
+    """The command line as typed, the program by its name alone."""
+    return [Path(sys.argv[0]).name, *sys.argv[1:]]
+
+
+def _measure(
+    encoder: Encoder,
+    tasks: Sequence[Task],
+    development: SentencePairs,
+    supervision: Mapping[str, Supervision | None],
+    settings: Settings,
+    *,
+    control: bool,
+) -> tuple[list[Score], dict[str, int]]:
+    """The rows of one encoder on all tasks, and how many sentences of each were truncated."""
+    rows: list[Score] = []
+    selection = None
+    if any(isinstance(task, SentencePairs) for task in tasks):
+        selection, rows = choose_layer(encoder, development, settings)
+    truncated = {}
+    for task in tasks:
+        logger.info("measuring %s on %s", encoder.name, task.name)
+        if isinstance(task, SentencePairs):
+            scores, n_truncated = measure_pairs(
+                encoder,
+                task,
+                selection,
+                settings,
+                control=control,
+                supervision=supervision[task.name],
+            )
+        elif isinstance(task, LabelledSentences):
+            scores, n_truncated = measure_labelled(encoder, task, settings)
+        else:
+            scores, n_truncated = measure_words(encoder, task, settings)
+        rows += scores
+        truncated[task.name] = n_truncated
+    return rows, truncated
+
+
+def _development_pairs(study: Study) -> SentencePairs:
+    """The pairs that a layer is chosen on: those of a task of this study that has a dev split.
+
+    STS12 to STS16 have none; where no task has one, the project's own sentence pairs serve.
+    """
+    for name in (*(name for name in DEVELOPMENT_TASKS if name in study.task_names), "sts-mini"):
+        try:
+            task = load_task(name, study.data_dir, split="dev", protocol=study.protocol)
+        except InputError as error:
+            logger.info("no development pairs from %s: %s", name, error)
+            continue
+        if isinstance(task, SentencePairs):
+            return task
+    raise InputError("the project's own sentence pairs are missing: install it again")
+
+
+def _supervision(task: Task, study: Study) -> Supervision | None:
+    """Training and development pairs of a task that is scored on its test split and has both."""
+    if not isinstance(task, SentencePairs):
+        return None
+    if task.name not in SUPERVISED_TASKS or task.split != "test":
+        return None
+    try:
+        train, development = (
+            load_task(task.name, study.data_dir, split=split, protocol=study.protocol)
+            for split in ("train", "dev")
+        )
+    except InputError as error:
+        logger.info("no supervised readout on %s: %s", task.name, error)
+        return None
+    if not isinstance(train, SentencePairs) or not isinstance(development, SentencePairs):
+        return None
+    return Supervision(train=train, development=development)
+
+
+def _shortened(encoder: Encoder, max_length: int | None) -> Encoder:
+    """The encoder with the protocol's length, where that is shorter than its own."""
+    if max_length is None or max_length >= encoder.max_length:
+        return encoder
+    return replace(encoder, max_length=max_length)
+
+
+def _describe_encoder(encoder: Encoder, truncated: dict[str, int]) -> dict[str, Any]:
+    return {
+        "name": encoder.name,
+        "revision": encoder.revision,
+        "architecture": type(encoder.model).__name__,
+        "pooler": str(encoder.pooler_state),
+        "weights_sha256": encoder.weight_hash,
+        "tokenizer_sha256": encoder.tokenizer_hash,
+        "dtype": str(encoder.dtype).removeprefix("torch."),
+        "device": str(encoder.device),
+        "max_length": encoder.max_length,
+        "num_layers": encoder.num_layers,
+        "hidden_size": encoder.hidden_size,
+        "truncated_sentences": truncated,
+    }
+
+
+def _describe_task(task: Task) -> dict[str, Any]:
+    return {
+        "name": task.name,
+        "split": task.split if isinstance(task, SentencePairs) else "",
+        "rows": len(task),
+        "origin": task.origin,
+        "remark": task.remark,
+    }

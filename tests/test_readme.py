@@ -1,0 +1,77 @@
+"""The README's commands and code, run as they stand; paths are replaced by what a test has."""
+
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from probing import cli
+from tests.test_study import HEADER, ROWS, write_data
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+
+
+def _blocks(language: str, text: str = README) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
+
+
+def _commands() -> list[str]:
+    return [line for block in _blocks("sh") for line in block.splitlines() if line.strip()]
+
+
+@pytest.mark.parametrize("command", [c for c in _commands() if c.startswith("make")])
+def test_every_make_target_exists(command: str) -> None:
+    done = subprocess.run(
+        [*shlex.split(command), "--dry-run"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("command", [c for c in _commands() if "probing " in c])
+def test_every_probing_command_runs(
+    command: str,
+    tiny_encoder_folder: Callable[[str], Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    data = write_data(tmp_path / "data", "\n".join([HEADER, *ROWS]) + "\n")
+    monkeypatch.setenv("PROBING_DATA", str(data))
+    monkeypatch.chdir(tmp_path)
+    stand_ins = {
+        "bert-base-uncased": str(tiny_encoder_folder("bert")),
+        "path/to/my-encoder": str(tiny_encoder_folder("roberta")),
+        "path/to/data": str(data),
+    }
+    program, *arguments = shlex.split(command, comments=True)
+    assert program == ".venv/bin/probing"
+    monkeypatch.setattr(sys, "argv", ["probing", *(stand_ins.get(a, a) for a in arguments)])
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    assert not stopped.value.code
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("code", _blocks("python"))
+def test_the_python_example_runs(code: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "untrained (2, 384) (2, 384)" in done.stdout
+
+
+@pytest.mark.parametrize("code", _blocks("python", CONTRIBUTING))
+def test_the_example_of_a_task_runs(code: str, capsys: pytest.CaptureFixture[str]) -> None:
+    exec(code, {})  # noqa: S102 - our own example
+    assert capsys.readouterr().out == "4\n"
+
+
+def test_every_link_of_the_readme_leads_somewhere() -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", README):
+        assert (ROOT / target).exists(), target
