@@ -1,0 +1,1 @@
+"""The results table to words and pictures."""

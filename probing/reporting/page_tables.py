@@ -1,0 +1,180 @@
+"""The tables of a report, before they take a form."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from probing.reporting.claims import Verdict
+from probing.reporting.quantities import (
+    Quantity,
+    best_row,
+    floors,
+    quantities,
+    records,
+    select,
+    signed,
+    twin,
+    with_interval,
+    written,
+)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What stands in a cell of a table; ``number`` is what it sorts by, None for words."""
+
+    text: str
+    number: float | None = None
+    is_best: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table with a caption; every row has as many cells as the header."""
+
+    caption: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+
+    def __post_init__(self) -> None:
+        for row in self.rows:
+            if len(row) != len(self.header):
+                raise ValueError(f"a row of {len(row)} cells under {len(self.header)} names")
+
+    def is_number(self, column: int) -> bool:
+        """Whether the column holds numbers."""
+        return any(row[column].number is not None for row in self.rows)
+
+
+def score_table(
+    scores: pd.DataFrame, model: str, tasks: Sequence[str], quantity: Quantity
+) -> Table:
+    """Views as rows; of each task the value with its interval, and the random-weight twin."""
+    measured = {task: _by_view(scores, quantity, model, task) for task in tasks}
+    has_twin = twin(model) in set(scores["model"])
+    control = {
+        task: _by_view(scores, quantity, twin(model), task) if has_twin else {} for task in tasks
+    }
+    best: dict[str, str] = {}
+    for task in tasks:
+        highest = best_row(select(scores, quantity, model=model, task=task))
+        best[task] = "" if highest is None else highest["view"]
+    header = ["view"]
+    for task in tasks:
+        header += [task, "random weights"] if has_twin else [task]
+    lines: list[tuple[Cell, ...]] = []
+    for view in dict.fromkeys(view for rows in measured.values() for view in rows):
+        line = [Cell(view)]
+        for task in tasks:
+            row = measured[task].get(view)
+            value = math.nan if row is None else row["value"]
+            text = "" if row is None else with_interval(row)
+            line.append(Cell(text, value, is_best=view == best[task]))
+            if has_twin:
+                other = control[task].get(view, {"value": math.nan})["value"]
+                line.append(Cell(written(other), other))
+        lines.append(tuple(line))
+    for name in dict.fromkeys(
+        name for task in tasks for name in floors(scores, quantity, task=task)
+    ):
+        line = [Cell(f"floor: {name}")]
+        for task in tasks:
+            value = floors(scores, quantity, task=task).get(name, math.nan)
+            line.append(Cell(written(value), value))
+            if has_twin:
+                line.append(Cell("", math.nan))
+        lines.append(tuple(line))
+    return Table(
+        caption=f"{str(quantity)[0].upper()}{str(quantity)[1:]} with 95 % interval; the best view "
+        "of each task in bold",
+        header=tuple(header),
+        rows=tuple(lines),
+    )
+
+
+def _by_view(
+    scores: pd.DataFrame, quantity: Quantity, model: str, task: str
+) -> dict[str, dict[str, Any]]:
+    if quantity not in quantities(scores, model, task):
+        return {}
+    return {row["view"]: row for row in records(select(scores, quantity, model=model, task=task))}
+
+
+def sentences_table(verdict: Verdict) -> Table:
+    """What each claim says."""
+    said = {finding.claim: finding.sentence for finding in verdict.overall}
+    rows = tuple((Cell(claim), Cell(sentence)) for claim, sentence in said.items())
+    return Table(caption="The claims", header=("claim", "sentence"), rows=rows)
+
+
+def findings_table(verdict: Verdict) -> Table:
+    """Every claim over all tasks, where there are several, then on each of them."""
+    findings = verdict.by_task
+    if len(verdict.tasks) > 1:
+        findings = (*verdict.overall, *findings)
+    return Table(
+        caption="What the run says of them, over all tasks and on each: difference of Spearman × "
+        "100 with 95 % interval, p corrected by Holm's method",
+        header=("claim", "task", "outcome", "effect", "p", "contrast"),
+        rows=tuple(
+            (
+                Cell(finding.claim),
+                Cell(finding.task),
+                Cell(finding.outcome + (f" ({finding.reason})" if finding.reason else "")),
+                Cell(_effect(finding.effect, finding.lower, finding.upper), 100 * finding.effect),
+                Cell(_p(finding.corrected_p), finding.corrected_p),
+                Cell(", ".join((finding.view, finding.transform, finding.probe))),
+            )
+            for finding in findings
+        ),
+    )
+
+
+def _effect(value: float, lower: float, upper: float) -> str:
+    return "NaN" if math.isnan(value) else signed(100 * value, 100 * lower, 100 * upper)
+
+
+def _p(p: float) -> str:
+    return "NaN" if math.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def encoder_table(manifest: dict[str, Any]) -> Table:
+    """The encoders of a run as its manifest describes them."""
+    header = ("encoder", "architecture", "pooler", "layers", "width", "revision", "weights SHA-256")
+    return Table(
+        caption="Encoders",
+        header=header,
+        rows=tuple(
+            (
+                Cell(encoder["name"]),
+                Cell(encoder["architecture"]),
+                Cell(encoder["pooler"]),
+                Cell(str(encoder["num_layers"]), encoder["num_layers"]),
+                Cell(str(encoder["hidden_size"]), encoder["hidden_size"]),
+                Cell(encoder["revision"]),
+                Cell(encoder["weights_sha256"][:16] + "…"),
+            )
+            for encoder in manifest["encoders"]
+        ),
+    )
+
+
+def task_table(manifest: dict[str, Any]) -> Table:
+    """The tasks of a run as its manifest describes them."""
+    return Table(
+        caption="Tasks",
+        header=("task", "split", "rows", "origin", "remark"),
+        rows=tuple(
+            (
+                Cell(task["name"]),
+                Cell(task.get("split", "")),
+                Cell(str(task["rows"]), task["rows"]),
+                Cell(task["origin"]),
+                Cell(task["remark"]),
+            )
+            for task in manifest["tasks"]
+        ),
+    )

@@ -1,0 +1,322 @@
+"""The report of a run: one page to read in a browser, and the same as Markdown."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Final
+
+import jinja2
+import pandas as pd
+
+from probing.reporting import figures
+from probing.reporting.claims import Verdict, decide
+from probing.reporting.figures import ANISOTROPY, COMPRESSION, SIMILARITY, Described, Quantity
+from probing.reporting.page_tables import (
+    Table,
+    encoder_table,
+    findings_table,
+    score_table,
+    sentences_table,
+    task_table,
+)
+from probing.reporting.quantities import (
+    DIFFERENCE,
+    best_row,
+    floors,
+    models_of,
+    quantities,
+    records,
+    select,
+    twin,
+    with_interval,
+    written,
+)
+from probing.reporting.verdict import POOLER_STATES, verdict_text
+from probing.runs import Run
+
+_WIDE: Final = 4.0
+"""Inches: a wider figure takes the whole width of the page."""
+_REM_PER_INCH: Final = 8.0
+_WARNING: Final = re.compile(r"WARNING [\w.]+: (.*)")
+_ROAD: Final = ("mean", "cls", "pooler_dense", "pooler")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure of the page; ``name`` is that of its file, unique within the report."""
+
+    name: str
+    described: Described
+
+    @property
+    def svg(self) -> str:
+        """The figure as an element of the page; matplotlib escapes the text in it."""
+        return self.described.inline_svg(self.name)
+
+    @property
+    def sentence(self) -> str:
+        """What it shows."""
+        return self.described.sentence
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether it takes the whole width."""
+        return self.described.figure.get_figwidth() > _WIDE
+
+    @property
+    def rem(self) -> float:
+        """Greatest width on the page."""
+        return _REM_PER_INCH * self.described.figure.get_figwidth()
+
+
+@dataclass(frozen=True)
+class Group:
+    """Pictures that belong together."""
+
+    title: str
+    pictures: tuple[Picture, ...]
+
+
+@dataclass(frozen=True)
+class Section:
+    """All that is shown of one model."""
+
+    title: str
+    lines: tuple[str, ...]
+    groups: tuple[Group, ...]
+    tables: tuple[Table, ...]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What both forms of the report say."""
+
+    title: str
+    passages: tuple[tuple[str, ...], ...]
+    """The verdict of each model, or its headline numbers where no claim was measured."""
+    sections: tuple[Section, ...]
+    command: str
+    repeat: tuple[str, ...]
+    origins: tuple[Table, ...]
+    notes: tuple[str, ...]
+
+
+def write_report(run: Run) -> Path:
+    """Write ``report.html``, ``report.md`` and ``figures/*.svg`` into the folder of a run.
+
+    The page is one file: figures inline, no request leaves it. Written anew each time.
+
+    Args:
+        run: From `probing.runs.load_run`.
+
+    Returns:
+        The path of ``report.html``.
+    """
+    report = build_report(run)
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("probing.reporting"),
+        autoescape=jinja2.select_autoescape(["html.jinja"]),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["plain"] = _plain
+    folder = run.folder / "figures"
+    folder.mkdir(exist_ok=True)
+    names = {picture.name for picture in _pictures(report)}
+    for left_over in folder.glob("*.svg"):
+        if left_over.stem not in names:
+            left_over.unlink()
+    for picture in _pictures(report):
+        _write(folder / f"{picture.name}.svg", picture.described.svg())
+    for name in ("report.md", "report.html"):
+        _write(run.folder / name, environment.get_template(f"{name}.jinja").render(report=report))
+    return run.folder / "report.html"
+
+
+def build_report(run: Run) -> Report:
+    """What is to be said of a run, before it takes a form."""
+    scores, manifest = run.scores, run.manifest
+    models = models_of(scores)
+    tasks = [task["name"] for task in manifest["tasks"]]
+    states = {encoder["name"]: encoder["pooler"] for encoder in manifest["encoders"]}
+    aggregation = manifest.get("aggregation", SIMILARITY.aggregation)
+    verdicts = {model: _verdicts(scores, model, aggregation) for model in models}
+    return Report(
+        title=f"{', '.join(models)} on {', '.join(tasks)}",
+        passages=tuple(
+            _passage(scores, model, tasks, verdicts[model], states[model]) for model in models
+        ),
+        sections=tuple(
+            _section(scores, model, tasks, verdicts[model], states[model]) for model in models
+        ),
+        command=manifest["command"],
+        repeat=_repeat(manifest),
+        origins=(encoder_table(manifest), task_table(manifest)),
+        notes=_notes(run.folder / "run.log"),
+    )
+
+
+def _verdicts(scores: pd.DataFrame, model: str, aggregation: str) -> tuple[Verdict, ...]:
+    """The verdict on a model under the run's aggregation, then under the others it measured.
+
+    Empty where the run measured none of the claims.
+    """
+    mine = scores[scores["model"] == model]
+    compared = mine[mine["metric"].str.endswith(DIFFERENCE)]
+    if compared.empty:
+        return ()
+    found = dict.fromkeys((aggregation, *compared["aggregation"].unique()))
+    verdicts = [decide(scores, model, aggregation=str(name)) for name in found]
+    return tuple(verdict for verdict in verdicts if verdict.overall)
+
+
+def _passage(
+    scores: pd.DataFrame, model: str, tasks: Sequence[str], verdicts: Sequence[Verdict], state: str
+) -> tuple[str, ...]:
+    if verdicts:
+        text = verdict_text(verdicts[0], pooler=state, others=verdicts[1:])
+        return tuple(text.splitlines())
+    headlines = [
+        _headline(scores, model, task, quantity)
+        for task in tasks
+        for quantity in quantities(scores, model, task)[:1]
+    ]
+    return (f"{model} in numbers", *headlines, POOLER_STATES[state])
+
+
+def _headline(scores: pd.DataFrame, model: str, task: str, quantity: Quantity) -> str:
+    """The best view of a task, the pooler, and what they are to be held against."""
+    table = select(scores, quantity, model=model, task=task)
+    best = best_row(table)
+    if best is None:
+        return f"{task}: undefined under every view."
+    parts = [f"{task}, {quantity}: best {best['view']} {with_interval(best)}"]
+    parts += [
+        f"pooler_output {with_interval(row)}"
+        for row in records(table[table["pooling"] == "pooler"])
+    ]
+    if twin(model) in set(scores["model"]):
+        control = best_row(select(scores, quantity, model=twin(model), task=task))
+        if control is not None:
+            parts.append(f"random weights at most {written(control['value'])}")
+    found = floors(scores, quantity, task=task)
+    parts += [f"floor {name} {written(value)}" for name, value in found.items()]
+    return "; ".join(parts) + "."
+
+
+def _section(
+    scores: pd.DataFrame, model: str, tasks: Sequence[str], verdicts: Sequence[Verdict], state: str
+) -> Section:
+    measured: dict[Quantity, list[str]] = {}
+    for task in tasks:
+        for quantity in quantities(scores, model, task):
+            measured.setdefault(quantity, []).append(task)
+    first: dict[str, Described] = {}
+    if verdicts:
+        first["claims"] = figures.effects(verdicts[0])
+    for quantity, those in measured.items():
+        if len(those) > 1:
+            name = f"tasks {quantity.probe} {quantity.metric}"
+            first[name] = figures.task_map(scores, model=model, tasks=those, quantity=quantity)
+    if "cka" in set(scores.loc[scores["model"] == model, "metric"]):
+        first["cka"] = figures.cka_map(scores, model=model)
+    groups = [_group(model, "", first)] if first else []
+    for task in tasks:
+        drawn: dict[str, Described] = {}
+        for quantity in quantities(scores, model, task):
+            drawn |= _task_figures(scores, model, task, quantity)
+        groups.append(_group(model, task, drawn))
+    tables = [score_table(scores, model, those, quantity) for quantity, those in measured.items()]
+    if verdicts:
+        tables = [sentences_table(verdicts[0]), findings_table(verdicts[0]), *tables]
+    return Section(
+        title=model,
+        lines=(f"Pooler: {state}.",),
+        groups=tuple(groups),
+        tables=tuple(tables),
+    )
+
+
+def _group(model: str, title: str, drawn: dict[str, Described]) -> Group:
+    pictures = [Picture(_slug(model, title, name), figure) for name, figure in drawn.items()]
+    return Group(title, tuple(pictures))
+
+
+def _task_figures(
+    scores: pd.DataFrame, model: str, task: str, quantity: Quantity
+) -> dict[str, Described]:
+    """Every figure of a task that the table has the rows for."""
+    where: dict[str, Any] = {"model": model, "task": task}
+    mine = scores[(scores["model"] == model) & (scores["task"] == task)]
+    if quantity == COMPRESSION:
+        return {"compression": figures.layer_curves(scores, **where, quantity=quantity)}
+    drawn = {
+        "map": figures.heat_map(scores, **where, quantity=quantity),
+        "curves": figures.layer_curves(scores, **where, quantity=quantity),
+    }
+    if quantity != SIMILARITY:
+        with_control = set(mine.loc[mine["labels"] == "control", "metric"])
+        if quantity.metric in with_control:
+            drawn["selectivity"] = figures.selectivity(scores, **where)
+        return drawn
+    if {"mean", "wmean"} <= set(mine["aggregation"]):
+        drawn["aggregations"] = figures.comparison(scores, **where, by="aggregation")
+    road = [f"{pooling}@{mine['layer'].max()}" for pooling in _ROAD]
+    if {f"{after} - {before}" for before, after in pairwise(road)} <= set(mine["view"]):
+        drawn["road"] = figures.road(scores, **where, views=road)
+    if "whitened:target" in set(mine["transform"]):
+        drawn["transforms"] = figures.comparison(scores, **where, by="transform")
+    if "anisotropy" in set(mine["metric"]):
+        drawn["anisotropy"] = figures.layer_curves(scores, **where, quantity=ANISOTROPY)
+    return drawn
+
+
+def _repeat(manifest: dict[str, Any]) -> tuple[str, ...]:
+    versions = ", ".join(f"{name} {number}" for name, number in manifest["versions"].items())
+    machine = ", ".join(
+        f"{name} {value}" for name, value in manifest["machine"].items() if value is not None
+    )
+    study = manifest["study"]
+    settings = f"Seed {study['seed']}, {study['n_resamples']} resamples, {study['dtype']}"
+    return (
+        f"{settings}; started {manifest['started']}, {manifest['seconds']} seconds.",
+        f"Versions: {versions}.",
+        f"Machine: {machine}.",
+    )
+
+
+def _notes(log: Path) -> tuple[str, ...]:
+    """The distinct warnings of a run with how often each was given."""
+    if not log.is_file():
+        return ()
+    found = Counter(_WARNING.findall(log.read_text(encoding="utf-8")))
+    return tuple(text if count == 1 else f"{text} ({count} times)" for text, count in found.items())
+
+
+def _pictures(report: Report) -> list[Picture]:
+    return [
+        picture
+        for section in report.sections
+        for group in section.groups
+        for picture in group.pictures
+    ]
+
+
+def _slug(*words: str) -> str:
+    """A file name of lower-case letters, digits and dashes."""
+    return re.sub(r"[^a-z0-9]+", "-", " ".join(words).lower()).strip("-")
+
+
+def _plain(text: str) -> str:
+    """Text that Markdown takes as it is, also within a table."""
+    return re.sub(r"([\\`*<>|#]|\b_|_\b|\](?=\())", r"\\\1", " ".join(text.split()))
+
+
+def _write(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)

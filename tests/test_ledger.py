@@ -1,0 +1,104 @@
+"""Published numbers against measured ones."""
+
+import pandas as pd
+import pytest
+
+from probing.reporting.ledger import compare, ledger_table, published_numbers
+from probing.scores import Score, score_table
+
+
+def _published(**changes: object) -> dict[str, object]:
+    return {
+        "source": "a paper",
+        "where": "Table 1",
+        "model": "sentence-transformers/all-MiniLM-L6-v2",
+        "task": "sts12",
+        "split": "test",
+        "aggregation": "all",
+        "view": "mean@6",
+        "transform": "raw",
+        "probe": "cosine",
+        "metric": "spearman",
+        "value": 72.37,
+        "seen": "yes",
+        "note": "",
+        **changes,
+    }
+
+
+def _measured(value: float, **changes: object) -> Score:
+    columns = {
+        "model": "minilm",
+        "task": "sts12",
+        "aggregation": "all",
+        "view": "mean@6",
+        "layer": 6,
+        "pooling": "mean",
+        "probe": "cosine",
+        "metric": "spearman",
+        "n": 3108,
+        "seed": 0,
+        **changes,
+    }
+    return Score(value=value, **columns)  # type: ignore[arg-type]
+
+
+def _finding(measured: Score, **published: object) -> str:
+    ledger = compare(score_table([measured]), pd.DataFrame([_published(**published)]))
+    return ledger.cells["finding"].item()
+
+
+@pytest.mark.parametrize(
+    ("value", "published", "finding"),
+    [
+        (0.7237, {}, "reproduced"),
+        (0.7247, {}, "reproduced"),
+        (0.7248, {}, "differs"),
+        (0.7226, {}, "differs"),
+        (0.1, {"note": "trap: made otherwise"}, "trap"),
+        (0.7237, {"seen": "memory"}, "unchecked"),
+        (0.7237, {"model": "minilm"}, "reproduced"),
+    ],
+)
+def test_one_word_for_each_cell(value: float, published: dict[str, object], finding: str) -> None:
+    assert _finding(_measured(value), **published) == finding
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"task": "sts13"},
+        {"split": "all"},
+        {"view": "mean@5"},
+        {"transform": "whitened:target"},
+        {"metric": "pearson"},
+        {"model": "minilm+random"},
+    ],
+)
+def test_another_cell_is_not_measured(other: dict[str, object]) -> None:
+    ledger = compare(score_table([_measured(0.7237, **other)]), pd.DataFrame([_published()]))
+    assert len(ledger.cells) == 0
+    assert len(ledger.missing) == 1
+
+
+def test_an_aggregation_counts_only_where_there_are_subsets() -> None:
+    alone = [_measured(0.8, task="stsb")]
+    published = pd.DataFrame([_published(task="stsb", aggregation="wmean", value=80.0)])
+    assert compare(score_table(alone), published).cells["finding"].item() == "reproduced"
+    parts = [_measured(0.8), _measured(0.7, aggregation="wmean"), _measured(0.6, subset="MSRvid")]
+    published = pd.DataFrame([_published(aggregation="wmean", value=80.0)])
+    assert compare(score_table(parts), published).cells["measured"].item() == pytest.approx(70.0)
+
+
+def test_the_shipped_numbers_are_whole() -> None:
+    published = published_numbers()
+    assert len(published) == 126 + 23 + 12
+    assert not published.duplicated(
+        ["source", "model", "task", "split", "aggregation", "view", "transform", "metric"]
+    ).any()
+    assert published["value"].between(-100, 100).all()
+    assert set(published["seen"]) <= {"yes", "memory"}
+    ledger = compare(score_table([_measured(0.7237)]), published)
+    assert ledger.cells["value"].tolist() == [72.37]
+    assert len(ledger.missing) == len(published) - 1
+    assert ledger_table(ledger).row_count == 1
