@@ -40,6 +40,15 @@ CORPUS = tuple(
 )
 
 
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """Bytes are compared between processes: how many threads share a sum decides its last bit."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture
 def encoder(tiny_encoder_folder):
     return load_encoder(tiny_encoder_folder("bert"))
