@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -21,10 +22,13 @@ from probing.sources import MODELS
 
 _PIPED_WIDTH = 120
 """Columns of a table that goes to a file or a pipe, where nothing wraps."""
+_INTERRUPTED = 130
+"""Exit code after Ctrl-C."""
+_REMARKS = "probing.tasks.official"
+"""Who logs the remarks on tasks, which stand under the results."""
 
 app = typer.Typer(
     help="What do BERT's layers and its pooler_output know about a sentence?",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
 )
@@ -195,12 +199,19 @@ def main() -> None:
         console=Console(stderr=True), level=logging.WARNING, show_time=False, show_path=False
     )
     logging.basicConfig(format="%(message)s", handlers=[handler])
+    handler.addFilter(_is_news())
+    logging.basicConfig(format="%(message)s", handlers=[handler])
+    arguments = sys.argv[1:] or ["--help"]
     try:
-        app()
+        code = app(arguments, prog_name="probing", standalone_mode=False)
     except InputError as error:
         _fail(str(error), code=2)
-    except KeyboardInterrupt:
-        _fail("interrupted; nothing was written", code=130)
+    except typer.TyperException as error:  # an option that does not exist, a value it cannot have
+        context = getattr(error, "ctx", None)
+        command = "probing" if context is None else context.command_path
+        found = error.format_message() if isinstance(error, typer.BadParameter) else str(error)
+        found = found.replace("Value error, ", "").rstrip(".")  # typer's own preface
+        _fail(f"{found}; see {command} --help", code=2)
     except Exception as error:
         if "PROBING_DEBUG" in os.environ:
             raise
@@ -214,3 +225,20 @@ def main() -> None:
 def _fail(message: str, *, code: int) -> None:
     print(f"probing: {' '.join(message.split())}", file=sys.stderr)  # one line, whatever it quotes
     raise SystemExit(code)
+    if code == _INTERRUPTED:
+        _fail("interrupted; what was begun was not written", code=code)
+    raise SystemExit(code or 0)
+
+
+def _is_news() -> Callable[[logging.LogRecord], bool]:
+    """Whether a message is for the terminal: not said before, nor told with the results."""
+    seen: set[str] = set()
+
+    def is_news(record: logging.LogRecord) -> bool:
+        message = record.getMessage()
+        if message in seen or record.name == _REMARKS:
+            return False
+        seen.add(message)
+        return True
+
+    return is_news

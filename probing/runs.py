@@ -68,8 +68,12 @@ def new_run_folder(out: Path) -> Iterator[Path]:
     It is removed when the body does not end well. A run that stands at ``out`` is replaced.
 
     Raises:
-        InputError: ``out`` is occupied by something that is not a run, or cannot be written.
+        InputError: ``out`` is occupied by something that is not a run, is the folder that the
+            user is in, or cannot be written.
     """
+    named, out = out, _resolved(out)
+    if Path.cwd().is_relative_to(out):
+        raise InputError(f"--out {str(named)!r} is or holds the current folder: name a new folder")
     if _is_occupied(out) and not (out / "manifest.json").is_file():
         raise InputError(f"{out} exists and is not a run folder: choose another --out")
     try:
@@ -105,6 +109,14 @@ def describe_machine() -> dict[str, str | int | None]:
         "threads": torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
     }
+
+
+def _resolved(out: Path) -> Path:
+    """The place itself, for a link to a folder can be neither removed nor renamed over."""
+    try:
+        return out.resolve()
+    except (OSError, RuntimeError) as error:  # a loop of links
+        raise InputError(f"cannot read {out} ({error}): choose another --out") from error
 
 
 def _is_occupied(out: Path) -> bool:

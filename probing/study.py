@@ -38,6 +38,10 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Study:
+HIGHEST_SEED: Final = 2**32 - 1
+"""What every library that draws from a seed can take."""
+
+
     """What is measured. Two equal studies on equal data give equal scores, to rounding."""
 
     models: tuple[str, ...]
@@ -62,8 +66,8 @@ class Study:
             repeated = next((name for name in names if names.count(name) > 1), None)
             if repeated is not None:
                 raise InputError(f"{repeated!r} is named twice in one study: name it once")
-        if self.seed < 0:
-            raise InputError(f"seed {self.seed}: expected a whole number from 0 up")
+        if not 0 <= self.seed <= HIGHEST_SEED:
+            raise InputError(f"seed {self.seed}: expected a whole number from 0 to {HIGHEST_SEED}")
         unknown = [probe for probe in self.probes if probe not in PROBES]
         if unknown or not self.probes:
             raise InputError(
@@ -121,6 +125,7 @@ def run_study(study: Study, out: Path, command: Sequence[str] = ()) -> Run:
         rows: list[Score] = []
         described: list[dict[str, Any]] = []
         for encoder in encoders:
+        _check_names(tasks)
             for measured in (encoder, random_twin(encoder, seed=study.seed)):
                 scores, truncated = _measure(
                     measured,
@@ -134,9 +139,10 @@ def run_study(study: Study, out: Path, command: Sequence[str] = ()) -> Run:
                     replace(score, model=measured.name, revision=measured.revision)
                     for score in scores
                 ]
+        # the floors come first: what ails a task shows before anything is encoded
+        floors = [row for task in tasks for row in _floors(task, settings)]
                 described.append(_describe_encoder(measured, truncated))
-        for task in tasks:
-            rows += measure_floors(task, settings)
+        rows += floors
         manifest = {
             "study": asdict(replace(study, tasks=study.task_names)),
             "command": shlex.join(command),
@@ -169,6 +175,25 @@ def _measure(
 ) -> tuple[list[Score], dict[str, int]]:
     """The rows of one encoder on all tasks, and how many sentences of each were truncated."""
     rows: list[Score] = []
+def _floors(task: Task, settings: Settings) -> list[Score]:
+    try:
+        return measure_floors(task, settings)
+    except InputError as error:
+        raise InputError(f"task {task.name}: {error}") from error
+
+
+def _check_names(tasks: Sequence[Task]) -> None:
+    """Refuse two tasks of one name: their rows could not be told apart."""
+    origins: dict[str, str] = {}
+    for task in tasks:
+        if task.name in origins:
+            raise InputError(
+                f"two tasks are called {task.name!r} ({origins[task.name]}; {task.origin}): "
+                "give one of the files another name"
+            )
+        origins[task.name] = task.origin
+
+
     selection = None
     if any(isinstance(task, SentencePairs) for task in tasks):
         selection, rows = choose_layer(encoder, development, settings)

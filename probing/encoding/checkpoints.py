@@ -37,7 +37,7 @@ def find_checkpoint(name: str, revision: str | None = None) -> Checkpoint:
     a folder without safetensors weights, a wrong weight hash, or a Hub that cannot be reached.
     """
     source = next((model for model in MODELS if name in (model.alias, model.hub_id)), None)
-    if source is None and Path(name).is_dir():
+    if source is None and name.strip() and Path(name).is_dir():
         if revision is not None:
             raise InputError(
                 f"{name} is a folder and has no revision {revision!r}: leave --revision out, "

@@ -12,7 +12,7 @@ from probing.encoding.encoder import Dtype
 from probing.encoding.store import StorageDtype
 from probing.errors import InputError
 
-cache_app = typer.Typer(help="The folder that keeps vectors between runs.", no_args_is_help=True)
+cache_app = typer.Typer(help="The folder that keeps vectors between runs.")
 
 
 class EngineName(StrEnum):

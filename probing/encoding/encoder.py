@@ -184,11 +184,7 @@ def _load_model(checkpoint: Checkpoint, dtype: torch.dtype) -> tuple[torch.nn.Mo
                 output_loading_info=True,
             )
     except _UNREADABLE as error:
-        raise InputError(
-            f"{checkpoint.folder} cannot be loaded as an encoder ({_first_line(error)}): expected "
-            "a model that transformers.AutoModel knows, with safetensors weights and no code of "
-            "its own"
-        ) from error
+        raise _not_an_encoder(checkpoint, error) from error
     if getattr(model.config, "is_encoder_decoder", False):
         raise InputError(
             f"{checkpoint.name} is an encoder-decoder ({model.config.model_type}): expected an "
@@ -205,6 +201,13 @@ def _load_model(checkpoint: Checkpoint, dtype: torch.dtype) -> tuple[torch.nn.Mo
     return model, _pooler_state(model, missing=missing)
 
 
+def _not_an_encoder(checkpoint: Checkpoint, error: BaseException) -> InputError:
+    return InputError(
+        f"{checkpoint.folder} cannot be loaded as an encoder ({_first_line(error)}): expected a "
+        "model that transformers.AutoModel knows, with safetensors weights and no code of its own"
+    )
+
+
 def _load_tokenizer(checkpoint: Checkpoint) -> Any:
     # transformers makes up an empty vocabulary where there is none
     if not any(any(checkpoint.folder.glob(pattern)) for pattern in _VOCABULARIES):
@@ -217,6 +220,10 @@ def _load_tokenizer(checkpoint: Checkpoint) -> Any:
             config = AutoConfig.from_pretrained(
                 checkpoint.folder, local_files_only=True, trust_remote_code=False
             )
+    except _UNREADABLE as error:
+        raise _not_an_encoder(checkpoint, error) from error
+    try:
+        with _quiet():
             tokenizer = AutoTokenizer.from_pretrained(
                 checkpoint.folder,
                 config=config,

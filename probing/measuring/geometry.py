@@ -281,12 +281,22 @@ def geometry_scores(
         task: Name for the rows.
         split: Name for the rows.
         seed: For the rows; nothing here is random.
+
+    Returns:
+        Three rows per view; NaN, with the reason in the log, for a view with a vector that is not
+        finite and where there is only one sentence.
     """
     rows: list[Score] = []
     for view_id, matrix in vectors.items():
-        mean, covariance = _moments(matrix)
-        ascending: FloatArray = np.asarray(np.linalg.eigvalsh(covariance), dtype=np.float64)
-        variances = _without_rounding(ascending[::-1], mean)
+        variances = np.zeros(0)  # nothing is defined on these
+        if len(matrix) < 2:
+            logger.warning("%s: one sentence alone has no geometry: NaN", view_id)
+        elif not np.isfinite(matrix).all():
+            logger.warning("%s holds a vector that is not finite: its geometry is NaN", view_id)
+        else:
+            mean, covariance = _moments(matrix)
+            ascending: FloatArray = np.asarray(np.linalg.eigvalsh(covariance), dtype=np.float64)
+            variances = _without_rounding(ascending[::-1], mean)
         found = {
             "anisotropy": anisotropy(matrix),
             "isoscore": (isoscore(variances), math.nan, math.nan),

@@ -1,0 +1,219 @@
+"""The command line under odd use: whatever it is given, one line, and nothing half-written."""
+
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from probing import cli
+from probing.errors import InputError
+from probing.runs import new_run_folder
+from probing.study import HIGHEST_SEED, Study, run_study
+
+Folder = Callable[[str], Path]
+PAIRS = "\n".join(
+    ["sentence1\tsentence2\tscore"]
+    + [
+        f"the {one} is {size}\ta {other} sat on the {size} mat\t{number % 6}"
+        for number, (one, other, size) in enumerate(
+            (one, other, size)
+            for one in ("cat", "dog", "mat")
+            for other in ("cat", "dog", "run")
+            for size in ("big", "small", "red")
+        )
+    ]
+)
+
+
+@pytest.fixture(autouse=True)
+def _logging_is_left_as_found() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers = root.handlers[:]
+    yield
+    root.handlers[:] = handlers
+
+
+def _main(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
+    monkeypatch.setattr(sys, "argv", ["probing", *map(str, arguments)])
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    return int(stopped.value.code or 0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("run", "--seed", "1.5"), "--seed"),
+        (("run", "--seed", "many"), "--seed"),
+        (("run", "--seed", HIGHEST_SEED + 1), "from 0 to"),
+        (("run", "--modle", "minilm"), "--modle"),
+        (("run", "--dtype", "float16"), "float16"),
+        (("run", "minilm"), "minilm"),
+        (("run", "--model", ""), "unknown model ''"),
+        (("run", "--model", " "), "unknown model ' '"),
+        (("run", "--task", ""), "unknown task ''"),
+        (("compare",), "RUN"),
+        (("cache",), "probing cache --help"),
+        (("zork",), "zork"),
+    ],
+)
+def test_a_wrong_use_is_one_line_and_exit_code_2(
+    arguments: tuple[object, ...],
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert _main(monkeypatch, *arguments) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.startswith("probing: ")
+    assert said in shown.err
+    assert shown.err.count("\n") == 1
+    assert list(tmp_path.rglob("*.csv")) == []
+
+
+def test_no_arguments_are_a_wish_for_help(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _main(monkeypatch) == 0
+    assert "Usage" in capsys.readouterr().out
+
+
+def test_an_interrupted_run_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("probing.study.load_task", interrupted)
+    assert _main(monkeypatch, "run", "--out", tmp_path / "run") == 130
+    assert capsys.readouterr().err.startswith("probing: interrupted")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("out", ["", ".", ".."])
+def test_the_current_folder_is_no_place_for_a_run(
+    out: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = tmp_path / "above" / "here"
+    here.mkdir(parents=True)
+    monkeypatch.chdir(here)
+    with (
+        pytest.raises(InputError, match="is or holds the current folder"),
+        new_run_folder(Path(out)),
+    ):
+        pytest.fail("a run was begun")
+    assert list(here.iterdir()) == []
+
+
+def test_a_link_to_a_run_is_followed(tmp_path: Path) -> None:
+    run, link = tmp_path / "run", tmp_path / "link"
+    run.mkdir()
+    (run / "manifest.json").touch()
+    link.symlink_to(run)
+    with new_run_folder(link) as folder:
+        (folder / "new").touch()
+    assert link.is_symlink()
+    assert {path.name for path in run.iterdir()} == {"new", "run.log"}
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    with pytest.raises(InputError, match="choose another --out"), new_run_folder(loop):
+        pytest.fail("a run was begun")
+
+
+def test_two_files_of_one_name_are_refused(tiny_encoder_folder: Folder, tmp_path: Path) -> None:
+    files = [tmp_path / folder / "pairs.tsv" for folder in ("one", "other")]
+    for file in files:
+        file.parent.mkdir()
+        file.write_text(PAIRS, encoding="utf-8")
+    study = Study(models=(str(tiny_encoder_folder("bert")),), tasks=tuple(map(str, files)))
+    with pytest.raises(InputError, match=r"two tasks are called 'pairs\.tsv'"):
+        run_study(study, tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        (["the cat\tyes", "a dog\tno"], "expected at least 10"),
+        ([f"the cat {number}\tyes" for number in range(12)], "at least two classes"),
+    ],
+)
+def test_what_ails_labels_is_told_with_the_name_of_the_task_before_encoding(
+    rows: list[str],
+    said: str,
+    tiny_encoder_folder: Folder,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    file = tmp_path / "labels.tsv"
+    file.write_text("\n".join(["sentence\tlabel", *rows]), encoding="utf-8")
+    monkeypatch.setattr("probing.study._measure", lambda *_, **__: pytest.fail("encoded"))
+    study = Study(models=(str(tiny_encoder_folder("bert")),), tasks=(str(file),))
+    with pytest.raises(InputError, match=said) as refused:
+        run_study(study, tmp_path / "run")
+    assert str(refused.value).startswith("task labels.tsv: ")
+
+
+def test_a_sentence_without_a_word_is_nan_under_mean_words_alone(
+    tiny_encoder_folder: Folder, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "pairs.tsv"
+    file.write_text(f"{PAIRS}\n\u200b\ta dog\t1\n", encoding="utf-8")
+    study = Study(models=(str(tiny_encoder_folder("bert")),), tasks=(str(file),), n_resamples=50)
+    scores = run_study(study, tmp_path / "run").scores
+    mine = scores[(scores["model"] == study.models[0]) & (scores["task"] == "pairs.tsv")]
+    for metric in ("spearman", "isoscore"):
+        values = mine[(mine["metric"] == metric) & (mine["transform"] == "raw")]
+        undefined = values[values["value"].isna()]
+        assert set(undefined["pooling"]) - {"cls"} == {"mean_words"}, metric
+        assert len(undefined[undefined["pooling"] == "mean_words"]) == 4
+    assert "mean_words@0 holds a vector that is not finite: its geometry is NaN" in caplog.text
+
+
+def test_one_pair_is_measured_as_nan(tiny_encoder_folder: Folder, tmp_path: Path) -> None:
+    file = tmp_path / "pairs.tsv"
+    file.write_text("sentence1\tsentence2\tscore\nthe cat\tthe cat\t5\n", encoding="utf-8")
+    study = Study(models=(str(tiny_encoder_folder("bert")),), tasks=(str(file),), n_resamples=50)
+    scores = run_study(study, tmp_path / "run").scores
+    found = scores[(scores["task"] == "pairs.tsv") & (scores["metric"] == "spearman")]
+    assert len(found)
+    assert np.isnan(found["value"]).all()
+
+
+def test_byte_order_mark_and_windows_line_ends_change_nothing(
+    tiny_encoder_folder: Folder, tmp_path: Path
+) -> None:
+    tables = []
+    for name, text in (
+        ("plain", PAIRS),
+        ("mark", f"\ufeff{PAIRS}\n"),
+        ("windows", PAIRS.replace("\n", "\r\n")),
+    ):
+        file = tmp_path / name / "dáта 数据.tsv"
+        file.parent.mkdir()
+        file.write_bytes(text.encode())
+        model = str(tiny_encoder_folder("bert"))
+        study = Study(models=(model,), tasks=(str(file),), n_resamples=50)
+        tables.append(run_study(study, tmp_path / name / "run").scores)
+    for table in tables[1:]:
+        pd.testing.assert_frame_equal(table, tables[0])
+
+
+def test_a_warning_is_shown_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def repeated(*_: object, **__: object) -> None:
+        for _ in range(3):
+            logging.getLogger("probing.measuring").warning("cls@0 is constant")
+        raise InputError("enough")
+
+    monkeypatch.setattr("probing.study.run_study", repeated)
+    logging.getLogger().handlers.clear()
+    assert _main(monkeypatch, "run") == 2
+    assert capsys.readouterr().err.count("cls@0 is constant") == 1
