@@ -198,7 +198,6 @@ def main() -> None:
     handler = RichHandler(
         console=Console(stderr=True), level=logging.WARNING, show_time=False, show_path=False
     )
-    logging.basicConfig(format="%(message)s", handlers=[handler])
     handler.addFilter(_is_news())
     logging.basicConfig(format="%(message)s", handlers=[handler])
     arguments = sys.argv[1:] or ["--help"]
@@ -220,11 +219,6 @@ def main() -> None:
             "and report it",
             code=1,
         )
-
-
-def _fail(message: str, *, code: int) -> None:
-    print(f"probing: {' '.join(message.split())}", file=sys.stderr)  # one line, whatever it quotes
-    raise SystemExit(code)
     if code == _INTERRUPTED:
         _fail("interrupted; what was begun was not written", code=code)
     raise SystemExit(code or 0)
@@ -242,3 +236,8 @@ def _is_news() -> Callable[[logging.LogRecord], bool]:
         return True
 
     return is_news
+
+
+def _fail(message: str, *, code: int) -> None:
+    print(f"probing: {' '.join(message.split())}", file=sys.stderr)  # one line, whatever it quotes
+    raise SystemExit(code)

@@ -36,12 +36,12 @@ from probing.tasks import (
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Study:
 HIGHEST_SEED: Final = 2**32 - 1
 """What every library that draws from a seed can take."""
 
 
+@dataclass(frozen=True)
+class Study:
     """What is measured. Two equal studies on equal data give equal scores, to rounding."""
 
     models: tuple[str, ...]
@@ -109,6 +109,7 @@ def run_study(study: Study, out: Path, command: Sequence[str] = ()) -> Run:
             load_task(task, study.data_dir, protocol=study.protocol, seed=study.seed)
             for task in study.tasks
         ]
+        _check_names(tasks)
         encoders = [
             _shortened(load_encoder(name, dtype=study.dtype), protocol.max_length)
             for name in study.models
@@ -122,10 +123,11 @@ def run_study(study: Study, out: Path, command: Sequence[str] = ()) -> Run:
         )
         development = _development_pairs(study)
         supervision = {task.name: _supervision(task, study) for task in tasks}
+        # the floors come first: what ails a task shows before anything is encoded
+        floors = [row for task in tasks for row in _floors(task, settings)]
         rows: list[Score] = []
         described: list[dict[str, Any]] = []
         for encoder in encoders:
-        _check_names(tasks)
             for measured in (encoder, random_twin(encoder, seed=study.seed)):
                 scores, truncated = _measure(
                     measured,
@@ -139,8 +141,6 @@ def run_study(study: Study, out: Path, command: Sequence[str] = ()) -> Run:
                     replace(score, model=measured.name, revision=measured.revision)
                     for score in scores
                 ]
-        # the floors come first: what ails a task shows before anything is encoded
-        floors = [row for task in tasks for row in _floors(task, settings)]
                 described.append(_describe_encoder(measured, truncated))
         rows += floors
         manifest = {
@@ -159,22 +159,6 @@ def run_study(study: Study, out: Path, command: Sequence[str] = ()) -> Run:
     return replace(run, folder=out)
 
 
-def this_command() -> list[str]:
-    """The command line as typed, the program by its name alone."""
-    return [Path(sys.argv[0]).name, *sys.argv[1:]]
-
-
-def _measure(
-    encoder: Encoder,
-    tasks: Sequence[Task],
-    development: SentencePairs,
-    supervision: Mapping[str, Supervision | None],
-    settings: Settings,
-    *,
-    control: bool,
-) -> tuple[list[Score], dict[str, int]]:
-    """The rows of one encoder on all tasks, and how many sentences of each were truncated."""
-    rows: list[Score] = []
 def _floors(task: Task, settings: Settings) -> list[Score]:
     try:
         return measure_floors(task, settings)
@@ -194,6 +178,22 @@ def _check_names(tasks: Sequence[Task]) -> None:
         origins[task.name] = task.origin
 
 
+def this_command() -> list[str]:
+    """The command line as typed, the program by its name alone."""
+    return [Path(sys.argv[0]).name, *sys.argv[1:]]
+
+
+def _measure(
+    encoder: Encoder,
+    tasks: Sequence[Task],
+    development: SentencePairs,
+    supervision: Mapping[str, Supervision | None],
+    settings: Settings,
+    *,
+    control: bool,
+) -> tuple[list[Score], dict[str, int]]:
+    """The rows of one encoder on all tasks, and how many sentences of each were truncated."""
+    rows: list[Score] = []
     selection = None
     if any(isinstance(task, SentencePairs) for task in tasks):
         selection, rows = choose_layer(encoder, development, settings)
