@@ -24,7 +24,12 @@ from probing.measuring.linear import STRENGTHS, LinearProbe, LinearProbes
 from probing.measuring.logistic import LogisticPath, fit_logistic
 from probing.measuring.mlp import MLP, SENTEVAL_GRID, Setting, TrainedProbes
 from probing.measuring.parallel import over_views
-from probing.measuring.predictions import Predictions, place_of, probe_scores
+from probing.measuring.predictions import (
+    Predictions,
+    place_of,
+    probe_scores,
+    view_difference,
+)
 from probing.measuring.probes import Probes, fit_probes
 from probing.measuring.regression import (
     PairFeatures,
@@ -433,6 +438,31 @@ def test_groups_widen_the_intervals() -> None:
     for one, other in zip(alone, together, strict=True):
         assert one.value == other.value
         assert other.upper - other.lower > 2 * (one.upper - one.lower)
+
+
+def test_views_are_compared_on_the_same_items() -> None:
+    rng = np.random.default_rng(0)
+    gold = np.zeros(400, dtype=np.intp)
+    wrong = rng.random(400) < 0.3
+    better = wrong & (rng.random(400) < 0.8)
+    columns = np.stack([better, wrong, wrong], axis=1).astype(np.intp)
+    columns = np.column_stack([columns, np.full(400, -1)])
+    predictions = made(gold, columns, 2)
+    found = view_difference(predictions, "mean@0", "mean@1", seed=0)
+    assert found.difference == pytest.approx(wrong.mean() - better.mean())
+    assert 0 < found.lower < found.difference < found.upper
+    first, second = rows_of(probe_scores(predictions, task="t", seed=0), "accuracy")[:2]
+    assert first.lower < second.upper  # apart, the two would not be told from each other
+    assert found.p < 0.01
+    assert view_difference(predictions, "mean@1", "mean@2", seed=0).p == 1
+    grouped = view_difference(
+        predictions, "mean@0", "mean@1", seed=0, groups=np.repeat(np.arange(20), 20)
+    )
+    assert grouped.difference == found.difference
+    assert grouped.lower != found.lower
+    assert np.isnan(view_difference(predictions, "mean@0", "mean@3", seed=0).difference)
+    with pytest.raises(InputError, match="no view 'mean@9'"):
+        view_difference(predictions, "mean@0", "mean@9", seed=0)
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,14 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
 from probing.encoding.views import View
+from probing.errors import InputError
 from probing.scores import Score
 from probing.statistics import (
     Interval,
+    PairedDifference,
     accuracy_interval,
     bootstrap_accuracies,
+    paired_difference,
     percentile_interval,
 )
 
@@ -112,6 +115,45 @@ def probe_scores(
             seed,
         ),
     ]
+
+
+def view_difference(
+    predictions: Predictions,
+    view: str,
+    other: str,
+    *,
+    seed: int,
+    groups: ArrayLike | None = None,
+    n_resamples: int = 1000,
+) -> PairedDifference:
+    """How much more accurate one view is than another on the same test items, by paired bootstrap.
+
+    Args:
+        predictions: From `fit_probes`.
+        view: A view of them.
+        other: Another one.
+        seed: Of the bootstrap.
+        groups: ``(n_items,)`` as for `probe_scores`.
+        n_resamples: Of the bootstrap.
+
+    Returns:
+        Scalars; NaN where nothing can be measured on one of the two.
+
+    Raises:
+        InputError: There is no such view.
+    """
+    for wanted in (view, other):
+        if wanted not in predictions.view_ids:
+            raise InputError(
+                f"no view {wanted!r} here: expected one of {', '.join(predictions.view_ids)}"
+            )
+    columns = [predictions.view_ids.index(wanted) for wanted in (view, other)]
+    correct = predictions.correct[:, columns]
+    samples = bootstrap_accuracies(
+        correct, rng=np.random.default_rng(seed), groups=groups, n_resamples=n_resamples
+    )
+    one, two = correct.mean(axis=0)
+    return paired_difference(samples[:, 0], samples[:, 1], estimate_a=one, estimate_b=two)
 
 
 def place_of(view_id: str) -> tuple[int | None, str]:

@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, clone
 
 from probing.errors import InputError
 from probing.measuring.linear import LinearProbes
-from probing.measuring.mlp import MLP, SENTEVAL_LINEAR
+from probing.measuring.mlp import MLP, MLP_SENTEVAL, SENTEVAL_LINEAR
 from probing.measuring.predictions import Predictions
 from probing.measuring.rounds import Round, rounds_of, usable_views
 
@@ -105,10 +105,12 @@ class Classifiers:
 NAMED: Final[Mapping[str, Probes]] = {
     "linear": LinearProbes(),
     "mlp": MLP,
+    "mlp-senteval": MLP_SENTEVAL,
     "senteval": SENTEVAL_LINEAR,
 }
-"""Families by name: ``linear`` is the default; ``mlp`` is the control of complexity; ``senteval``
-is the logistic regression of SentEval, trained as there (`SENTEVAL_LINEAR`)."""
+"""Families by name: ``linear`` is the default; ``mlp`` is the control of complexity,
+``mlp-senteval`` the same with all nine settings of SentEval to choose from; ``senteval`` is the
+logistic regression of SentEval, trained as there (`SENTEVAL_LINEAR`)."""
 
 
 def fit_probes(

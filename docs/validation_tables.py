@@ -1,0 +1,300 @@
+"""The document that `validation.py` makes from its figures; nothing is measured here."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+Row = Mapping[str, Any]
+
+_LOSS_APART: Final = 1e-4
+_POINTS_APART: Final = 0.2
+_HELD: Final = (0.93, 0.97)
+_MODEL: Final = "minilm"
+_TWIN: Final = "minilm+random"
+
+
+def markdown(found: Mapping[str, Any]) -> str:
+    """The document, of the parts that were measured."""
+    lines = [
+        "# Validation of the probes",
+        "",
+        (
+            "Made by `python docs/validation.py --data-dir DATA` from all-MiniLM-L6-v2 and the "
+            "official data sets; every figure and every yes or no is computed. Accuracies are in "
+            "percent, with 95 % intervals."
+        ),
+        "",
+    ]
+    for part, (title, section) in _SECTIONS.items():
+        if part in found:
+            lines += [f"## {title}", "", *section(found[part]["rows"]), ""]
+            lines += [_about(found[part]), ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _about(part: Mapping[str, Any]) -> str:
+    versions, machine = part["versions"], part["machine"]
+    libraries = ", ".join(f"{name} {versions[name]}" for name in ("scikit-learn", "torch"))
+    return f"*{libraries}, Python {machine['python']}, {machine['processor']}.*"
+
+
+def _optimum(rows: Sequence[Row]) -> list[str]:
+    lines = [
+        (
+            "`LinearProbes` and `LogisticRegression(tol=1e-6)` on the same standardised rows, "
+            "every view that is not constant, every strength of the grid. Loss: ours over "
+            "sklearn's, less one. Accuracy: ours less sklearn's on test, in points."
+        ),
+        "",
+        (
+            "| task | views | fits | classes | train | test | loss, lowest | highest | "
+            "accuracy apart, most | fits apart |"
+        ),
+        "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    for task in dict.fromkeys(row["task"] for row in rows):
+        those = [row for row in rows if row["task"] == task]
+        losses = [row["loss"] / row["sklearn_loss"] - 1 for row in those]
+        points = [_points_apart(row) for row in those]
+        first = those[0]
+        lines.append(
+            f"| {task} | {len({row['view'] for row in those})} | {len(those)} | "
+            f"{first['classes']} | {first['train']:,} | {first['test']:,} | {min(losses):+.1e} | "
+            f"{max(losses):+.1e} | {max(points):.2f} | {sum(p > 0 for p in points)} |"
+        )
+    loss = max(abs(row["loss"] / row["sklearn_loss"] - 1) for row in rows)
+    points_apart = max(map(_points_apart, rows))
+    return [
+        *lines,
+        "",
+        *_statements(
+            [
+                (
+                    f"the loss of every fit is within {_LOSS_APART:.0e} of sklearn's",
+                    f"{loss:.1e}",
+                    loss <= _LOSS_APART,
+                ),
+                (
+                    f"the accuracy on test is within {_POINTS_APART} points of sklearn's",
+                    f"{points_apart:.2f}",
+                    points_apart <= _POINTS_APART + 1e-9,
+                ),
+            ]
+        ),
+    ]
+
+
+def _points_apart(row: Row) -> float:
+    return abs(100 * (row["accuracy"] - row["sklearn_accuracy"]))
+
+
+def _erasure(rows: Sequence[Row]) -> list[str]:
+    lines = [
+        (
+            "A label written into one direction of random vectors, and the number of the subject "
+            "in real ones, read by the linear probe before and after LEACE, which is fitted on "
+            "train. Chance is the share of the most frequent class in test."
+        ),
+        "",
+        "| signal | test | before | after | chance |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    statements = []
+    for signal in dict.fromkeys(row["signal"] for row in rows):
+        before, after = (
+            next(row for row in rows if (row["signal"], row["when"]) == (signal, when))
+            for when in ("before", "after")
+        )
+        lines.append(
+            f"| {signal} | {after['n']:,} | {_interval(before)} | {_interval(after)} | "
+            f"{_percent(after['chance'])} |"
+        )
+        statements.append(
+            (
+                f"{signal}: after erasure, chance lies in the interval",
+                _interval(after),
+                after["lower"] <= after["chance"] <= after["upper"],
+            )
+        )
+    planted = rows[0]
+    statements.insert(
+        0,
+        (
+            f"{planted['signal']}: read at 99 % or more",
+            _percent(planted["value"]),
+            planted["value"] >= 0.99,
+        ),
+    )
+    return [*lines, "", *_statements(statements)]
+
+
+def _coverage(rows: Sequence[Row]) -> list[str]:
+    lines = [
+        "| interval of | items | truth | repetitions | held the truth |",
+        "|---|---:|---:|---:|---:|",
+        *(
+            f"| {row['metric']} | {row['n']} | {row['truth']} | {row['repetitions']:,} | "
+            f"{_percent(row['held'])} |"
+            for row in rows
+        ),
+    ]
+    held = [row["held"] for row in rows]
+    lowest, highest = _HELD
+    statement = (
+        f"95 % intervals hold the truth in {100 * lowest:.0f} to {100 * highest:.0f} % of cases",
+        f"{_percent(min(held))} to {_percent(max(held))}",
+        lowest <= min(held) and max(held) <= highest,
+    )
+    return [*lines, "", *_statements([statement])]
+
+
+def _shapes(rows: Sequence[Row]) -> list[str]:
+    return [
+        "### Sentence length",
+        "",
+        *_length([row for row in rows if row["task"] == "sentence_length"]),
+        "",
+        "### Parts of speech",
+        "",
+        *_words([row for row in rows if row["task"] != "sentence_length"]),
+    ]
+
+
+def _length(rows: Sequence[Row]) -> list[str]:
+    columns = {
+        "`mean`": _by_layer(rows, pooling="mean"),
+        "`cls`": _by_layer(rows, pooling="cls"),
+        "`max`": _by_layer(rows, pooling="max"),
+        "`mean`, random weights": _by_layer(rows, model=_TWIN, pooling="mean"),
+    }
+    mean = columns["`mean`"]
+    best = max(mean, key=lambda layer: mean[layer]["value"])
+    last = max(mean)
+    lost = 100 * (mean[best]["value"] - mean[last]["value"])
+    floors = [row for row in rows if row["model"].startswith("floor:")]
+    return [
+        f"The linear probe, {mean[best]['n']:,} test sentences. {_floors(floors)}",
+        "",
+        *_layer_table(columns),
+        "",
+        *_statements(
+            [
+                (
+                    "`mean` is read best from the lower half of the layers",
+                    f"layer {best} of {last}",
+                    best <= last / 2,
+                ),
+                (
+                    (
+                        "`mean` is lost towards the top: the last layer's interval lies below the "
+                        "best one's"
+                    ),
+                    f"{lost:.1f} points",
+                    mean[last]["upper"] < mean[best]["lower"],
+                ),
+            ]
+        ),
+    ]
+
+
+def _words(rows: Sequence[Row]) -> list[str]:
+    linear, control = (_by_layer(rows, probe="linear", labels=kind) for kind in _KINDS)
+    mlp, mlp_control = (_by_layer(rows, probe="mlp", labels=kind) for kind in _KINDS)
+    twin = _by_layer(rows, model=_TWIN)
+    selectivity, mlp_selectivity = (
+        {layer: 100 * (real[layer]["value"] - other[layer]["value"]) for layer in real}
+        for real, other in ((linear, control), (mlp, mlp_control))
+    )
+    floors = [row for row in rows if row["model"].startswith("floor:")]
+    lines = [
+        (
+            f"UPOS of English-EWT, {linear[0]['n']:,} test words, the control task of Hewitt & "
+            f"Liang (one random tag for each word type). {_floors(floors)}"
+        ),
+        "",
+        (
+            "| layer | linear | control | selectivity | mlp | control | selectivity | "
+            "linear, random weights |"
+        ),
+        "|---:|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    lines += [
+        f"| {layer} | {_interval(linear[layer])} | {_percent(control[layer]['value'])} | "
+        f"{selectivity[layer]:.1f} | {_interval(mlp[layer])} | "
+        f"{_percent(mlp_control[layer]['value'])} | {mlp_selectivity[layer]:.1f} | "
+        f"{_interval(twin[layer])} |"
+        for layer in linear
+    ]
+    upper = [layer for layer in linear if layer > 0]
+    margin = min(linear[layer]["lower"] - twin[layer]["upper"] for layer in upper)
+    lower = [layer for layer in linear if mlp_selectivity[layer] < selectivity[layer]]
+    statements = [
+        (
+            "selectivity of the linear probe is above zero at every layer",
+            f"{min(selectivity.values()):.1f} to {max(selectivity.values()):.1f} points",
+            min(selectivity.values()) > 0,
+        ),
+        (
+            "selectivity of the MLP is lower at every layer",
+            (
+                f"at {len(lower)} of {len(linear)} layers; "
+                f"{min(mlp_selectivity.values()):.1f} to {max(mlp_selectivity.values()):.1f} points"
+            ),
+            len(lower) == len(linear),
+        ),
+        (
+            "random weights are beaten at every layer above 0, the intervals apart",
+            f"by {100 * margin:.1f} points between the intervals at the least",
+            margin > 0,
+        ),
+    ]
+    return [*lines, "", *_statements(statements)]
+
+
+_KINDS: Final = ("real", "control")
+
+
+def _by_layer(rows: Sequence[Row], **wanted: str) -> dict[int, Row]:
+    """The rows of one column by layer; of the model, the linear probe and real labels at first."""
+    wanted = {"model": _MODEL, "probe": "linear", "labels": "real", **wanted}
+    found = [row for row in rows if all(row[key] == value for key, value in wanted.items())]
+    return {row["layer"]: row for row in found if row["layer"] is not None}
+
+
+def _layer_table(columns: Mapping[str, Mapping[int, Row]]) -> list[str]:
+    layers = next(iter(columns.values()))
+    lines = [f"| layer | {' | '.join(columns)} |", "|---:" * (len(columns) + 1) + "|"]
+    for layer in layers:
+        cells = [_interval(column[layer]) for column in columns.values()]
+        lines.append(f"| {layer} | {' | '.join(cells)} |")
+    return lines
+
+
+def _floors(rows: Iterable[Row]) -> str:
+    named = [f"{row['model'].removeprefix('floor:')} {_percent(row['value'])}" for row in rows]
+    return f"Floors: {', '.join(named)}."
+
+
+def _statements(statements: Iterable[tuple[str, str, bool]]) -> list[str]:
+    lines = ["| expected | found | holds |", "|---|---|---|"]
+    lines += [
+        f"| {text} | {value} | {'yes' if ok else '**no**'} |" for text, value, ok in statements
+    ]
+    return lines
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f}"
+
+
+def _interval(row: Row) -> str:
+    if row["value"] != row["value"]:  # NaN: the view is the same for every item
+        return "undefined"
+    return f"{_percent(row['value'])} [{_percent(row['lower'])}, {_percent(row['upper'])}]"
+
+
+_SECTIONS: Final = {
+    "optimum": ("The optimum is that of scikit-learn", _optimum),
+    "erasure": ("What is planted is found, what is erased is not", _erasure),
+    "shapes": ("Known shapes", _shapes),
+    "coverage": ("The intervals hold the truth", _coverage),
+}
