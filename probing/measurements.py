@@ -54,6 +54,8 @@ class Settings:
     """Of `PROBES`."""
     controls: bool = False
     """Whether each probe is also trained on the control task."""
+    n_seeds: int = 1
+    """Over how many seeds, from ``seed`` up, what is random in a probe is averaged."""
 
 
 @dataclass(frozen=True)
@@ -219,34 +221,40 @@ def _probed(
 ) -> list[Score]:
     """Every probe on the real labels, and with ``settings.controls`` on those of the control."""
     rows: list[Score] = []
-    targets = {"real": list(labels)}
+    seeds = range(settings.seed, settings.seed + settings.n_seeds)
+    targets = {"real": [list(labels)] * len(seeds)}
     if settings.controls:
-        targets["control"] = control_labels(items, labels, seed=settings.seed).tolist()
-    for kind, wanted in targets.items():
+        targets["control"] = [control_labels(items, labels, seed=s).tolist() for s in seeds]
+    train = [row for row, split in enumerate(splits) if split in ("train", "")]
+    for kind, draws in targets.items():
         for probe in settings.probes:
             if probe == CODELENGTH:
-                train = [row for row, split in enumerate(splits) if split in ("train", "")]
-                lengths = online_codelength(
-                    {view_id: vectors[view_id][train] for view_id in vectors},
-                    [wanted[row] for row in train],
-                    seed=settings.seed,
-                )
+                taught = {view_id: vectors[view_id][train] for view_id in vectors}
+                lengths = [
+                    online_codelength(taught, [wanted[row] for row in train], seed=seed)
+                    for seed, wanted in zip(seeds, draws, strict=True)
+                ]
                 rows += codelength_scores(lengths, task=task, seed=settings.seed, labels=kind)
                 continue
-            predictions = fit_probes(
-                vectors,
-                wanted,
-                splits,
-                probe=probe,
-                seed=settings.seed,
-                missing_classes=MissingClasses.ACCEPT,
-            )
+            # with splits the linear probe has one optimum, whatever the seed
+            certain = probe == "linear" and kind == "real" and "dev" in splits
+            predictions = [
+                fit_probes(
+                    vectors,
+                    wanted,
+                    splits,
+                    probe=probe,
+                    seed=seed,
+                    missing_classes=MissingClasses.ACCEPT,
+                )
+                for seed, wanted in list(zip(seeds, draws, strict=True))[: 1 if certain else None]
+            ]
             rows += probe_scores(
                 predictions,
                 task=task,
                 seed=settings.seed,
                 labels=kind,
-                groups=None if groups is None else groups[predictions.items],
+                groups=None if groups is None else groups[predictions[0].items],
                 n_resamples=settings.n_resamples,
             )
     return rows

@@ -105,6 +105,19 @@ def test_the_seed_draws_the_order() -> None:
     assert one == same != other
 
 
+def test_several_orders_give_an_interval() -> None:
+    vectors, labels = made(n=300)
+    views = {"mean@0": vectors, "cls@0": np.ones_like(vectors)}
+    lengths = [online_codelength(views, labels, seed=seed) for seed in range(3)]
+    row, constant = codelength_scores(lengths, task="t", seed=0)[:2]
+    each = np.array([length.bits[0] for length in lengths])
+    assert row.value == pytest.approx(each.mean())
+    # Student's t for two degrees of freedom
+    assert row.upper - row.value == pytest.approx(4.303 * each.std(ddof=1) / 3**0.5, rel=1e-3)
+    assert row.value - row.lower == pytest.approx(row.upper - row.value)
+    assert np.isnan([constant.value, constant.lower]).all()
+
+
 def test_rows_and_undefined_views(caplog: pytest.LogCaptureFixture) -> None:
     vectors, labels = made(n=300)
     lost = vectors.copy()

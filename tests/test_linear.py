@@ -440,6 +440,24 @@ def test_groups_widen_the_intervals() -> None:
         assert other.upper - other.lower > 2 * (one.upper - one.lower)
 
 
+def test_several_seeds_are_averaged() -> None:
+    gold = np.array([0, 1] * 50)
+    one, other = gold.copy(), gold.copy()
+    one[:20], other[:40] = 1 - one[:20], 1 - other[:40]
+    seeds = [made(gold, found[:, None], 2) for found in (one, other)]
+    for metric in ("accuracy", "macro_f1"):
+        apart = [rows_of(probe_scores(each, task="t", seed=0), metric)[0] for each in seeds]
+        (row,) = rows_of(probe_scores(seeds, task="t", seed=0), metric)
+        assert row.value == pytest.approx((apart[0].value + apart[1].value) / 2)
+        assert row.lower < row.value < row.upper
+        assert row.lower > apart[1].lower
+    fewer = made(gold[:90], one[:90, None], 2)
+    moved = Predictions(**{**vars(seeds[0]), "items": seeds[0].items + 1})
+    for wrong in (fewer, moved):
+        with pytest.raises(ValueError, match="same items"):
+            probe_scores([seeds[0], wrong], task="t", seed=0)
+
+
 def test_views_are_compared_on_the_same_items() -> None:
     rng = np.random.default_rng(0)
     gold = np.zeros(400, dtype=np.intp)

@@ -7,7 +7,7 @@ it. A view from which the labels are easy to learn makes them short, however man
 
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
@@ -15,6 +15,7 @@ from typing import Final
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
+from scipy import stats
 
 from probing.errors import InputError
 from probing.measuring.linear import LinearProbes
@@ -124,17 +125,26 @@ def online_codelength(
 
 
 def codelength_scores(
-    codelengths: Codelengths,
+    codelengths: Codelengths | Sequence[Codelengths],
     *,
     task: str,
     seed: int,
     labels: str = "real",
     split: str = "train",
 ) -> list[Score]:
-    """Rows ``bits`` and ``compression`` of every view; a code has no interval."""
+    """Rows ``bits`` and ``compression`` of every view.
+
+    Of several codelengths, which differ in their seeds alone, the mean, with Student's interval of
+    the mean over orders; one code has no interval.
+    """
+    several = [codelengths] if isinstance(codelengths, Codelengths) else list(codelengths)
     rows = []
-    for metric, values in (("bits", codelengths.bits), ("compression", codelengths.compression)):
-        for view_id, value in zip(codelengths.view_ids, values, strict=True):
+    for metric in ("bits", "compression"):
+        values = np.array([getattr(each, metric) for each in several])
+        mean, half = values.mean(axis=0), np.full(values.shape[1], np.nan)
+        if len(several) > 1:
+            half = stats.t.ppf(0.975, len(several) - 1) * stats.sem(values)
+        for column, view_id in enumerate(several[0].view_ids):
             layer, pooling = place_of(view_id)
             rows.append(
                 Score(
@@ -146,8 +156,10 @@ def codelength_scores(
                     probe="codelength",
                     labels=labels,
                     metric=metric,
-                    value=float(value),
-                    n=codelengths.n_items,
+                    value=float(mean[column]),
+                    lower=float(mean[column] - half[column]),
+                    upper=float(mean[column] + half[column]),
+                    n=several[0].n_items,
                     seed=seed,
                 )
             )

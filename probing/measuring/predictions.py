@@ -64,7 +64,7 @@ class Predictions:
 
 
 def probe_scores(
-    predictions: Predictions,
+    predictions: Predictions | Sequence[Predictions],
     *,
     task: str,
     seed: int,
@@ -79,9 +79,10 @@ def probe_scores(
     with groups, and for macro F1, it is the percentile interval of the bootstrap over items.
 
     Args:
-        predictions: From `fit_probes`.
+        predictions: From `fit_probes`; several that differ in their seeds alone (or in the draw of
+            the control labels) are averaged, the interval then being that of one seed.
         task: Name for the rows.
-        seed: Of the bootstrap, and of the probes where they are random.
+        seed: Of the bootstrap, and the first of the probes where they are random.
         labels: ``real`` or ``control``.
         split: Name for the rows.
         groups: ``(n_items,)`` integer code of the group each item is of, such as the sentence of a
@@ -91,24 +92,31 @@ def probe_scores(
     Returns:
         Two rows per view; NaN for one on which nothing can be measured.
     """
-    correct = predictions.correct
+    several = [predictions] if isinstance(predictions, Predictions) else list(predictions)
+    first = several[0]
+    if not all(np.array_equal(each.items, first.items) for each in several):
+        raise ValueError("expected predictions of the same items from every seed")
+    correct = np.mean([each.correct for each in several], axis=0)
     if groups is None:
         accuracy = accuracy_interval(correct)
     else:
         rng = np.random.default_rng(seed)
         samples = bootstrap_accuracies(correct, rng=rng, groups=groups, n_resamples=n_resamples)
         accuracy = percentile_interval(samples)
-    n_items = len(predictions.gold)
-    whole = next(_macro_f1(predictions, [np.ones((n_items, 1))]))[0]
-    counts = _resamples(n_items, groups, np.random.default_rng(seed), n_resamples)
-    resampled = np.concatenate(list(_macro_f1(predictions, counts)))
+    n_items = len(first.gold)
+    whole, resampled = [], []
+    for each in several:
+        whole.append(next(_macro_f1(each, [np.ones((n_items, 1))]))[0])
+        # the same resamples for every seed
+        counts = _resamples(n_items, groups, np.random.default_rng(seed), n_resamples)
+        resampled.append(np.concatenate(list(_macro_f1(each, counts))))
     return [
-        *_rows(predictions, "accuracy", correct.mean(axis=0), accuracy, task, split, labels, seed),
+        *_rows(first, "accuracy", correct.mean(axis=0), accuracy, task, split, labels, seed),
         *_rows(
-            predictions,
+            first,
             "macro_f1",
-            whole,
-            percentile_interval(resampled),
+            np.mean(whole, axis=0),
+            percentile_interval(np.mean(resampled, axis=0)),
             task,
             split,
             labels,
