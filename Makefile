@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: install study test
+.PHONY: install study test notebooks bench
 .DEFAULT_GOAL := install
 
 install: $(INSTALLED)
@@ -22,3 +22,14 @@ test: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered --cov-fail-under=80
+
+# In place, with their outputs; on the data of PROBING_DATA where it is set.
+notebooks: install
+	$(BIN)/python notebooks/run.py
+
+# One after another: two at once would measure each other.
+bench: install
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
+	set -e; for script in $(filter-out %_report.py,$(wildcard benchmarks/*.py)); do \
+		echo "running $$script"; $(BIN)/python $$script; \
+	done

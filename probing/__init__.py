@@ -12,6 +12,7 @@ from probing.encoding.representations import Representations
 from probing.encoding.views import Pooling, View
 from probing.errors import InputError
 from probing.runs import Run, load_run
+from probing.standing import standing_run
 from probing.study import PRESETS, Study, run_study
 from probing.tasks import LabelledSentences, SentencePairs, TaggedSentences, load_task
 
@@ -35,4 +36,5 @@ __all__ = [
     "random_twin",
     "raw_outputs",
     "run_study",
+    "standing_run",
 ]

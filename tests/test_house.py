@@ -31,7 +31,16 @@ ALLOWED: dict[str, set[str]] = {
     },
     "probing.pretraining": {"probing.encoding"},
 }
-TOP = {"probing", "probing.study", "probing.measurements", "probing.cli", "probing.__main__"}
+TOP = {
+    "probing",
+    "probing.study",
+    "probing.standing",
+    "probing.measurements",
+    "probing.twins",
+    "probing.finetuning",
+    "probing.cli",
+    "probing.__main__",
+}
 
 
 def _modules() -> list[Path]:

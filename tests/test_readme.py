@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from probing import cli
+from probing.study import PRESETS, Study
 from tests.test_study import HEADER, ROWS, write_data
 
 ROOT = Path(__file__).parent.parent
@@ -43,7 +44,12 @@ def test_every_probing_command_runs(
     data = write_data(tmp_path / "data", "\n".join([HEADER, *ROWS]) + "\n")
     monkeypatch.setenv("PROBING_DATA", str(data))
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "sentences.txt").write_text("a cat\nthe dog\n", encoding="utf-8")
+    tiny = Study(models=(str(tiny_encoder_folder("bert")),), tasks=("stsb",))
+    monkeypatch.setitem(PRESETS, "paper", tiny)  # type: ignore[misc]
+    command = command.replace("--address auto", "--workers 1")  # nobody runs `ray start` here
     stand_ins = {
+        "minilm": str(tiny_encoder_folder("bert")),
         "bert-base-uncased": str(tiny_encoder_folder("bert")),
         "path/to/my-encoder": str(tiny_encoder_folder("roberta")),
         "path/to/data": str(data),
@@ -70,6 +76,17 @@ def test_the_python_example_runs(code: str) -> None:
 def test_the_example_of_a_task_runs(code: str, capsys: pytest.CaptureFixture[str]) -> None:
     exec(code, {})  # noqa: S102 - our own example
     assert capsys.readouterr().out == "4\n"
+
+
+def test_the_presets_of_the_readme_are_there() -> None:
+    named = re.findall(r"--preset (\S+)", README)
+    assert set(named) == {"paper"}
+    assert set(named) <= set(PRESETS)
+
+
+def test_the_readme_says_what_each_notebook_shows() -> None:
+    rows = re.findall(r"^\| \[(.+?)\]\(notebooks/\1\.ipynb\) \| .+ \|$", README, flags=re.MULTILINE)
+    assert rows == sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
 
 
 def test_every_link_of_the_readme_leads_somewhere() -> None:

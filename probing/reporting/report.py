@@ -156,7 +156,7 @@ def build_report(run: Run) -> Report:
         command=manifest["command"],
         repeat=_repeat(manifest),
         origins=(encoder_table(manifest), task_table(manifest)),
-        notes=_notes(run.folder / "run.log"),
+        notes=run_notes(run),
     )
 
 
@@ -289,8 +289,9 @@ def _repeat(manifest: dict[str, Any]) -> tuple[str, ...]:
     )
 
 
-def _notes(log: Path) -> tuple[str, ...]:
+def run_notes(run: Run) -> tuple[str, ...]:
     """The distinct warnings of a run with how often each was given."""
+    log = run.folder / "run.log"
     if not log.is_file():
         return ()
     found = Counter(_WARNING.findall(log.read_text(encoding="utf-8")))

@@ -1,6 +1,8 @@
 """Sentences with labels: the linguistic and the transfer tasks."""
 
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from probing.errors import InputError
 from probing.tasks.tables import SPLIT_NAMES, Table, quote
@@ -50,6 +52,48 @@ class LabelledSentences:
     def classes(self) -> tuple[str, ...]:
         """The distinct labels, sorted."""
         return tuple(sorted(set(self.labels)))
+
+    def thinned(self, n: int) -> "LabelledSentences":
+        """At most n items: every k-th of each split, as ``name/k``; the task itself if it fits."""
+        k, rows = thinned_rows(self.splits, n)
+        if k == 1:
+            return self
+        second = self.sentences2
+        return replace(
+            self,
+            name=f"{self.name}/{k}",
+            sentences=tuple(self.sentences[row] for row in rows),
+            labels=tuple(self.labels[row] for row in rows),
+            splits=tuple(self.splits[row] for row in rows),
+            sentences2=None if second is None else tuple(second[row] for row in rows),
+            remark=thinning_remark(self.remark, k, len(rows), len(self)),
+        )
+
+
+def thinned_rows(splits: Sequence[str], n: int) -> tuple[int, list[int]]:
+    """The smallest k with which every k-th row of each split is at most n rows, and those rows.
+
+    Raises:
+        InputError: n is less than the number of splits.
+    """
+    sizes = Counter(splits)
+    if n < len(sizes):
+        raise InputError(f"thinned to {n} rows: expected at least one for each split")
+    k = -(-len(splits) // n)
+    while sum(-(-size // k) for size in sizes.values()) > n:
+        k += 1
+    seen: Counter[str] = Counter()
+    rows = []
+    for row, split in enumerate(splits):
+        if seen[split] % k == 0:
+            rows.append(row)
+        seen[split] += 1
+    return k, rows
+
+
+def thinning_remark(remark: str, k: int, kept: int, of: int) -> str:
+    """What a reader must know of a thinned task, after what was to be known before."""
+    return f"{remark} {kept:,} of {of:,} rows: one in {k} of each split".strip()
 
 
 def read_labelled(

@@ -3,13 +3,13 @@
 import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
 from probing.errors import InputError
-from probing.tasks.sentences import SPLITS
+from probing.tasks.sentences import SPLITS, thinned_rows, thinning_remark
 from probing.tasks.tables import quote, read_bytes, read_lines
 
 COLUMNS: Final[Mapping[str, int]] = MappingProxyType(
@@ -72,6 +72,20 @@ class TaggedSentences:
     def classes(self) -> tuple[str, ...]:
         """The distinct tags, sorted."""
         return tuple(sorted({tag for tags in self.tags for tag in tags}))
+
+    def thinned(self, n: int) -> "TaggedSentences":
+        """At most n sentences: every k-th of each split, as ``name/k``; the task if it fits."""
+        k, rows = thinned_rows(self.splits, n)
+        if k == 1:
+            return self
+        return replace(
+            self,
+            name=f"{self.name}/{k}",
+            sentences=tuple(self.sentences[row] for row in rows),
+            tags=tuple(self.tags[row] for row in rows),
+            splits=tuple(self.splits[row] for row in rows),
+            remark=thinning_remark(self.remark, k, len(rows), len(self)),
+        )
 
 
 def read_conllu(

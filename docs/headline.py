@@ -1,0 +1,185 @@
+"""Make the headline of README.md: one table, one figure and the verdict, from runs.
+
+    python docs/headline.py official=runs/official embedded=runs/embedded
+    python docs/headline.py
+
+The first form keeps of each run what is shown, as ``docs/runs/NAME/``: rows of its
+``scores.csv`` and its ``manifest.json``, no texts. Both forms then write the marked block of
+README.md and ``docs/headline.svg`` from ``docs/runs``, so that nothing there is typed by hand.
+"""
+
+import json
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from probing.reporting import figures
+from probing.reporting.claims import decide
+from probing.reporting.quantities import (
+    DIFFERENCE,
+    SIMILARITY,
+    floors,
+    models_of,
+    points,
+    records,
+    select,
+    signed,
+    twin,
+)
+from probing.reporting.verdict import POOLER_STATES, verdict_text
+from probing.runs import Run, load_run
+
+DOCS = Path(__file__).parent
+README = DOCS.parent / "README.md"
+RESULTS = DOCS / "runs"
+FIGURE = DOCS / "headline.svg"
+FIRST = "official"
+"""The run that the figure and the verdict are of, where it is kept; else the first that is."""
+BEGIN, END = "<!-- docs/headline.py: begin -->\n", "<!-- docs/headline.py: end -->\n"
+METRICS = ("spearman", f"spearman{DIFFERENCE}", "standard_error", "selection_spearman")
+HEAD = (
+    "encoder",
+    "data",
+    "pairs",
+    "mean",
+    "`[CLS]`",
+    "pooler",
+    "pooler − mean",
+    "mean, random weights",
+    "word overlap",
+)
+
+
+def keep(run: Run, name: str) -> None:
+    """Write the part of a run that is shown into the folder of kept runs."""
+    scores = run.scores
+    shown = scores[
+        (scores["subset"] == "all")
+        & scores["aggregation"].isin(["all", "none"])
+        & scores["metric"].isin(METRICS)
+        & (
+            scores["transform"].isin(["raw", "whitened:target", "whitened:target - raw"])
+            | scores["transform"].str.contains("dense|tanh")
+        )
+    ]
+    manifest = json.loads(json.dumps(run.manifest))
+    # where data and run lay is no part of the result; the hashes of the files are
+    manifest["command"] = re.sub(r" --(out|data-dir|cache-dir) \S+", "", manifest["command"])
+    manifest["study"] |= {"data_dir": None, "cache_dir": None}
+    (RESULTS / name).mkdir(parents=True, exist_ok=True)
+    shown.to_csv(RESULTS / name / "scores.csv", index=False, na_rep="NaN")
+    text = json.dumps(manifest, indent=2, ensure_ascii=False)
+    (RESULTS / name / "manifest.json").write_text(text + "\n", encoding="utf-8")
+
+
+def kept(name: str) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Scores and manifest of a run among the results."""
+    scores = pd.read_csv(RESULTS / name / "scores.csv", keep_default_na=False, na_values=["NaN"])
+    scores["layer"] = scores["layer"].astype("Int64")
+    return scores, json.loads((RESULTS / name / "manifest.json").read_text(encoding="utf-8"))
+
+
+def block() -> str:
+    """What stands between the marks in README.md."""
+    names = _names()
+    rows = [row for name in names for row in _rows(*kept(name))]
+    _, sentence = headline()
+    sources = [
+        f"`{kept(name)[1]['command']}` ([docs/runs/{name}](docs/runs/{name}))" for name in names
+    ]
+    lines = [
+        f"| {' | '.join(HEAD)} |",
+        f"|---|---|{'---:|' * (len(HEAD) - 2)}",
+        *(f"| {' | '.join(row)} |" for row in rows),
+        "",
+        "Spearman × 100 of the cosine with human scores, all subsets of a year together, last",
+        "layer; in brackets the 95 % interval of the paired difference. Made by",
+        " and\n".join(sources) + ",",
+        "each with its scores and its manifest.",
+        "",
+        f"![What this shows stands below it](docs/{FIGURE.name})",
+        "",
+        sentence,
+        "",
+        *_verdicts(*kept(names[0])),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def headline() -> tuple[str, str]:
+    """The figure as SVG, and the sentence that says what it shows."""
+    scores, manifest = kept(_names()[0])
+    model, task = manifest["study"]["models"][0], manifest["tasks"][0]["name"]
+    described = figures.layer_curves(scores, model=model, task=task)
+    return described.svg(), described.sentence
+
+
+def _names() -> list[str]:
+    return sorted((path.name for path in RESULTS.iterdir()), key=lambda name: (name != FIRST, name))
+
+
+def _rows(scores: pd.DataFrame, manifest: dict[str, Any]) -> Iterator[tuple[str, ...]]:
+    layers = {encoder["name"]: encoder["num_layers"] for encoder in manifest["encoders"]}
+    for model in models_of(scores):
+        last = layers[model]
+        for task in manifest["tasks"]:
+            if not len(scores[(scores["task"] == task["name"]) & (scores["model"] == model)]):
+                continue
+            where = {"task": task["name"]}
+            mine = select(scores, SIMILARITY, model=model, **where).set_index("view")["value"]
+            random = select(scores, SIMILARITY, model=twin(model), **where).set_index("view")
+            (floor,) = floors(scores, SIMILARITY, **where).values()
+            yield (
+                model,
+                task["name"],
+                str(task["rows"]),
+                *(points(mine[f"{pooling}@{last}"]) for pooling in ("mean", "cls", "pooler")),
+                _difference(scores, model, task["name"], f"pooler@{last} - mean@{last}"),
+                points(random.loc[f"mean@{last}", "value"]),
+                points(floor),
+            )
+
+
+def _difference(scores: pd.DataFrame, model: str, task: str, view: str) -> str:
+    (row,) = records(
+        scores[
+            (scores["metric"] == f"spearman{DIFFERENCE}")
+            & (scores["model"] == model)
+            & (scores["task"] == task)
+            & (scores["view"] == view)
+            & (scores["transform"] == "raw")
+            & (scores["probe"] == "cosine")
+            & (scores["aggregation"] == "all")
+        ]
+    )
+    return signed(*(100 * row[name] for name in ("value", "lower", "upper")))
+
+
+def _verdicts(scores: pd.DataFrame, manifest: dict[str, Any]) -> Iterator[str]:
+    states = {encoder["name"]: encoder["pooler"] for encoder in manifest["encoders"]}
+    for model in models_of(scores):
+        state = states[model]
+        lines = verdict_text(decide(scores, model), pooler=state).splitlines()
+        yield f"{lines[0]}, in the words of the run. {POOLER_STATES[state]}"
+        yield ""
+        yield from (f"- {line}" for line in lines[2:] if line[0] == "C" and line[1].isdigit())
+        yield ""
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Keep the runs that are named, then write the headline."""
+    for argument in arguments:
+        name, _, folder = argument.partition("=")
+        keep(load_run(Path(folder)), name)
+    FIGURE.write_text(headline()[0], encoding="utf-8")
+    before, _, rest = README.read_text(encoding="utf-8").partition(BEGIN)
+    after = rest.partition(END)[2]
+    README.write_text(f"{before}{BEGIN}{block()}{END}{after}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

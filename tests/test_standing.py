@@ -1,0 +1,36 @@
+"""A run that stands is read, and only where it is the one that was asked for."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from probing.runs import write_run
+from probing.standing import standing_run
+from probing.study import Study, run_study
+from tests.test_study import HEADER, ROWS, write_data
+
+
+def test_only_the_same_study_on_the_same_data_stands(
+    tiny_encoder_folder: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = write_data(tmp_path / "data", "\n".join([HEADER, *ROWS]) + "\n")
+    model = str(tiny_encoder_folder("bert"))
+    study = Study(models=(model,), tasks=("stsb",), data_dir=str(data), n_resamples=20)
+    folder = tmp_path / "run"
+    assert standing_run(study, folder) is None
+    run = run_study(study, folder)
+    found = standing_run(study, folder)
+    assert found is not None
+    assert found.manifest["started"] == run.manifest["started"]
+    monkeypatch.setenv("PROBING_DATA", str(data))
+    assert standing_run(replace(study, data_dir=None), folder) is not None
+    for other in (replace(study, seed=1), replace(study, n_resamples=30)):
+        assert standing_run(other, folder) is None
+    write_run(replace(run, manifest=run.manifest | {"versions": {}}))
+    assert standing_run(study, folder) is None
+    write_run(run)
+    assert standing_run(study, folder) is not None
+    write_data(tmp_path / "data", "\n".join([HEADER, *ROWS, ROWS[-1]]) + "\n")
+    assert standing_run(study, folder) is None
