@@ -46,7 +46,7 @@ def run(
     ] = None,
     probe: Annotated[
         list[str] | None,
-        typer.Option(help="linear, mlp, senteval or codelength. May be repeated."),
+        typer.Option(help="linear, mlp, mlp-senteval, senteval or codelength. May be repeated."),
     ] = None,
     controls: Annotated[
         bool, typer.Option("--controls", help="Train each probe on a control task too.")
@@ -69,6 +69,9 @@ def run(
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the bootstrap and the random weights.")] = 0,
+    seeds: Annotated[
+        int, typer.Option(help="How many seeds a probe that is random is averaged over.")
+    ] = 1,
     out: Annotated[
         Path | None, typer.Option(help="The run folder; by default runs/DATE-TIME.")
     ] = None,
@@ -95,6 +98,8 @@ def run(
         study = replace(study, probes=tuple(probe))
     if controls:
         study = replace(study, controls=True)
+    if seeds != 1:
+        study = replace(study, n_seeds=seeds)
     if protocol:
         study = replace(study, protocol=protocol)
     folder = out or Path("runs") / datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")

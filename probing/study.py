@@ -56,6 +56,9 @@ class Study:
     """What reads labels from vectors: names of `probing.measurements.PROBES`."""
     controls: bool = False
     """Whether each probe is trained on the control task too."""
+    n_seeds: int = 1
+    """Over how many seeds, from ``seed`` up, a probe that is random is averaged (``mlp``,
+    ``senteval``, the order of ``codelength``, the labels of the control task)."""
     cache_dir: str | None = None
     """Where vectors are kept between runs; by default the platform's cache folder."""
 
@@ -68,6 +71,8 @@ class Study:
                 raise InputError(f"{repeated!r} is named twice in one study: name it once")
         if not 0 <= self.seed <= HIGHEST_SEED:
             raise InputError(f"seed {self.seed}: expected a whole number from 0 to {HIGHEST_SEED}")
+        if self.n_seeds < 1 or self.seed + self.n_seeds - 1 > HIGHEST_SEED:
+            raise InputError(f"{self.n_seeds} seeds from {self.seed} up: expected one or more")
         unknown = [probe for probe in self.probes if probe not in PROBES]
         if unknown or not self.probes:
             raise InputError(
@@ -120,6 +125,7 @@ def run_study(study: Study, out: Path, command: Sequence[str] = ()) -> Run:
             cache_dir=cache_folder(study.cache_dir),
             probes=study.probes,
             controls=study.controls,
+            n_seeds=study.n_seeds,
         )
         development = _development_pairs(study)
         supervision = {task.name: _supervision(task, study) for task in tasks}

@@ -1,0 +1,501 @@
+"""Fine-tuning: an encoder and a readout trained together, or the readout alone.
+
+One function trains both ways. With ``frozen`` the encoder's states are those it gave before, with
+dropout off, so nothing below the readout moves; the readout is then the linear probe, found by the
+same steps. Data order and dropout are functions of (seed, step) and not of the head: heads of one
+seed see the same batches in the same order, with the same units dropped in the encoder.
+"""
+
+import copy
+import logging
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from transformers import get_linear_schedule_with_warmup
+
+from probing.encoding.encoder import Encoder
+from probing.encoding.forward import default_batch_tokens
+from probing.encoding.packing import packed_linears
+from probing.encoding.tokenization import Batch, Tokenized, batches, make_batch
+from probing.errors import InputError
+from probing.measuring.heads import Head, Readout, Summary, pair_features
+from probing.measuring.standardisation import Standardisation
+from probing.statistics import spearman
+
+logger = logging.getLogger(__name__)
+
+_POOL_BATCHES: Final = 16
+"""Batches whose rows are sorted by length among themselves: little padding, still shuffled."""
+_EVALUATION_BATCH: Final = 64
+LOG_COLUMNS: Final = ("step", "loss", "learning_rate", "dev")
+"""One row a step; ``dev`` is NaN but for the steps after which dev was looked at."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How a cell is trained; the same for every head.
+
+    The number of steps grows with the training rows between two bounds: the lower one gives few
+    rows time to be learnt, the upper one keeps large sets affordable.
+    """
+
+    frozen: bool = False
+    """Learning rate 0 and no dropout in the encoder; no early stopping, as there is one optimum."""
+    encoder_rate: float = 1e-4
+    """Peak learning rate of all that comes from the checkpoint."""
+    head_rate: float = 2e-3
+    """Peak learning rate of the readout and of what a head adds."""
+    batch_size: int = 32
+    epochs: float = 3.0
+    least_steps: int = 60
+    most_steps: int = 200
+    warmup_share: float = 0.1
+    weight_decay: float = 0.01
+    """Of the encoder's matrices, by AdamW; the readout has the penalty of the linear probe."""
+    gradient_norm: float = 1.0
+    looks: int = 5
+    """How often dev is looked at, evenly spaced."""
+    patience: int = 3
+    """Looks without a new best after which training stops."""
+
+    def __post_init__(self) -> None:
+        if min(self.batch_size, self.least_steps, self.looks, self.patience) < 1:
+            raise InputError("batch size, steps, looks and patience must be at least 1")
+        if self.most_steps < self.least_steps:
+            raise InputError(
+                f"at most {self.most_steps} steps and at least {self.least_steps}: expected a "
+                "lower bound that is not above the upper one"
+            )
+        if min(self.encoder_rate, self.head_rate, self.epochs) <= 0:
+            raise InputError("learning rates and epochs must be above 0")
+
+    def steps(self, n_rows: int) -> int:
+        """Updates for so many training rows."""
+        wanted = math.ceil(self.epochs * math.ceil(n_rows / self.batch_size))
+        return min(max(wanted, self.least_steps), self.most_steps)
+
+
+FROZEN: Final = Recipe(
+    frozen=True, head_rate=1e-2, batch_size=256, epochs=60, least_steps=600, most_steps=1200
+)
+"""For the frozen limit: steps are cheap there, and the optimum is wanted."""
+
+
+def recipes_for(
+    *, with_frozen: bool = False, encoder_rate: float | None = None, most_steps: int | None = None
+) -> tuple[Recipe, ...]:
+    """The recipes of a run: full, frozen where the encoder's rate is 0, or both.
+
+    Args:
+        with_frozen: Whether the frozen limit stands beside full fine-tuning.
+        encoder_rate: None for the default.
+        most_steps: Of full fine-tuning; None for the default.
+    """
+    if encoder_rate == 0:
+        return (FROZEN,)
+    full = Recipe()
+    if encoder_rate is not None:
+        full = replace(full, encoder_rate=encoder_rate)
+    if most_steps is not None:
+        least = min(full.least_steps, most_steps)
+        full = replace(full, most_steps=most_steps, least_steps=least)
+    return (full, FROZEN) if with_frozen else (full,)
+
+
+@dataclass(frozen=True, eq=False)
+class FinetuningData:
+    """n items of one task: sentences or pairs, tokenized, with gold.
+
+    ``tokenized`` has ``sides * n`` sentences: the first of all pairs, then the second.
+    """
+
+    task: str
+    tokenized: Tokenized
+    sides: int
+    gold: NDArray[np.float64]
+    """``(n,)`` places in `classes`, or scores."""
+    classes: tuple[str, ...]
+    """Empty where scores are to be predicted."""
+    train: NDArray[np.intp]
+    """Rows that may be trained on."""
+    dev: NDArray[np.intp]
+    test: NDArray[np.intp]
+    pad_id: int
+
+    def __post_init__(self) -> None:
+        if len(self.tokenized) != self.sides * len(self.gold):
+            raise ValueError(f"{len(self.tokenized)} sentences for {len(self.gold)} items")
+
+    @property
+    def n_outputs(self) -> int:
+        """Of the readout: one for scores and for two classes, else one a class."""
+        return len(self.classes) if len(self.classes) > 2 else 1
+
+    @property
+    def metric(self) -> str:
+        """What is measured on dev and test."""
+        return "accuracy" if self.classes else "spearman"
+
+    def score(self, rows: NDArray[np.intp], predicted: NDArray[np.float64]) -> float:
+        """Accuracy, or Spearman, of what is predicted of some rows ``(n_rows,)``."""
+        if self.classes:
+            return float((predicted == self.gold[rows]).mean())
+        return float(spearman(predicted[:, None], self.gold[rows])[0])
+
+    def batch(self, rows: NDArray[np.intp]) -> Batch:
+        """Both sides of some items in one batch of ``sides * n_rows`` sentences."""
+        sides = [rows + side * len(self.gold) for side in range(self.sides)]
+        return make_batch(self.tokenized, np.concatenate(sides), self.pad_id)
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Tokens of each item, ``(n,)``."""
+        return self.tokenized.lengths.reshape(self.sides, -1).sum(0)
+
+
+@dataclass
+class Progress:
+    """Where a cell stands: what is needed to go on beside weights and moments."""
+
+    log: list[tuple[float, float, float, float]] = field(default_factory=list)
+    """`LOG_COLUMNS`, a row a step."""
+    best: dict[str, Tensor] = field(default_factory=dict)
+    """Weights at the best look at dev; empty before the first."""
+    tokens: int = 0
+    seconds: float = 0.0
+
+    @property
+    def step(self) -> int:
+        """Updates made."""
+        return len(self.log)
+
+    @property
+    def looks(self) -> list[tuple[int, float]]:
+        """Step and dev score of every look."""
+        return [(int(row[0]), row[3]) for row in self.log if not math.isnan(row[3])]
+
+    @property
+    def best_look(self) -> tuple[int, float]:
+        """The first of the best looks; step 0 where there is none."""
+        return max(self.looks, key=lambda look: look[1], default=(0, math.nan))
+
+    def exhausted(self, patience: int) -> bool:
+        """Whether the last looks, as many as `patience`, brought no new best."""
+        best = self.best_look[0]
+        return sum(step > best for step, _ in self.looks) >= patience
+
+
+class Keeper(Protocol):
+    """Keeps a cell from being lost; where and how often is its own affair."""
+
+    def load(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> Progress | None:
+        """Put kept weights and moments in place; None where nothing was kept."""
+
+    def keep(
+        self, network: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress
+    ) -> None:
+        """Called after every step."""
+
+
+@dataclass(frozen=True, eq=False)
+class Finetuned:
+    """What training one cell came to."""
+
+    predicted: NDArray[np.float64]
+    """``(n_test,)`` places in the classes, or scores."""
+    steps: int
+    """Updates made."""
+    best_step: int
+    """Updates after which the weights were taken: the best on dev, with ``frozen`` the last."""
+    dev_score: float
+    """At that step."""
+    resumed_from: int | None
+    """Step of the checkpoint that training went on from; None where it ran in one go."""
+    seconds: float
+    """In training, over all starts."""
+
+
+def stored_states(encoder: Encoder, data: FinetuningData) -> Tensor:
+    """States of the last layer from the encoder as it is: ``(n_tokens, hidden_size)`` float32.
+
+    One sentence after another as in ``data.tokenized``; padding is not stored.
+    """
+    tokenized = data.tokenized
+    flat = torch.empty(len(tokenized.ids), encoder.hidden_size)
+    batch_tokens = default_batch_tokens(encoder)
+    with torch.no_grad(), packed_linears(encoder.model, batch_tokens, len(tokenized.ids)):
+        for batch in batches(tokenized, data.pad_id, batch_tokens):
+            states = encoder.model(**batch.inputs(encoder.device)).last_hidden_state
+            flat[_places(tokenized, batch)] = states.float().cpu()[batch.attention_mask]
+    return flat
+
+
+def untouched_features(
+    encoder: Encoder,
+    data: FinetuningData,
+    stored: Tensor,
+    rows: NDArray[np.intp],
+    *,
+    head: Head,
+    seed: int,
+) -> NDArray[np.float32]:
+    """What a head gives before any training: ``(n_rows, sides * hidden_size)`` float32."""
+    summary = Summary(head, encoder, seed=seed).to(encoder.device)
+    network = _Network(_Stored(data, stored, encoder.device), summary, nn.Identity(), data.sides)
+    return _outputs(network, data, rows)
+
+
+def finetune(
+    encoder: Encoder,
+    data: FinetuningData,
+    stored: Tensor,
+    *,
+    head: Head,
+    train: NDArray[np.intp],
+    penalty: float,
+    recipe: Recipe,
+    seed: int,
+    keeper: Keeper | None = None,
+) -> Finetuned:
+    """Train one cell and predict the test items.
+
+    Args:
+        encoder: Left as it is; a copy is trained.
+        data: The task.
+        stored: From `stored_states`; with it features are standardised, and with
+            ``recipe.frozen`` it takes the encoder's place.
+        head: What the readout is given.
+        train: ``(n_train,)`` rows to train on.
+        penalty: Times the sum of squares of the readout's weights, added to the mean loss: log-loss
+            in nats, or squared error of scores of variance one.
+        recipe: How.
+        seed: Of data order, dropout and weights that are drawn.
+        keeper: Keeps checkpoints; None to keep none.
+
+    Raises:
+        InputError: The encoder lacks the head, or the loss is no longer a number.
+    """
+    device = encoder.device
+    features = untouched_features(encoder, data, stored, train, head=head, seed=seed)
+    summary = Summary(head, encoder, seed=seed)
+    readout = Readout(Standardisation.fit(features), n_outputs=data.n_outputs)
+    states = _Stored(data, stored, device) if recipe.frozen else _Live(data, encoder)
+    network = _Network(states, summary, readout, data.sides).to(device)
+    targets = _targets(data, train, device)
+    total = recipe.steps(len(train))
+    optimizer = _optimizer(network, recipe)
+    progress = (None if keeper is None else keeper.load(network, optimizer)) or Progress()
+    resumed_from = progress.step or None
+    schedule = get_linear_schedule_with_warmup(
+        optimizer, math.ceil(recipe.warmup_share * total), total, last_epoch=progress.step - 1
+    )
+    look_every = math.ceil(total / recipe.looks)
+    earlier, began = progress.seconds, time.monotonic()
+    for step, rows in _training_batches(data, train, recipe, seed, progress.step, total):
+        if not recipe.frozen and progress.exhausted(recipe.patience):
+            break
+        network.train()
+        with torch.random.fork_rng():
+            torch.manual_seed(_stream(seed, step))
+            outputs = network(rows)
+        loss = _loss(data, outputs, targets[torch.from_numpy(rows).to(device)])
+        (loss + penalty * readout.penalty()).backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), recipe.gradient_norm)
+        rate = optimizer.param_groups[-1]["lr"]
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        schedule.step()
+        if not math.isfinite(loss.item()):
+            raise InputError(
+                f"the loss of {head} on {data.task} became {loss.item()} at step {step + 1}: lower "
+                f"the learning rate ({recipe.encoder_rate:g})"
+            )
+        dev = math.nan
+        if (step + 1) % look_every == 0 or step + 1 == total:
+            dev = data.score(data.dev, _predicted(network, data, data.dev))
+        better = dev > progress.best_look[1] or not progress.best
+        progress.log.append((step + 1, loss.item(), rate, dev))
+        if not math.isnan(dev) and (better or recipe.frozen):
+            progress.best = {n: p.detach().clone() for n, p in network.named_parameters()}
+        progress.tokens += int(data.lengths[rows].sum())
+        progress.seconds = earlier + time.monotonic() - began
+        if keeper is not None:
+            keeper.keep(network, optimizer, progress)
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            parameter.copy_(progress.best.get(name, parameter))
+    looks = progress.looks or [(progress.step, math.nan)]
+    best_step, dev_score = looks[-1] if recipe.frozen else progress.best_look
+    return Finetuned(
+        predicted=_predicted(network, data, data.test),
+        steps=progress.step,
+        best_step=best_step,
+        dev_score=dev_score,
+        resumed_from=resumed_from,
+        seconds=progress.seconds,
+    )
+
+
+class _Live(nn.Module):
+    """States from a copy of the encoder that is trained."""
+
+    def __init__(self, data: FinetuningData, encoder: Encoder) -> None:
+        super().__init__()
+        self._data, self._device = data, encoder.device
+        self.body: Any = copy.deepcopy(encoder.model)
+        if getattr(self.body, "pooler", None) is not None:
+            self.body.pooler = None  # the summary has the dense layer; computed once is enough
+
+    def forward(self, rows: NDArray[np.intp]) -> tuple[Tensor, Tensor]:
+        """``(sides * n, n_tokens, hidden_size)`` and the mask of the tokens."""
+        batch = self._data.batch(rows)
+        states = self.body(**batch.inputs(self._device)).last_hidden_state.float()
+        return states, batch.attention_mask.to(self._device)
+
+
+class _Stored(nn.Module):
+    """The same states as they were stored; nothing here is trained."""
+
+    def __init__(self, data: FinetuningData, stored: Tensor, device: torch.device) -> None:
+        super().__init__()
+        self._data, self._flat, self._device = data, stored, device
+
+    def forward(self, rows: NDArray[np.intp]) -> tuple[Tensor, Tensor]:
+        """As `_Live.forward`; zeros stand on the padding."""
+        batch = self._data.batch(rows)
+        states = torch.zeros(*batch.ids.shape, self._flat.shape[1])
+        states[batch.attention_mask] = self._flat[_places(self._data.tokenized, batch)]
+        return states.to(self._device), batch.attention_mask.to(self._device)
+
+
+class _Network(nn.Module):
+    """Rows of a task to outputs: states, their summary, features, readout."""
+
+    def __init__(self, states: nn.Module, summary: Summary, readout: nn.Module, sides: int) -> None:
+        super().__init__()
+        self.states, self.summary, self.readout, self._sides = states, summary, readout, sides
+
+    def forward(self, rows: NDArray[np.intp]) -> Tensor:
+        """``(n_rows, n_outputs)``."""
+        summaries = self.summary(*self.states(rows))
+        outputs: Tensor = self.readout(pair_features(summaries, sides=self._sides))
+        return outputs
+
+
+def _optimizer(network: _Network, recipe: Recipe) -> torch.optim.AdamW:
+    """AdamW; what comes from the checkpoint has one rate, what is new the other."""
+    from_checkpoint = list(network.states.parameters())
+    new = list(network.readout.parameters())
+    of_summary = list(network.summary.parameters())
+    (from_checkpoint if network.summary.head is Head.POOLER else new).extend(of_summary)
+    if recipe.frozen:
+        for parameter in from_checkpoint:
+            parameter.requires_grad_(False)  # noqa: FBT003
+        from_checkpoint = []
+    matrices = [p for p in from_checkpoint if p.ndim > 1]
+    vectors = [p for p in from_checkpoint if p.ndim <= 1]
+    groups = [
+        {"params": matrices, "lr": recipe.encoder_rate, "weight_decay": recipe.weight_decay},
+        {"params": vectors, "lr": recipe.encoder_rate, "weight_decay": 0.0},
+        {"params": new, "lr": recipe.head_rate, "weight_decay": 0.0},
+    ]
+    # a schedule that starts in the middle wants to know the peak
+    groups = [{**group, "initial_lr": group["lr"]} for group in groups if group["params"]]
+    return torch.optim.AdamW(groups, fused=True)
+
+
+def _training_batches(
+    data: FinetuningData,
+    train: NDArray[np.intp],
+    recipe: Recipe,
+    seed: int,
+    start: int,
+    total: int,
+) -> Iterator[tuple[int, NDArray[np.intp]]]:
+    """Every (step, rows) from ``start`` on: epochs in a seeded order, rows of like length."""
+    a_epoch = math.ceil(len(train) / recipe.batch_size)
+    for epoch in range(start // a_epoch, math.ceil(total / a_epoch)):
+        order = _epoch(data.lengths, train, a_epoch, np.random.default_rng([seed, epoch]))
+        for place, rows in enumerate(order):
+            step = epoch * a_epoch + place
+            if start <= step < total:
+                yield step, rows
+
+
+def _epoch(
+    lengths: NDArray[np.int64], train: NDArray[np.intp], n_batches: int, rng: np.random.Generator
+) -> Sequence[NDArray[np.intp]]:
+    pools = np.array_split(rng.permutation(train), math.ceil(n_batches / _POOL_BATCHES))
+    made: list[NDArray[np.intp]] = []
+    left = n_batches
+    for number, pool in enumerate(pools):
+        share = math.ceil(left / (len(pools) - number))
+        left -= share
+        made += np.array_split(pool[np.argsort(lengths[pool], kind="stable")], share)
+    return [made[i] for i in rng.permutation(len(made))]
+
+
+def _stream(seed: int, step: int) -> int:
+    """A seed for the dropout of one step."""
+    return int(np.random.SeedSequence([seed, step]).generate_state(1)[0])
+
+
+def _targets(data: FinetuningData, train: NDArray[np.intp], device: torch.device) -> Tensor:
+    """``(n,)`` classes, or scores of mean zero and variance one on the training rows."""
+    if data.classes:
+        return torch.from_numpy(data.gold.astype(np.int64)).to(device)
+    scores = data.gold[train]
+    spread = float(scores.std()) or 1.0
+    return torch.from_numpy((data.gold - scores.mean()) / spread).float().to(device)
+
+
+def _loss(data: FinetuningData, outputs: Tensor, targets: Tensor) -> Tensor:
+    """Mean over the rows."""
+    if not data.classes:
+        return nn.functional.mse_loss(outputs[:, 0], targets)
+    if data.n_outputs == 1:
+        return nn.functional.binary_cross_entropy_with_logits(outputs[:, 0], targets.float())
+    return nn.functional.cross_entropy(outputs, targets)
+
+
+def _predicted(
+    network: _Network, data: FinetuningData, rows: NDArray[np.intp]
+) -> NDArray[np.float64]:
+    """``(n_rows,)`` places in the classes, or scores up to a linear map."""
+    outputs = _outputs(network, data, rows)
+    if not data.classes:
+        return outputs[:, 0].astype(np.float64)
+    if data.n_outputs == 1:
+        return (outputs[:, 0] > 0).astype(np.float64)
+    return outputs.argmax(1).astype(np.float64)
+
+
+@torch.no_grad()
+def _outputs(
+    network: _Network, data: FinetuningData, rows: NDArray[np.intp]
+) -> NDArray[np.float32]:
+    """Outputs of some rows in their order, dropout off."""
+    network.eval()
+    order = np.argsort(-data.lengths[rows], kind="stable")
+    parts = [
+        network(rows[order[start : start + _EVALUATION_BATCH]]).float().cpu()
+        for start in range(0, len(order), _EVALUATION_BATCH)
+    ]
+    sorted_outputs = torch.cat(parts).numpy()
+    outputs = np.empty_like(sorted_outputs)
+    outputs[order] = sorted_outputs
+    return outputs
+
+
+def _places(tokenized: Tokenized, batch: Batch) -> Tensor:
+    """``(n_tokens,)`` where the tokens of a batch stand among all tokens, row by row."""
+    columns = np.arange(batch.ids.shape[1])
+    places = tokenized.starts[batch.rows][:, None] + columns
+    return torch.from_numpy(places[batch.attention_mask.numpy()])
