@@ -51,6 +51,8 @@ EVERY: Final[Mapping[str, Mapping[str, int]]] = {
 }
 """Every n-th row of each split is taken (sentence, for words)."""
 
+OPTIMUM_TASKS: Final = ("trec", "subj_number", "tree_depth", "ewt:upos")
+
 OPTIMUM_EVERY_WORD: Final = 3
 """Of the words of these sentences, for scikit-learn's sake."""
 
@@ -77,7 +79,7 @@ def thinned(name: str, options: argparse.Namespace) -> Any:
 def optimum(encoder: Encoder, options: argparse.Namespace) -> list[dict[str, Any]]:
     """Every view at every strength: both losses, both accuracies on test."""
     rows = []
-    for name in ("trec", "subj_number", "tree_depth", "ewt:upos"):
+    for name in OPTIMUM_TASKS:
         task = thinned(name, options)
         vectors, labels, splits = _arrays(encoder, task, options)
         train, test = splits == "train", splits == "test"
