@@ -17,7 +17,8 @@ from rich.markup import escape
 from probing.encoding.commands import cache_app, extract_command
 from probing.encoding.encoder import Dtype
 from probing.errors import InputError
-from probing.pretraining.command import pretrain_command
+from probing.finetuning.command import finetune_command
+from probing.pretraining.command import export_command, pretrain_command
 from probing.sources import MODELS
 
 _PIPED_WIDTH = 120
@@ -59,6 +60,10 @@ def run(
         str | None,
         typer.Option(envvar="PROBING_DATA", help="Folder with the official data sets."),
     ] = None,
+    corpus: Annotated[
+        str | None,
+        typer.Option(help="Folder of texts, to read next sentences from every view too."),
+    ] = None,
     dtype: Annotated[Dtype, typer.Option(help="Number format of the forward pass.")] = (
         Dtype.FLOAT32
     ),
@@ -91,7 +96,7 @@ def run(
         PRESETS[name], dtype=str(dtype), seed=seed, data_dir=data_dir, cache_dir=cache_dir
     )
     if model:
-        study = replace(study, models=tuple(model))
+        study = replace(study, models=tuple(model), contrasts=())
     if task:
         study = replace(study, tasks=tuple(task))
     if probe:
@@ -102,6 +107,8 @@ def run(
         study = replace(study, n_seeds=seeds)
     if protocol:
         study = replace(study, protocol=protocol)
+    if corpus:
+        study = replace(study, corpus=corpus)
     folder = out or Path("runs") / datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
     result = run_study(study, folder, command=this_command())
     console = Console()
@@ -146,6 +153,8 @@ def report(
 
 app.command("extract")(extract_command)
 app.command("pretrain")(pretrain_command)
+app.command("export")(export_command)
+app.command("finetune")(finetune_command)
 app.add_typer(cache_app, name="cache")
 
 
@@ -195,7 +204,8 @@ def models() -> None:
     console = Console(highlight=False, soft_wrap=True)
     for source in MODELS:
         console.print(f"[bold]{source.alias}[/]  {source.note}")
-        console.print(f"    {source.hub_id} at {source.revision}, {source.licence}")
+        where = source.shipped or f"{source.hub_id} at {source.revision}"
+        console.print(f"    {where}, {source.licence}")
 
 
 def main() -> None:

@@ -13,13 +13,16 @@ class ModelSource:
 
     alias: str
     """The short name a user may type; equal to ``hub_id`` where there is none."""
-    hub_id: str
     revision: str
-    """Full commit hash on the Hub."""
+    """Full commit hash on the Hub; ``shipped`` for an encoder that comes with the project."""
     licence: str
     citation: str
     note: str
     """One sentence on what kind of pooler to expect."""
+    hub_id: str | None = None
+    """None for an encoder that is not on the Hub."""
+    shipped: str | None = None
+    """Folder under the project's own ``data/``, such as ``encoders/nsp-mini``."""
     module: str | None = None
     """Python package that carries the weights and offers ``get_model_path()``."""
     weights_sha256: str | None = None
@@ -101,7 +104,36 @@ MODELS: Final[tuple[ModelSource, ...]] = (
         citation="Devlin et al. 2019, BERT",
         note="12-layer BertModel; its pooler was trained by next sentence prediction",
     ),
+    ModelSource(
+        alias="bert-large-uncased",
+        hub_id="google-bert/bert-large-uncased",
+        revision="6da4b6a26a1877e173fca3225479512db81a5e5b",
+        licence="Apache-2.0",
+        citation="Devlin et al. 2019, BERT",
+        note="24-layer BertModel; its pooler was trained by next sentence prediction",
+    ),
+    ModelSource(
+        alias="roberta-base",
+        hub_id="FacebookAI/roberta-base",
+        revision="e2da8e2f811d1448a5b465c236feacd80ffbac7b",
+        licence="MIT",
+        citation="Liu et al. 2019, RoBERTa",
+        note="12-layer RobertaModel without a sentence objective; the loader draws its pooler",
+    ),
+    ModelSource(
+        alias="distilbert-base-uncased",
+        hub_id="distilbert/distilbert-base-uncased",
+        revision="12040accade4e8a0f71eabdb258fecc2e7e948be",
+        licence="Apache-2.0",
+        citation="Sanh et al. 2019, DistilBERT",
+        note="6-layer DistilBertModel; it has no pooler",
+    ),
 )
+
+
+TWINS: Final[tuple[tuple[str, str], ...]] = (("mlm-mini", "nsp-mini"),)
+"""Pairs of shipped encoders that differ in the pre-training objective alone: without and with next
+sentence prediction."""
 
 
 def _map(**entries: int) -> Mapping[str, int]:

@@ -24,14 +24,18 @@ from probing.measurements import (
 )
 from probing.runs import Run, describe_machine, describe_versions, new_run_folder, write_run
 from probing.scores import Score, score_table
+from probing.sources import TWINS
 from probing.tasks import (
     DEFAULT_PROTOCOL,
+    GENERATED_NAMES,
+    GENERATED_PREFIX,
     LabelledSentences,
     SentencePairs,
     Task,
     find_protocol,
     load_task,
 )
+from probing.twins import next_sentence_scores, twins_scores
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +65,10 @@ class Study:
     ``senteval``, the order of ``codelength``, the labels of the control task)."""
     cache_dir: str | None = None
     """Where vectors are kept between runs; by default the platform's cache folder."""
+    contrasts: tuple[tuple[str, str], ...] = ()
+    """Pairs of ``models`` that are compared view by view on the same sentence pairs."""
+    corpus: str | None = None
+    """Folder of texts whose next sentences are read from every view (`probing.twins`)."""
 
     def __post_init__(self) -> None:
         if not self.models or not self.tasks:
@@ -87,10 +95,30 @@ class Study:
         return tuple(task if isinstance(task, str) else task.name for task in self.tasks)
 
 
+_STS_SUITE: Final = ("sts12", "sts13", "sts14", "sts15", "sts16", "stsb", "sickr")
+_GENERATED: Final = tuple(f"{GENERATED_PREFIX}{name}" for name in GENERATED_NAMES)
+
 PRESETS: Final[dict[str, Study]] = {
-    "embedded": Study(models=("minilm",), tasks=("sts-mini",)),
+    "embedded": Study(models=("minilm",), tasks=("sts-mini", *_GENERATED)),
+    "paper": Study(
+        models=(
+            "bert-base-uncased",
+            "bert-large-uncased",
+            "roberta-base",
+            "distilbert-base-uncased",
+            "minilm",
+        ),
+        tasks=(*_STS_SUITE, *GENERATED_NAMES),
+    ),
+    "objective": Study(
+        models=tuple(model for twins in TWINS for model in twins),
+        tasks=("sts-mini", *_GENERATED),
+        contrasts=TWINS,
+    ),
 }
-"""Studies by name. ``embedded`` needs nothing but what the installation brings."""
+"""Studies by name. ``embedded`` needs nothing but what the installation brings, and so does
+``objective``, the shipped encoders that differ in their pre-training alone; ``paper`` takes models
+and official data from the Hub where ``--data-dir`` does not have the data."""
 
 DEVELOPMENT_TASKS: Final = ("stsb", "sickr", "sts-mini")
 """The tasks with a development split of sentence pairs, in order of preference."""
@@ -147,16 +175,24 @@ def run_study(study: Study, out: Path, command: Sequence[str] = ()) -> Run:
                     replace(score, model=measured.name, revision=measured.revision)
                     for score in scores
                 ]
-                described.append(_describe_encoder(measured, truncated))
+                described.append(describe_encoder(measured, truncated))
+            if study.corpus is not None:
+                rows += [
+                    replace(score, model=encoder.name, revision=encoder.revision)
+                    for score in next_sentence_scores(encoder, Path(study.corpus), settings)
+                ]
         rows += floors
+        by_name = {encoder.name: encoder for encoder in encoders}
+        pairs = [(by_name[one], by_name[other]) for one, other in study.contrasts]
+        rows += twins_scores(pairs, [t for t in tasks if isinstance(t, SentencePairs)], settings)
         manifest = {
             "study": asdict(replace(study, tasks=study.task_names)),
             "command": shlex.join(command),
             "started": started.isoformat(timespec="seconds"),
             "seconds": round((datetime.now(UTC) - started).total_seconds(), 1),
             "encoders": described,
-            "tasks": [_describe_task(task) for task in tasks],
-            "development": _describe_task(development),
+            "tasks": [describe_task(task) for task in tasks],
+            "development": describe_task(development),
             "versions": describe_versions(),
             "machine": describe_machine(),
         }
@@ -266,7 +302,8 @@ def _shortened(encoder: Encoder, max_length: int | None) -> Encoder:
     return replace(encoder, max_length=max_length)
 
 
-def _describe_encoder(encoder: Encoder, truncated: dict[str, int]) -> dict[str, Any]:
+def describe_encoder(encoder: Encoder, truncated: dict[str, int]) -> dict[str, Any]:
+    """What the manifest says of an encoder, and how many sentences of each task it cut short."""
     return {
         "name": encoder.name,
         "revision": encoder.revision,
@@ -283,7 +320,8 @@ def _describe_encoder(encoder: Encoder, truncated: dict[str, int]) -> dict[str, 
     }
 
 
-def _describe_task(task: Task) -> dict[str, Any]:
+def describe_task(task: Task) -> dict[str, Any]:
+    """What the manifest says of a task."""
     return {
         "name": task.name,
         "split": task.split if isinstance(task, SentencePairs) else "",

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from probing.errors import InputError
 from probing.hub import snapshot
+from probing.shipped import shipped_data
 from probing.sources import MODELS, ModelSource
 
 _PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.h5", "*.msgpack", "*.pkl")
@@ -50,13 +51,13 @@ def find_checkpoint(name: str, revision: str | None = None) -> Checkpoint:
             f"unknown model {name!r}: expected an alias ({aliases}), a Hub id such as "
             "google-bert/bert-base-uncased, or a folder"
         )
+    hub_id = name if source is None else source.hub_id
     if source is not None and revision in (None, source.revision):
-        packaged = _packaged_folder(source)
-        if packaged is not None:
-            return _checked(name, packaged, source.revision, source.weights_sha256)
-        folder = _download(source.hub_id, source.revision)
+        folder = _packaged_folder(source) or _download(str(hub_id), source.revision)
         return _checked(name, folder, source.revision, source.weights_sha256)
-    folder = _download(source.hub_id if source else name, revision)
+    if hub_id is None:
+        raise InputError(f"{name} comes with the project, in one revision: leave --revision out")
+    folder = _download(hub_id, revision)
     return _checked(name, folder, folder.name)
 
 
@@ -71,6 +72,9 @@ def _looks_like_hub_id(name: str) -> bool:
 
 
 def _packaged_folder(source: ModelSource) -> Path | None:
+    """Where the weights lie that came with the project or with a package; None for the Hub."""
+    if source.shipped is not None:
+        return shipped_data() / source.shipped
     if source.module is None or importlib.util.find_spec(source.module) is None:
         return None
     return Path(importlib.import_module(source.module).get_model_path())
@@ -82,7 +86,7 @@ def _download(hub_id: str, revision: str | None) -> Path:
         kind="model",
         revision=revision,
         files=_HUB_FILES,
-        otherwise="name a folder with the checkpoint, or use the embedded model minilm",
+        otherwise="name a folder with the checkpoint, or use an embedded model such as minilm",
     )
 
 

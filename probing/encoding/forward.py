@@ -43,7 +43,7 @@ def encode(
     arriving: deque[_Transfer] = deque()
     with packed_linears(encoder.model, batch_tokens, len(tokenized.ids)):
         for batch in batches(tokenized, encoder.tokenizer.pad_token_id, batch_tokens):
-            arriving.append(_Transfer.start(batch.rows, _encode_batch(encoder, batch, views)))
+            arriving.append(_Transfer.start(batch.rows, encode_batch(encoder, batch, views)))
             if len(arriving) > 1:  # the device computes this batch while the last one arrives
                 arriving.popleft().finish(vectors)
             advance(len(batch.rows))
@@ -53,8 +53,8 @@ def encode(
 
 
 @torch.inference_mode()
-def _encode_batch(encoder: Encoder, batch: Batch, views: Sequence[View]) -> torch.Tensor:
-    """``(n_views, n_sentences, hidden_size)`` float32 on the encoder's device."""
+def encode_batch(encoder: Encoder, batch: Batch, views: Sequence[View]) -> torch.Tensor:
+    """One batch: ``(n_views, n_sentences, hidden_size)`` float32 on the encoder's device."""
     masks = TokenMasks.of(batch.attention_mask, batch.word_mask, encoder.device)
     outputs = encoder.model(**batch.inputs(encoder.device), output_hidden_states=True)
     layers = {view.layers[0] for view in views if view.pooling in TOKEN_POOLINGS}

@@ -53,12 +53,17 @@ class Batch:
     word_mask: torch.Tensor
     """``(n_sentences, n_tokens)`` bool, True on non-padding tokens that are not special tokens."""
     is_padded: bool
+    segments: torch.Tensor | None = None
+    """``(n_sentences, n_tokens)`` int64, 0 on the first segment and 1 on the second; None where
+    there is only one."""
 
     def inputs(self, device: torch.device) -> dict[str, torch.Tensor]:
         """What the model takes; without a mask where nothing is padded, so that it skips it."""
         inputs = {"input_ids": self.ids}
         if self.is_padded:
             inputs["attention_mask"] = self.attention_mask.long()
+        if self.segments is not None:
+            inputs["token_type_ids"] = self.segments
         if device.type == "cuda":
             return {
                 name: tensor.pin_memory().to(device, non_blocking=True)

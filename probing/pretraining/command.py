@@ -67,3 +67,16 @@ def pretrain_command(
         f"{out}: held-out MLM loss {evaluation.mlm_loss:.3f}, "
         f"sentence accuracy {evaluation.sentence_accuracy:.3f}"
     )
+
+
+def export_command(
+    run: Annotated[Path, typer.Argument(help="Folder of a finished probing pretrain.")],
+    target: Annotated[Path, typer.Argument(help="Folder to write.")],
+    corpus: Annotated[
+        Path | None, typer.Option(help="The corpus, whose manifest.json has the licences.")
+    ] = None,
+) -> None:
+    """Make an encoder folder of a pre-training run: float16 weights, tokenizer, log, model card."""
+    from probing.pretraining.export import export_encoder
+
+    typer.echo(f"encoder: {export_encoder(run, target, corpus)}")

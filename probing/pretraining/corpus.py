@@ -10,13 +10,14 @@ import logging
 import lzma
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+from transformers import BertTokenizer
 
 from probing.errors import InputError
 from probing.pretraining.config import SOURCE_WEIGHTS, PretrainingConfig
@@ -180,6 +181,65 @@ def load_corpus(folder: Path) -> TokenizedCorpus:
     )
 
 
+def held_out_documents(folder: Path, tokenizer: BertTokenizer, vocabulary: Path) -> TokenizedCorpus:
+    """The documents that no run with the default choices has trained on, and they alone.
+
+    Every second of them is marked as held out, so that what is fitted on the one half is tested on
+    the other.
+
+    Args:
+        folder: of the corpus, one sentence a line, a blank line between documents.
+        tokenizer: of the encoder that is looked at.
+        vocabulary: its folder.
+
+    Raises:
+        InputError: the folder holds no corpus, or a file is not readable text.
+    """
+    config = PretrainingConfig()
+    files = source_files(folder)
+    documents: list[list[str]] = []
+    sources: list[int] = []
+    for index, path in enumerate(files.values()):
+        count = sum(1 for _ in read_documents(path))
+        chosen = choose_held_out(count, config.held_out_share, config.corpus_seed, index)
+        kept = [text for text, wanted in zip(read_documents(path), chosen, strict=True) if wanted]
+        documents += kept
+        sources += [index] * len(kept)
+    held_out = np.arange(len(documents)) % 2 == 1
+    arrays = _tokenized(tokenizer, [documents])
+    return TokenizedCorpus(
+        **arrays,
+        document_source=np.array(sources, dtype=np.int16),
+        held_out=held_out,
+        sources=tuple(files),
+        vocabulary=vocabulary,
+        digest=corpus_digest(files, config),
+    )
+
+
+def _tokenized(
+    tokenizer: BertTokenizer, sources: Iterable[Iterable[list[str]]]
+) -> dict[str, npt.NDArray[Any]]:
+    """``tokens``, ``sentence_starts`` and ``document_starts`` of the documents, end to end."""
+    tokens: list[npt.NDArray[np.uint16]] = []
+    sentence_lengths: list[npt.NDArray[np.int64]] = []
+    document_lengths: list[int] = []
+    for documents in sources:
+        for ids, lengths, sentences in encode_sentences(tokenizer, documents):
+            tokens.append(ids)
+            sentence_lengths.append(lengths)
+            document_lengths.extend(sentences)
+
+    def offsets(lengths: npt.ArrayLike) -> npt.NDArray[np.int64]:
+        return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+
+    return {
+        "tokens": np.concatenate(tokens),
+        "sentence_starts": offsets(np.concatenate(sentence_lengths)),
+        "document_starts": offsets(document_lengths),
+    }
+
+
 def _build(files: dict[str, Path], folder: Path, config: PretrainingConfig) -> None:
     weights = {name: SOURCE_WEIGHTS.get(name, 1.0) for name in files}
     counts = {name: sum(1 for _ in read_documents(path)) for name, path in files.items()}
@@ -202,24 +262,13 @@ def _build(files: dict[str, Path], folder: Path, config: PretrainingConfig) -> N
         folder / "vocabulary"
     )
     tokenizer = load_vocabulary(folder / "vocabulary")
-    tokens: list[npt.NDArray[np.uint16]] = []
-    sentence_lengths: list[npt.NDArray[np.int64]] = []
-    document_lengths: list[int] = []
-    for name, path in files.items():
-        logger.info("tokenising %s", name)
-        documents = read_documents(path)
-        for ids, lengths, sentences in encode_sentences(tokenizer, documents):
-            tokens.append(ids)
-            sentence_lengths.append(lengths)
-            document_lengths.extend(sentences)
 
-    def offsets(lengths: npt.ArrayLike) -> npt.NDArray[np.int64]:
-        return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    def sources() -> Iterator[Iterator[list[str]]]:
+        for name, path in files.items():
+            logger.info("tokenising %s", name)
+            yield read_documents(path)
 
-    arrays: dict[str, npt.NDArray[Any]] = {
-        "tokens": np.concatenate(tokens),
-        "sentence_starts": offsets(np.concatenate(sentence_lengths)),
-        "document_starts": offsets(document_lengths),
+    arrays = _tokenized(tokenizer, sources()) | {
         "document_source": np.repeat(np.arange(len(files), dtype=np.int16), list(counts.values())),
         "held_out": np.concatenate(list(held_out.values())),
     }

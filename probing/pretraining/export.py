@@ -152,5 +152,5 @@ def model_card(result: dict[str, Any], log: pd.DataFrame, licences: dict[str, st
     paragraphs = [title, summary, caution, "\n".join(table), held_out]
     paragraphs += ["## Curve on held-out pairs", "\n".join(curve)]
     paragraphs += ["Every step is in `training_log.parquet`.", "## Data", data]
-    paragraphs += ["\n".join(sources), "## Again", f"    {command_line(config)}"]
+    paragraphs += ["\n".join(sources), "## Again", f"    {command_line(config)}\n    probing export OUT ENCODER"]
     return "\n\n".join(paragraphs) + "\n"

@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 import pandas as pd
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from probing.shipped import shipped_data
@@ -85,9 +86,10 @@ def compare(scores: pd.DataFrame, published: pd.DataFrame) -> Ledger:
 
 def ledger_table(ledger: Ledger) -> Table:
     """The compared cells as a table for the terminal, in points."""
-    table = Table("source", "task", "view", "how", "published", "measured", "difference", "finding")
-    for column in table.columns[4:7]:
-        column.justify = "right"
+    table = Table("source", "task", "view", "how", box=SIMPLE_HEAD, pad_edge=False)
+    for name in ("published", "measured", "difference"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("finding", no_wrap=True)
     for row in ledger.cells.to_dict("records"):
         table.add_row(
             str(row["source"]),
@@ -105,7 +107,7 @@ def ledger_table(ledger: Ledger) -> Table:
 def _canonical(model: str) -> str:
     for source in MODELS:
         if model in (source.alias, source.hub_id):
-            return source.hub_id
+            return source.hub_id or source.alias
     return model
 
 

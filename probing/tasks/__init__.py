@@ -3,12 +3,14 @@
 from probing.tasks.catalogue import TaskEntry, catalogue
 from probing.tasks.pairs import SentencePairs
 from probing.tasks.protocols import DEFAULT_PROTOCOL, PROTOCOLS, Protocol, find_protocol
-from probing.tasks.registry import Task, load_task
+from probing.tasks.registry import GENERATED_NAMES, GENERATED_PREFIX, Task, load_task
 from probing.tasks.sentences import LabelledSentences
 from probing.tasks.words import TaggedSentences
 
 __all__ = [
     "DEFAULT_PROTOCOL",
+    "GENERATED_NAMES",
+    "GENERATED_PREFIX",
     "PROTOCOLS",
     "LabelledSentences",
     "Protocol",
