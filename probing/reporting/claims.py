@@ -19,6 +19,7 @@ import pandas as pd
 
 from probing.errors import InputError
 from probing.reporting.differences import Difference, Place, read_differences
+from probing.reporting.quantities import training_items
 from probing.reporting.road import Road, road_to_pooler
 from probing.scores import CONTROL_SUFFIX
 from probing.statistics import holm, random_effects
@@ -53,9 +54,10 @@ class Side(StrEnum):
 class Claim:
     """A sentence and the row of the table that decides it.
 
-    ``view``, ``transform`` and ``probe`` are written as in the table; `` - `` stands between the
-    two sides of a difference, ``{last}`` for the last layer, ``{earlier}`` for the best layer
-    before it under mean pooling, chosen on development pairs.
+    ``view``, ``transform``, ``probe`` and ``subset`` are written as in the table; `` - `` stands
+    between the two sides of a difference, ``{last}`` for the last layer, ``{earlier}`` for the best
+    layer before it under mean pooling, chosen on development pairs, ``{least}`` and ``{most}`` for
+    the fewest and the most training items that an encoder was fine-tuned on.
     """
 
     id: str
@@ -63,19 +65,33 @@ class Claim:
     view: str
     transform: str = "raw"
     probe: str = "cosine"
+    subset: str = "all"
     predicts: Side = Side.BELOW
     threshold: float = 0.0
-    """Difference of Spearman's rho, as a fraction."""
+    """Difference of Spearman's rho or of accuracy, as a fraction."""
     control: bool = False
     """Whether the random-weight twin is measured in the model's place."""
     given: str | None = None
     """Id of the claim without whose support this one has nothing to speak of."""
 
-    def row(self, last: int, earlier: int | None) -> tuple[str, str, str] | None:
-        """View, transform and probe with the layers filled in; None where a layer is unknown."""
+    def row(
+        self, last: int, earlier: int | None, sizes: tuple[str, str] | None = None
+    ) -> tuple[str, str, str, str] | None:
+        """View, transform, probe and subset, filled in; None where what is to be is unknown.
+
+        Args:
+            last: The last layer.
+            earlier: The best earlier layer, None where none was chosen.
+            sizes: Subset of the fewest and of the most training items, None where nothing was
+                fine-tuned on both.
+        """
         if earlier is None and "{earlier}" in self.view:
             return None
-        return self.view.format(last=last, earlier=earlier), self.transform, self.probe
+        if sizes is None and "{" in self.subset:
+            return None
+        least, most = sizes or ("", "")
+        view = self.view.format(last=last, earlier=earlier)
+        return view, self.transform, self.probe, self.subset.format(least=least, most=most)
 
 
 _POOLER_MEAN: Final = "pooler@{last} - mean@{last}"
@@ -111,6 +127,13 @@ CLAIMS: Final = (
         given="C1",
     ),
     Claim(
+        id="C5a",
+        sentence="whitening raises pooler_output itself",
+        view="pooler@{last}",
+        transform="whitened:target - raw",
+        predicts=Side.ABOVE,
+    ),
+    Claim(
         id="C6",
         sentence="the deficit of C1 disappears under a supervised readout",
         view=_POOLER_MEAN,
@@ -128,21 +151,39 @@ CLAIMS: Final = (
     ),
     Claim(
         id="C8",
-        sentence="whitening raises pooler_output itself",
-        view="pooler@{last}",
-        transform="whitened:target - raw",
+        sentence="after fine-tuning on all there is, the head on pooler_output is still worse than "
+        "that on mean pooling",
+        view=_POOLER_MEAN,
+        probe="finetuned",
+        subset="{most}",
+    ),
+    Claim(
+        id="C8a",
+        sentence="after fine-tuning on the fewest items, the head on pooler_output is worse than "
+        "that on mean pooling",
+        view=_POOLER_MEAN,
+        probe="finetuned",
+        subset="{least}",
+    ),
+    Claim(
+        id="C9",
+        sentence="the deficit of C8a shrinks with the number of training items",
+        view=_POOLER_MEAN,
+        probe="finetuned",
+        subset="{most} - {least}",
         predicts=Side.ABOVE,
+        given="C8a",
     ),
 )
-"""The claims of a study. C5 can come true because whitening lowers the mean; C8 tells."""
+"""The claims of a study. C5 can come true because whitening lowers the mean; C5a tells."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
     """One claim on one task, or over all tasks: the numbers and what they say.
 
-    Effects are differences of Spearman's rho as fractions. ``model``, ``view``, ``transform``,
-    ``probe`` and ``aggregation`` name the rows of the table that the numbers come from.
+    Effects are differences of ``metric`` as fractions. ``model``, ``view``, ``transform``,
+    ``probe``, ``subset`` and ``aggregation`` name the rows of the table that the numbers come from.
     """
 
     claim: str
@@ -152,6 +193,9 @@ class Finding:
     view: str
     transform: str
     probe: str
+    subset: str
+    metric: str
+    """``spearman`` or ``accuracy``; over tasks that differ, both names."""
     aggregation: str
     effect: float
     lower: float
@@ -202,7 +246,7 @@ def claim_rows(
         control: Whether the rows of the random-weight twin are wanted.
     """
     rows = [claim.row(last, earlier) for claim in claims if claim.control == control]
-    return list(dict.fromkeys(row for row in rows if row is not None))
+    return list(dict.fromkeys(row[:3] for row in rows if row is not None))
 
 
 def decide(
@@ -228,10 +272,11 @@ def decide(
         raise InputError(f"no rows of model {model!r} in the score table, found {present}")
     last = int(mine.loc[mine["model"] == model, "layer"].max())
     chosen = _chosen_layer(mine[mine["model"] == model], last)
+    sizes = _training_sizes(mine)
     differences = read_differences(mine, aggregation)
     by_task: list[Finding] = []
     for claim in claims:
-        row = claim.row(last, None if chosen is None else chosen[0])
+        row = claim.row(last, None if chosen is None else chosen[0], sizes)
         if row is not None:
             place = Place(model + CONTROL_SUFFIX * claim.control, *row)
             by_task += [_finding(claim, place, one) for one in differences.get(place, ())]
@@ -264,6 +309,14 @@ def _chosen_layer(scores: pd.DataFrame, last: int) -> tuple[int, str] | None:
     return int(best["layer"]), f"{best['task']} {best['split']}"
 
 
+def _training_sizes(scores: pd.DataFrame) -> tuple[str, str] | None:
+    """The subsets of the fewest and the most training items; None where there are not two."""
+    rows = scores[(scores["probe"] == "finetuned") & (scores["metric"] == "standard_error")]
+    sizes = [str(subset) for subset in rows["subset"].unique() if " - " not in subset]
+    sizes.sort(key=training_items)
+    return (sizes[0], sizes[-1]) if len(sizes) > 1 else None
+
+
 def _finding(claim: Claim, place: Place, difference: Difference) -> Finding:
     """A claim on one task, not yet decided."""
     return Finding(
@@ -271,6 +324,7 @@ def _finding(claim: Claim, place: Place, difference: Difference) -> Finding:
         sentence=claim.sentence,
         task=difference.task,
         **place._asdict(),
+        metric=difference.metric,
         aggregation=difference.aggregation,
         effect=difference.value,
         lower=difference.lower,
@@ -306,6 +360,7 @@ def _over_tasks(claim: Claim, found: Sequence[Finding]) -> Finding:
         found[0],
         task=OVERALL,
         aggregation=" and ".join(dict.fromkeys(finding.aggregation for finding in found)),
+        metric=" and ".join(dict.fromkeys(finding.metric for finding in found)),
         effect=pooled.effect + claim.threshold,
         # One task keeps the interval that the table has for it.
         lower=defined[0].lower if single else pooled.lower + claim.threshold,

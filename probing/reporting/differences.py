@@ -1,20 +1,23 @@
-"""The differences of Spearman that stand in a score table, each with its standard error."""
+"""The differences that stand in a score table, each with its standard error."""
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import pandas as pd
 
+_METRICS: Final = {f"{metric}_difference": metric for metric in ("spearman", "accuracy")}
+
 
 class Place(NamedTuple):
-    """Where a difference stands: model, and view, transform and probe as the table has them."""
+    """Where a difference stands: model, and what else names a row, as the table has it."""
 
     model: str
     view: str
     transform: str = "raw"
     probe: str = "cosine"
+    subset: str = "all"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +25,8 @@ class Difference:
     """A difference on one task, as a fraction: three cells of two rows of the table."""
 
     task: str
+    metric: str
+    """Of which it is a difference: ``spearman`` or ``accuracy``."""
     aggregation: str
     seed: int
     value: float
@@ -45,14 +50,13 @@ def read_differences(
         aggregation: Of tasks with several subsets; the others have ``all`` only.
     """
     rows = scores[
-        scores["metric"].isin(["spearman_difference", "standard_error"])
+        scores["metric"].isin([*_METRICS, "standard_error"])
         & (scores["labels"] == "real")
-        & (scores["subset"] == "all")
         & scores["aggregation"].isin([aggregation, "all"])
     ]
     found: dict[Place, dict[tuple[str, int], dict[str, Any]]] = {}
     for row in rows.to_dict("records"):
-        place = Place(row["model"], row["view"], row["transform"], row["probe"])
+        place = Place(*(row[name] for name in Place._fields))
         cells = found.setdefault(place, {}).setdefault((row["task"], row["seed"]), {})
         # Where a task has subsets both aggregations stand there: the one asked for wins.
         if cells and cells["aggregation"] != row["aggregation"]:
@@ -64,7 +68,8 @@ def read_differences(
             cells["standard_error"] = row["value"]
         else:
             cells |= {name: row[name] for name in ("value", "lower", "upper")}
+            cells["metric"] = _METRICS[row["metric"]]
     return {
-        place: tuple(Difference(**cells) for cells in of_tasks.values() if len(cells) == 7)
+        place: tuple(Difference(**cells) for cells in of_tasks.values() if len(cells) == 8)
         for place, of_tasks in found.items()
     }

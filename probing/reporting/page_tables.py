@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from probing.reporting.claims import Verdict
+from probing.reporting.claims import Finding, Verdict
 from probing.reporting.quantities import (
     Quantity,
     best_row,
@@ -116,21 +116,28 @@ def findings_table(verdict: Verdict) -> Table:
     if len(verdict.tasks) > 1:
         findings = (*verdict.overall, *findings)
     return Table(
-        caption="What the run says of them, over all tasks and on each: difference of Spearman × "
-        "100 with 95 % interval, p corrected by Holm's method",
-        header=("claim", "task", "outcome", "effect", "p", "contrast"),
+        caption="What the run says of them, over all tasks and on each: difference × 100 with 95 % "
+        "interval, p corrected by Holm's method",
+        header=("claim", "task", "metric", "outcome", "effect", "p", "contrast"),
         rows=tuple(
             (
                 Cell(finding.claim),
                 Cell(finding.task),
+                Cell(finding.metric),
                 Cell(finding.outcome + (f" ({finding.reason})" if finding.reason else "")),
                 Cell(_effect(finding.effect, finding.lower, finding.upper), 100 * finding.effect),
                 Cell(_p(finding.corrected_p), finding.corrected_p),
-                Cell(", ".join((finding.view, finding.transform, finding.probe))),
+                Cell(_contrast(finding)),
             )
             for finding in findings
         ),
     )
+
+
+def _contrast(finding: Finding) -> str:
+    """Where its rows stand in the table; the subset only where it is not the whole task."""
+    words = [finding.view, finding.transform, finding.probe]
+    return ", ".join(words + ([finding.subset] if finding.subset != "all" else []))
 
 
 def _effect(value: float, lower: float, upper: float) -> str:

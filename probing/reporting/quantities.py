@@ -27,6 +27,8 @@ _UNITS: Final = {
 }
 DIFFERENCE: Final = "_difference"
 """What the name of a metric ends with where two cells are compared."""
+FINETUNED: Final = ("finetuned", "finetuned-frozen")
+"""The probes that are shown by training size, not by layer."""
 FLOOR_PREFIX: Final = "floor:"
 """What the name of a floor starts with in the column ``model``."""
 
@@ -87,8 +89,9 @@ def quantities(scores: pd.DataFrame, model: str, task: str) -> tuple[Quantity, .
     `SIMILARITY`; the accuracy of the linear probe, or of the first other probe where there is no
     linear one; `COMPRESSION`.
     """
-    accuracies = scores["metric"] == "accuracy"
-    probes = [*scores.loc[accuracies & (scores["model"] == model), "probe"].unique()]
+    accuracies = (scores["metric"] == "accuracy") & ~scores["probe"].isin(FINETUNED)
+    mine = (scores["model"] == model) & (scores["subset"] == "all")
+    probes = [*scores.loc[accuracies & mine, "probe"].unique()]
     probes.sort(key=lambda probe: probe != ACCURACY.probe)
     found = [
         quantity
@@ -127,6 +130,11 @@ def select(scores: pd.DataFrame, quantity: Quantity, *, model: str, task: str) -
     for number in ("value", "lower", "upper"):
         table[number] = by_view[number].mean(skipna=False) * quantity.scale
     return table.reset_index()
+
+
+def training_items(subset: str) -> float:
+    """How many items a subset of fine-tuning was trained on: ``train:100``; infinite for all."""
+    return float(subset.removeprefix("train:")) if subset.startswith("train:") else math.inf
 
 
 def twin(model: str) -> str:

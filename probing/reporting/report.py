@@ -227,6 +227,8 @@ def _section(
     groups = [_group(model, "", first)] if first else []
     for task in tasks:
         drawn: dict[str, Described] = {}
+        if len(figures.learning_rows(scores, model=model, task=task)):
+            drawn["learning curves"] = figures.learning_curves(scores, model=model, task=task)
         for quantity in quantities(scores, model, task):
             drawn |= _task_figures(scores, model, task, quantity)
         groups.append(_group(model, task, drawn))

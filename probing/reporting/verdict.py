@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Final
 
 from probing.reporting.claims import OVERALL, Finding, Outcome, Verdict
+from probing.reporting.quantities import training_items
 from probing.reporting.road import Road, Step
 
 POOLER_STATES: Final[Mapping[str, str]] = MappingProxyType(
@@ -46,7 +47,9 @@ _TRANSFORMS: Final[Mapping[str, str]] = MappingProxyType(
         "all-but-the-top": "removing the top components",
     }
 )
-_PROBES: Final[Mapping[str, str]] = MappingProxyType({"regression": "under a supervised readout"})
+_PROBES: Final[Mapping[str, str]] = MappingProxyType(
+    {"regression": "under a supervised readout", "finetuned": "after fine-tuning"}
+)
 
 
 def verdict_text(verdict: Verdict, *, pooler: str, others: Sequence[Verdict] = ()) -> str:
@@ -68,7 +71,9 @@ def verdict_text(verdict: Verdict, *, pooler: str, others: Sequence[Verdict] = (
     if n:
         title += f" on {', '.join(verdict.tasks)}"
     over = f"; overall: random-effects mean over {n} tasks" if n > 1 else ""
-    measured = f"Differences of Spearman × 100 (aggregation {verdict.aggregation})"
+    metrics = " and of ".join(dict.fromkeys(f.metric for f in verdict.by_task)) or "spearman"
+    metrics = metrics.replace("spearman", "Spearman")
+    measured = f"Differences of {metrics} × 100 (aggregation {verdict.aggregation})"
     lines = [
         title,
         f"{measured} with 95 % intervals{over}. Outcomes by Holm-corrected tests.",
@@ -128,6 +133,8 @@ def _effect(finding: Finding) -> str:
     circumstances = [_PROBES[finding.probe]] if finding.probe in _PROBES else []
     if finding.model.endswith("+random"):
         circumstances.append("with random weights")
+    if finding.subset != "all" or finding.probe == "finetuned":
+        circumstances.append(_training(finding.subset))
     down = finding.effect < 0
     ends = (-finding.upper, -finding.lower) if down else (finding.lower, finding.upper)
     amount = f"{_points(abs(finding.effect))} points ({_points(ends[0])} to {_points(ends[1])})"
@@ -137,6 +144,10 @@ def _effect(finding: Finding) -> str:
             circumstances.insert(0, f"after {_transform(changes[0])}")
         start = " ".join(circumstances) + ", " if circumstances else ""
         place = "below" if down else "above"
+        if " - " in finding.subset:
+            verb = "falls" if down else "rises"
+            moved = f"{_view(sides[0])} minus {_view(sides[1])} {verb} by {amount}"
+            return f"{start}{moved}"
         return f"{start}{_view(sides[0])} is {amount} {place} {_view(sides[1])}"
     if known and len(sides) == 1 and len(changes) == 2 and changes[1] == "raw":
         verb = "lowers" if down else "raises"
@@ -152,7 +163,7 @@ def _consequence(verdict: Verdict, finding: Finding) -> str:
         return ""
     if finding.claim == "C1":
         for other in verdict.overall:
-            if other.claim == "C8" and other.outcome is Outcome.SUPPORTED:
+            if other.claim == "C5a" and other.outcome is Outcome.SUPPORTED:
                 gain = _points(other.effect)
                 if other.effect < -finding.effect:
                     return f"; whitening recovers {gain} of them"
@@ -205,6 +216,13 @@ def _change(step: Step) -> str:
 def _view(view_id: str) -> str:
     pooling, _, layer = view_id.partition("@")
     return _POOLINGS.get(pooling, view_id).format(layer=layer)
+
+
+def _training(subset: str) -> str:
+    """Training items in words: ``on 100 items``, ``on all items in place of 100``."""
+    most, _, least = subset.partition(" - ")
+    size = "all items" if most == "all" else f"{training_items(most):g} items"
+    return f"on {size} in place of {training_items(least):g}" if least else f"on {size}"
 
 
 def _transform(name: str) -> str:

@@ -7,6 +7,7 @@ One set of functions serves every measurement: which numbers of the table are dr
 from probing.reporting.figures.comparisons import comparison, effects, road
 from probing.reporting.figures.curves import layer_curves, selectivity
 from probing.reporting.figures.drawing import Described
+from probing.reporting.figures.learning import learning_curves, learning_rows
 from probing.reporting.figures.maps import attention_map, cka_map, heat_map, task_map
 from probing.reporting.quantities import ACCURACY, ANISOTROPY, COMPRESSION, SIMILARITY, Quantity
 
@@ -23,6 +24,8 @@ __all__ = [
     "effects",
     "heat_map",
     "layer_curves",
+    "learning_curves",
+    "learning_rows",
     "road",
     "selectivity",
     "task_map",

@@ -241,6 +241,8 @@ def effects(verdict: Verdict) -> Described:
     if not verdict.overall:
         raise InputError(f"no claim was measured for {verdict.model}: nothing to draw")
     findings = verdict.overall
+    metrics = " or ".join(dict.fromkeys(f.metric for f in verdict.by_task))
+    metrics = metrics.replace("spearman", "Spearman")
     top = len(findings) - 1
     with canvas(height=0.5 + 0.4 * len(findings)) as (figure, axes):
         axes.axvline(0, color=REFERENCE, linewidth=0.7)
@@ -262,7 +264,7 @@ def effects(verdict: Verdict) -> Described:
         axes.set_yticks([top - i for i in range(len(findings))], labels)
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
-        axes.set_xlabel("difference of Spearman × 100")
+        axes.set_xlabel(f"difference of {metrics} × 100")
         height = figure.get_figheight()
         figure.subplots_adjust(left=0.32, right=0.67, bottom=0.38 / height, top=0.99)
     said = "; ".join(f"{f.claim} {_points(f)} {f.outcome}" for f in findings)
@@ -270,7 +272,7 @@ def effects(verdict: Verdict) -> Described:
     over = f"over {n} tasks" if n > 1 else f"on {verdict.tasks[0]}"
     return Described(
         figure,
-        f"The effect behind each claim for {verdict.model} {over}, difference of Spearman × 100 "
+        f"The effect behind each claim for {verdict.model} {over}, difference of {metrics} × 100 "
         f"with 95 % interval: {said}.",
     )
 
@@ -287,6 +289,8 @@ def _abridged(finding: Finding) -> str:
     for what in (finding.transform, finding.probe):
         if what not in ("raw", "cosine"):
             words += f"\n{what.replace(' - raw', '')}"
+    if finding.subset != "all":
+        words += f"\n{finding.subset.replace('train:', '')}"
     if finding.model.endswith(CONTROL_SUFFIX):
         words += "\nrandom weights"
     return words

@@ -26,7 +26,16 @@ REFERENCE: Final = "#767676"
 """Lines to compare with: floors and random weights."""
 
 _OKABE_ITO: Final = mpl.color_sequences["okabe_ito"]
-POOLINGS: Final = ("cls", "mean", "mean_words", "max", "pooler_dense", "pooler")
+POOLINGS: Final = (
+    "cls",
+    "mean",
+    "mean_words",
+    "max",
+    "pooler_dense",
+    "pooler",
+    "pooler-fresh",
+    "attention",
+)
 """The order in every figure; a pooling that is not among them comes last."""
 POOLER: Final = ("pooler_dense", "pooler")
 """The poolings that the last layer alone has."""
@@ -37,6 +46,8 @@ _MARKS: Final[dict[str, tuple[Any, str]]] = {
     "max": (_OKABE_ITO[3], "^"),
     "pooler_dense": (_OKABE_ITO[1], "v"),
     "pooler": (INK, "P"),
+    "pooler-fresh": (_OKABE_ITO[2], "X"),
+    "attention": (_OKABE_ITO[1], "h"),
 }
 _OTHER_MARKS: Final = ((_OKABE_ITO[2], "X"), (_OKABE_ITO[4], "h"))
 _STYLE: Final[Any] = {
