@@ -28,6 +28,9 @@ def markdown(found: Mapping[str, Any]) -> str:
         if part in found:
             lines += [f"## {title}", "", *section(found[part]["rows"]), ""]
             lines += [_about(found[part]), ""]
+    missing = [title for part, (title, _) in _SECTIONS.items() if part not in found]
+    if missing:
+        lines += [f"Not measured yet: {'; '.join(missing)}."]
     return "\n".join(lines).rstrip() + "\n"
 
 

@@ -1,6 +1,8 @@
 """Control tasks, floors and selectivity."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -8,7 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from probing import Study, load_encoder
 from probing.errors import InputError
+from probing.measurements import Settings, measure_labelled
 from probing.measuring.controls import (
     FLOORS,
     control_labels,
@@ -20,6 +24,7 @@ from probing.measuring.mlp import Setting, TrainedProbes
 from probing.measuring.predictions import Predictions, probe_scores
 from probing.measuring.probes import fit_probes
 from probing.scores import Score, score_table
+from probing.tasks import LabelledSentences
 
 SUBJECTS = ("cats", "dogs", "mice", "birds")
 VERBS = ("see", "hear", "chase", "like")
@@ -189,3 +194,37 @@ def test_selectivity_is_real_minus_control() -> None:
     ]
     assert selectivity(score_table([row])).empty
     assert selectivity(score_table([])).empty
+
+
+def test_a_study_averages_what_is_random_over_its_seeds(
+    tiny_encoder_folder: Callable[[str], Path],
+) -> None:
+    texts = sentences(45)
+    labels = tuple("even" if len(text) % 2 == 0 else "odd" for text in texts)
+    task = LabelledSentences("t", tuple(texts), labels, tuple(thirds(45)), origin="")
+    encoder = load_encoder(str(tiny_encoder_folder("bert")))
+    one = Settings(
+        seed=0, n_resamples=20, cache_dir=None, probes=("linear", "codelength"), controls=True
+    )
+    found = [
+        {
+            (row.view, row.probe, row.labels, row.metric): row
+            for row in measure_labelled(encoder, task, settings)[0]
+        }
+        for settings in (one, replace(one, seed=1), replace(one, n_seeds=2))
+    ]
+    first, second, both = found
+    for key, row in both.items():
+        view, probe, kind, _ = key
+        if (probe, kind) == ("linear", "real"):
+            assert row.value == first[key].value or view == "cls@0"
+        elif view != "cls@0":
+            assert row.value == pytest.approx((first[key].value + second[key].value) / 2)
+    moved = {key for key in both if both[key].value != first[key].value and key[0] != "cls@0"}
+    assert {(probe, kind) for _, probe, kind, _ in moved} == {
+        ("linear", "control"),
+        ("codelength", "real"),
+        ("codelength", "control"),
+    }
+    with pytest.raises(InputError, match="0 seeds from 0 up"):
+        Study(models=("minilm",), tasks=("trec",), n_seeds=0)

@@ -89,6 +89,11 @@ def online_codelength(
     names, codes = np.unique(np.asarray(labels).astype(str), return_inverse=True)
     if not vectors:
         raise InputError("found no view, expected vectors of at least one")
+    if len(names) == 1:
+        raise InputError(
+            f"codelength: every label of the {len(codes)} rows to learn from is "
+            f"{str(names[0])!r}, expected at least two classes"
+        )
     if len(names) < 2 or len(names) > len(codes) / 2:
         raise InputError(
             f"found {len(names)} classes in {len(codes)} rows: expected at least two classes, and "
