@@ -11,6 +11,7 @@ import pytest
 
 from probing import cli
 from probing.errors import InputError
+from probing.reporting.report import write_report
 from probing.runs import new_run_folder
 from probing.study import HIGHEST_SEED, Study, run_study
 
@@ -176,14 +177,23 @@ def test_a_sentence_without_a_word_is_nan_under_mean_words_alone(
     assert "mean_words@0 holds a vector that is not finite: its geometry is NaN" in caplog.text
 
 
-def test_one_pair_is_measured_as_nan(tiny_encoder_folder: Folder, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "rows",
+    [["the cat\tthe cat\t5"], ["the cat\ta dog\t3", "a dog\tthe mat\t3", "a cat\tthe mat\t3"]],
+    ids=["one pair of one sentence", "equal scores"],
+)
+def test_what_has_no_correlation_is_nan_and_still_reported(
+    rows: list[str], tiny_encoder_folder: Folder, tmp_path: Path
+) -> None:
     file = tmp_path / "pairs.tsv"
-    file.write_text("sentence1\tsentence2\tscore\nthe cat\tthe cat\t5\n", encoding="utf-8")
+    file.write_text("\n".join(["sentence1\tsentence2\tscore", *rows]), encoding="utf-8")
     study = Study(models=(str(tiny_encoder_folder("bert")),), tasks=(str(file),), n_resamples=50)
-    scores = run_study(study, tmp_path / "run").scores
+    run = run_study(study, tmp_path / "run")
+    scores = run.scores
     found = scores[(scores["task"] == "pairs.tsv") & (scores["metric"] == "spearman")]
     assert len(found)
     assert np.isnan(found["value"]).all()
+    assert write_report(run).is_file()
 
 
 def test_byte_order_mark_and_windows_line_ends_change_nothing(

@@ -1,7 +1,10 @@
 """Published numbers against measured ones."""
 
+import io
+
 import pandas as pd
 import pytest
+from rich.console import Console
 
 from probing.reporting.ledger import compare, ledger_table, published_numbers
 from probing.scores import Score, score_table
@@ -9,7 +12,7 @@ from probing.scores import Score, score_table
 
 def _published(**changes: object) -> dict[str, object]:
     return {
-        "source": "a paper",
+        "source": "a paper with a long name",
         "where": "Table 1",
         "model": "sentence-transformers/all-MiniLM-L6-v2",
         "task": "sts12",
@@ -102,3 +105,12 @@ def test_the_shipped_numbers_are_whole() -> None:
     assert ledger.cells["value"].tolist() == [72.37]
     assert len(ledger.missing) == len(published) - 1
     assert ledger_table(ledger).row_count == 1
+
+
+def test_no_number_and_no_finding_is_cut_off_in_a_narrow_terminal() -> None:
+    ledger = compare(score_table([_measured(0.7237)]), pd.DataFrame([_published()]))
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(ledger_table(ledger))
+    shown = console.export_text()
+    for word in ("published", "measured", "difference", "72.37", "+0.00", "reproduced"):
+        assert word in shown

@@ -363,7 +363,9 @@ def _distinct_rows(matrix: Vectors) -> NDArray[np.intp]:
 
 
 def _mean_interval(values: FloatArray) -> tuple[float, float, float]:
-    """Mean of independent values with its normal 95 % interval."""
+    """Mean of independent values with its normal 95 % interval, which one value alone has not."""
     value = float(values.mean())
+    if len(values) < 2:
+        return value, math.nan, math.nan
     half = float(norm.isf(0.025)) * float(values.std(ddof=1)) / math.sqrt(len(values))
     return value, value - half, value + half

@@ -86,7 +86,11 @@ def compare(scores: pd.DataFrame, published: pd.DataFrame) -> Ledger:
 
 def ledger_table(ledger: Ledger) -> Table:
     """The compared cells as a table for the terminal, in points."""
-    table = Table("source", "task", "view", "how", box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("source", overflow="fold")
+    table.add_column("task", no_wrap=True)
+    table.add_column("view", no_wrap=True)
+    table.add_column("how", overflow="fold")
     for name in ("published", "measured", "difference"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("finding", no_wrap=True)

@@ -265,10 +265,15 @@ def _task_figures(
         if quantity.metric in with_control:
             drawn["selectivity"] = figures.selectivity(scores, **where)
         return drawn
+    shown = select(scores, quantity, **where)
+    if best_row(shown) is None:
+        return drawn  # nothing is defined: there is nothing to compare
     if {"mean", "wmean"} <= set(mine["aggregation"]):
         drawn["aggregations"] = figures.comparison(scores, **where, by="aggregation")
     road = [f"{pooling}@{mine['layer'].max()}" for pooling in _ROAD]
-    if {f"{after} - {before}" for before, after in pairwise(road)} <= set(mine["view"]):
+    undefined = set(shown.loc[shown["value"].isna(), "view"])
+    taken = {f"{after} - {before}" for before, after in pairwise(road)} <= set(mine["view"])
+    if taken and not undefined & set(road):
         drawn["road"] = figures.road(scores, **where, views=road)
     if "whitened:target" in set(mine["transform"]):
         drawn["transforms"] = figures.comparison(scores, **where, by="transform")
