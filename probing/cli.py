@@ -82,7 +82,7 @@ def run(
     ] = None,
 ) -> None:
     """Measure every view of the models on the tasks and write a run folder."""
-    from probing.reporting.claims import decide
+    from probing.reporting.claims import NEXT_SENTENCE_CLAIMS, TWIN_CLAIMS, decide
     from probing.reporting.report import write_report
     from probing.reporting.tables import score_tables
     from probing.reporting.verdict import verdict_text, wrapped
@@ -131,6 +131,17 @@ def run(
             verdict = decide(result.scores, model_name, aggregation=str(settings.aggregation))
             console.print()
             console.print(escape(wrapped(verdict_text(verdict, pooler=pooler), console.width)))
+        if study.corpus is not None:
+            verdict = decide(result.scores, model_name, claims=NEXT_SENTENCE_CLAIMS)
+            console.print(escape(wrapped(verdict_text(verdict), console.width)))
+    for one, other in study.contrasts:
+        verdict = decide(
+            result.scores,
+            f"{one} - {other}",
+            claims=TWIN_CLAIMS,
+            aggregation=str(settings.aggregation),
+        )
+        console.print(escape(wrapped(verdict_text(verdict), console.width)))
     for described in result.manifest["tasks"]:
         if described["remark"]:
             console.print(escape(described["remark"]))

@@ -15,7 +15,9 @@ from probing.errors import InputError
 from probing.measuring.contrasts import Cell, contrast_scores
 from probing.reporting.claims import (
     CLAIMS,
+    NEXT_SENTENCE_CLAIMS,
     OVERALL,
+    TWIN_CLAIMS,
     Claim,
     Finding,
     Outcome,
@@ -260,7 +262,9 @@ def test_the_words_of_a_supported_deficit() -> None:
         "C1 supported on stsb: pooler_output is 8.9 points (6.9 to 10.9) below mean pooling of "
         "layer 2, p < 0.001"
     )
-    assert f"{start}; whitening recovers 5.2 of them." in _text(deficit, _rows(C5A_ROW, 0.052, 0.01))
+    assert f"{start}; whitening recovers 5.2 of them." in _text(
+        deficit, _rows(C5A_ROW, 0.052, 0.01)
+    )
     assert "This pooler was never trained." in _text(deficit)
     # Nothing is recovered where whitening does not surely raise the pooler.
     for without in (_rows(C5A_ROW, 0.01, 0.01), _rows(C5A_ROW, -0.05, 0.01), []):
@@ -304,6 +308,36 @@ def test_an_encoder_without_a_pooler_gets_its_verdict_too() -> None:
     assert "This encoder has no pooler." in text
     assert "Not measured in this run: C1 (" in text
     assert verdict.road.steps == ()
+
+
+def test_twins_are_held_against_each_other() -> None:
+    twins = "without - with"
+    rows = [
+        _rows((f"{pooling}@2", "raw", "cosine"), effect, 0.004, model=twins)
+        for pooling, effect in (("cls", 0.02), ("mean", -0.05), ("pooler", -0.03))
+    ]
+    verdict = decide(score_table(chain.from_iterable(rows)), twins, claims=TWIN_CLAIMS)
+    found = {finding.claim: finding.outcome for finding in verdict.overall}
+    assert found == {
+        "N2": Outcome.SUPPORTED,
+        "N3": Outcome.REFUTED,
+        "N4": Outcome.SUPPORTED,
+    }
+    text = verdict_text(verdict)
+    assert "[CLS] of layer 2 of without is 2.0 points (1.2 to 2.8) above with's" in text
+    assert "pooler_output of without is 3.0 points (2.2 to 3.8) below with's" in text
+    assert not any(state in text for state in POOLER_STATES.values())
+
+
+def test_next_sentences_told_by_the_pooler() -> None:
+    row = _rows(("pooler@2 - mean@2", "raw", "linear"), 0.1, 0.01, task="next-sentence")
+    rows = [
+        replace(one, metric="accuracy_difference") if "difference" in one.metric else one
+        for one in row
+    ]
+    text = verdict_text(decide(score_table(rows), "toy", claims=NEXT_SENTENCE_CLAIMS))
+    assert "Differences of accuracy × 100" in text
+    assert "N1 supported on next-sentence: read by a linear probe, pooler_output is 10.0" in text
 
 
 def test_the_road_adds_up() -> None:

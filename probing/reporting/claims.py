@@ -127,13 +127,6 @@ CLAIMS: Final = (
         given="C1",
     ),
     Claim(
-        id="C5a",
-        sentence="whitening raises pooler_output itself",
-        view="pooler@{last}",
-        transform="whitened:target - raw",
-        predicts=Side.ABOVE,
-    ),
-    Claim(
         id="C6",
         sentence="the deficit of C1 disappears under a supervised readout",
         view=_POOLER_MEAN,
@@ -148,6 +141,13 @@ CLAIMS: Final = (
         view=_POOLER_MEAN,
         control=True,
         given="C1",
+    ),
+    Claim(
+        id="C5a",
+        sentence="whitening raises pooler_output itself",
+        view="pooler@{last}",
+        transform="whitened:target - raw",
+        predicts=Side.ABOVE,
     ),
     Claim(
         id="C8",
@@ -176,6 +176,40 @@ CLAIMS: Final = (
     ),
 )
 """The claims of a study. C5 can come true because whitening lowers the mean; C5a tells."""
+
+NEXT_SENTENCE_CLAIMS: Final = (
+    Claim(
+        id="N1",
+        sentence="pooler_output tells next sentences better than mean pooling of the last layer",
+        view=_POOLER_MEAN,
+        probe="linear",
+        predicts=Side.ABOVE,
+    ),
+)
+"""What next sentence prediction should do to the pooler of an encoder that was trained by it."""
+
+TWIN_CLAIMS: Final = (
+    Claim(
+        id="N2",
+        sentence="without next sentence prediction [CLS] of the last layer is no worse",
+        view="cls@{last}",
+        predicts=Side.ABOVE,
+        threshold=-MARGIN,
+    ),
+    Claim(
+        id="N3",
+        sentence="without next sentence prediction mean pooling of the last layer is no worse",
+        view="mean@{last}",
+        predicts=Side.ABOVE,
+        threshold=-MARGIN,
+    ),
+    Claim(
+        id="N4",
+        sentence="without next sentence prediction pooler_output is worse",
+        view="pooler@{last}",
+    ),
+)
+"""Claims about the difference of two twins, the one without next sentence prediction first."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -48,23 +48,30 @@ _TRANSFORMS: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 _PROBES: Final[Mapping[str, str]] = MappingProxyType(
-    {"regression": "under a supervised readout", "finetuned": "after fine-tuning"}
+    {
+        "regression": "under a supervised readout",
+        "finetuned": "after fine-tuning",
+        "linear": "read by a linear probe",
+    }
 )
 
 
-def verdict_text(verdict: Verdict, *, pooler: str, others: Sequence[Verdict] = ()) -> str:
+def verdict_text(
+    verdict: Verdict, *, pooler: str | None = None, others: Sequence[Verdict] = ()
+) -> str:
     """The verdict as lines of text.
 
     Args:
         verdict: From `probing.reporting.claims.decide`.
         others: The same with other aggregations; where an outcome over tasks is another, one line
             says so.
-        pooler: The state of the encoder's pooler as in the manifest: one of `POOLER_STATES`.
+        pooler: The state of the encoder's pooler as in the manifest: one of `POOLER_STATES`; None
+            for the difference of two encoders.
 
     Raises:
         ValueError: The state is none of these.
     """
-    if pooler not in POOLER_STATES:
+    if pooler is not None and pooler not in POOLER_STATES:
         raise ValueError(f"unknown pooler state {pooler!r}: expected {', '.join(POOLER_STATES)}")
     n = len(verdict.tasks)
     title = f"Verdict for {verdict.model}"
@@ -84,7 +91,8 @@ def verdict_text(verdict: Verdict, *, pooler: str, others: Sequence[Verdict] = (
         lines.append(_road_line(verdict))
     if verdict.road.random:
         lines.append(_replaced_line(verdict.road))
-    lines.append(POOLER_STATES[pooler])
+    if pooler is not None:
+        lines.append(POOLER_STATES[pooler])
     if verdict.not_tested:
         missing = ", ".join(f"{claim.id} ({claim.sentence})" for claim in verdict.not_tested)
         lines.append(f"Not measured in this run: {missing}.")
@@ -139,6 +147,9 @@ def _effect(finding: Finding) -> str:
     ends = (-finding.upper, -finding.lower) if down else (finding.lower, finding.upper)
     amount = f"{_points(abs(finding.effect))} points ({_points(ends[0])} to {_points(ends[1])})"
     known = finding.probe in ("cosine", *_PROBES)
+    one, _, other = finding.model.partition(" - ")
+    if other and len(sides) == 1:
+        return f"{_view(sides[0])} of {one} is {amount} {'below' if down else 'above'} {other}'s"
     if known and len(sides) == 2 and len(changes) == 1:
         if changes[0] != "raw":
             circumstances.insert(0, f"after {_transform(changes[0])}")

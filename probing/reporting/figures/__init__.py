@@ -9,6 +9,7 @@ from probing.reporting.figures.curves import layer_curves, selectivity
 from probing.reporting.figures.drawing import Described
 from probing.reporting.figures.learning import learning_curves, learning_rows
 from probing.reporting.figures.maps import attention_map, cka_map, heat_map, task_map
+from probing.reporting.figures.twins import model_curves, training_curves
 from probing.reporting.quantities import ACCURACY, ANISOTROPY, COMPRESSION, SIMILARITY, Quantity
 
 __all__ = [
@@ -26,7 +27,9 @@ __all__ = [
     "layer_curves",
     "learning_curves",
     "learning_rows",
+    "model_curves",
     "road",
     "selectivity",
     "task_map",
+    "training_curves",
 ]
