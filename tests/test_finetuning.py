@@ -27,20 +27,18 @@ from probing.finetuning.checkpoints import CheckpointKeeper, load_cell, save_cel
 from probing.finetuning.data import load_material, tokenized_data
 from probing.finetuning.study import UNFINISHED, FinetuningStudy, run_finetuning
 from probing.measuring.finetuning import (
-    FROZEN,
     Finetuned,
     FinetuningData,
     Progress,
-    Recipe,
     _training_batches,
     finetune,
-    recipes_for,
     stored_states,
     untouched_features,
 )
 from probing.measuring.finetuning_scores import Trained, finetuning_scores
 from probing.measuring.frozen_limit import linear_limit
 from probing.measuring.heads import Head, Summary, available_heads, pair_features
+from probing.measuring.recipes import FROZEN, Recipe, recipes_for
 from probing.reporting.claims import Outcome, decide
 from probing.reporting.figures import learning_curves
 from probing.reporting.learning import frozen_gap, learning_tables

@@ -40,6 +40,12 @@ def _parameters(path: Path) -> set[str]:
 PROBED = ("generated:past_present", "generated:subj_number")
 SMOKE = {
     "03-linear-probes-by-layer": {"TASKS": PROBED, "CLOSER": PROBED[0], "WORDS": None},
+    "07-fine-tuning": {
+        "TASK": PROBED[0],
+        "TRAIN_SIZES": (16, 32),
+        "SEEDS": (0,),
+        "MOST_STEPS": 2,
+    },
 }
 """Values of single notebooks, beside those that all have."""
 

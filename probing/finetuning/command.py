@@ -61,7 +61,7 @@ def finetune_command(
 ) -> None:
     """Fine-tune an encoder under each head on each task and write a run folder."""
     from probing.finetuning.study import FinetuningStudy, run_finetuning
-    from probing.measuring.finetuning import recipes_for
+    from probing.measuring.recipes import recipes_for
     from probing.reporting.claims import decide
     from probing.reporting.learning import frozen_gap, learning_tables
     from probing.reporting.report import write_report

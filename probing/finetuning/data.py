@@ -46,12 +46,13 @@ def load_material(name: str, data_dir: str | Path | None) -> Material:
         InputError: The task is of words, or has no train or no test split.
     """
     task = load_task(name, data_dir)
+    classes: tuple[str, ...] = ()
     if isinstance(task, SentencePairs):
         parts = [_pairs(name, task, split, data_dir) for split in ("train", "dev")] + [task]
         splits = np.repeat(["train", "dev", "test"], [len(part) for part in parts])
         sentences = tuple(s for part in parts for s in part.sentences1)
         sentences2: tuple[str, ...] | None = tuple(s for part in parts for s in part.sentences2)
-        gold, classes = np.concatenate([part.scores for part in parts]), ()
+        gold = np.concatenate([part.scores for part in parts])
     elif isinstance(task, LabelledSentences):
         splits = np.array(task.splits)
         sentences, sentences2 = task.sentences, task.sentences2

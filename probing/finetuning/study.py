@@ -27,7 +27,6 @@ from probing.finetuning.checkpoints import CheckpointKeeper, load_cell, save_cel
 from probing.finetuning.data import Material, load_material, tokenized_data
 from probing.measuring.finetuning import (
     Finetuned,
-    Recipe,
     finetune,
     stored_states,
     untouched_features,
@@ -42,6 +41,7 @@ from probing.measuring.finetuning_scores import (
 )
 from probing.measuring.frozen_limit import LinearLimit, linear_limit
 from probing.measuring.heads import DEFAULT_HEADS, Head, available_heads, check_heads
+from probing.measuring.recipes import Recipe
 from probing.runs import Run, describe_machine, describe_versions, new_run_folder, write_run
 from probing.scores import Score, score_table
 from probing.study import describe_encoder, describe_task

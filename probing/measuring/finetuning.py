@@ -11,7 +11,7 @@ import logging
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -26,7 +26,7 @@ from probing.encoding.packing import packed_linears
 from probing.encoding.tokenization import Batch, Tokenized, batches, make_batch
 from probing.errors import InputError
 from probing.measuring.heads import Head, Readout, Summary, pair_features
-from probing.measuring.standardisation import Standardisation
+from probing.measuring.recipes import Recipe
 from probing.statistics import spearman
 
 logger = logging.getLogger(__name__)
@@ -34,79 +34,10 @@ logger = logging.getLogger(__name__)
 _POOL_BATCHES: Final = 16
 """Batches whose rows are sorted by length among themselves: little padding, still shuffled."""
 _EVALUATION_BATCH: Final = 64
+_UNCERTAIN: Final = 0.1
+"""About ``p (1 - p)`` of a class: how curved the log-loss is along a logit."""
 LOG_COLUMNS: Final = ("step", "loss", "learning_rate", "dev")
 """One row a step; ``dev`` is NaN but for the steps after which dev was looked at."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """How a cell is trained; the same for every head.
-
-    The number of steps grows with the training rows between two bounds: the lower one gives few
-    rows time to be learnt, the upper one keeps large sets affordable.
-    """
-
-    frozen: bool = False
-    """Learning rate 0 and no dropout in the encoder; no early stopping, as there is one optimum."""
-    encoder_rate: float = 1e-4
-    """Peak learning rate of all that comes from the checkpoint."""
-    head_rate: float = 2e-3
-    """Peak learning rate of the readout and of what a head adds."""
-    batch_size: int = 32
-    epochs: float = 3.0
-    least_steps: int = 60
-    most_steps: int = 200
-    warmup_share: float = 0.1
-    weight_decay: float = 0.01
-    """Of the encoder's matrices, by AdamW; the readout has the penalty of the linear probe."""
-    gradient_norm: float = 1.0
-    looks: int = 5
-    """How often dev is looked at, evenly spaced."""
-    patience: int = 3
-    """Looks without a new best after which training stops."""
-
-    def __post_init__(self) -> None:
-        if min(self.batch_size, self.least_steps, self.looks, self.patience) < 1:
-            raise InputError("batch size, steps, looks and patience must be at least 1")
-        if self.most_steps < self.least_steps:
-            raise InputError(
-                f"at most {self.most_steps} steps and at least {self.least_steps}: expected a "
-                "lower bound that is not above the upper one"
-            )
-        if min(self.encoder_rate, self.head_rate, self.epochs) <= 0:
-            raise InputError("learning rates and epochs must be above 0")
-
-    def steps(self, n_rows: int) -> int:
-        """Updates for so many training rows."""
-        wanted = math.ceil(self.epochs * math.ceil(n_rows / self.batch_size))
-        return min(max(wanted, self.least_steps), self.most_steps)
-
-
-FROZEN: Final = Recipe(
-    frozen=True, head_rate=1e-2, batch_size=256, epochs=60, least_steps=600, most_steps=1200
-)
-"""For the frozen limit: steps are cheap there, and the optimum is wanted."""
-
-
-def recipes_for(
-    *, with_frozen: bool = False, encoder_rate: float | None = None, most_steps: int | None = None
-) -> tuple[Recipe, ...]:
-    """The recipes of a run: full, frozen where the encoder's rate is 0, or both.
-
-    Args:
-        with_frozen: Whether the frozen limit stands beside full fine-tuning.
-        encoder_rate: None for the default.
-        most_steps: Of full fine-tuning; None for the default.
-    """
-    if encoder_rate == 0:
-        return (FROZEN,)
-    full = Recipe()
-    if encoder_rate is not None:
-        full = replace(full, encoder_rate=encoder_rate)
-    if most_steps is not None:
-        least = min(full.least_steps, most_steps)
-        full = replace(full, most_steps=most_steps, least_steps=least)
-    return (full, FROZEN) if with_frozen else (full,)
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,7 +88,8 @@ class FinetuningData:
     @property
     def lengths(self) -> NDArray[np.int64]:
         """Tokens of each item, ``(n,)``."""
-        return self.tokenized.lengths.reshape(self.sides, -1).sum(0)
+        lengths: NDArray[np.int64] = self.tokenized.lengths.reshape(self.sides, -1).sum(0)
+        return lengths
 
 
 @dataclass
@@ -285,7 +217,13 @@ def finetune(
     device = encoder.device
     features = untouched_features(encoder, data, stored, train, head=head, seed=seed)
     summary = Summary(head, encoder, seed=seed)
-    readout = Readout(Standardisation.fit(features), n_outputs=data.n_outputs)
+    readout = Readout(
+        features,
+        n_outputs=data.n_outputs,
+        penalty=penalty,
+        curvature=_UNCERTAIN if data.classes else 2.0,
+        device=device,
+    )
     states = _Stored(data, stored, device) if recipe.frozen else _Live(data, encoder)
     network = _Network(states, summary, readout, data.sides).to(device)
     targets = _targets(data, train, device)
@@ -306,7 +244,7 @@ def finetune(
             torch.manual_seed(_stream(seed, step))
             outputs = network(rows)
         loss = _loss(data, outputs, targets[torch.from_numpy(rows).to(device)])
-        (loss + penalty * readout.penalty()).backward()
+        (loss + penalty * readout.penalty()).backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(network.parameters(), recipe.gradient_norm)
         rate = optimizer.param_groups[-1]["lr"]
         optimizer.step()
@@ -349,9 +287,10 @@ class _Live(nn.Module):
     def __init__(self, data: FinetuningData, encoder: Encoder) -> None:
         super().__init__()
         self._data, self._device = data, encoder.device
-        self.body: Any = copy.deepcopy(encoder.model)
-        if getattr(self.body, "pooler", None) is not None:
-            self.body.pooler = None  # the summary has the dense layer; computed once is enough
+        body: Any = copy.deepcopy(encoder.model)
+        if getattr(body, "pooler", None) is not None:
+            body.pooler = None  # the summary has the dense layer; computed once is enough
+        self.body = body
 
     def forward(self, rows: NDArray[np.intp]) -> tuple[Tensor, Tensor]:
         """``(sides * n, n_tokens, hidden_size)`` and the mask of the tokens."""
@@ -474,7 +413,8 @@ def _predicted(
         return outputs[:, 0].astype(np.float64)
     if data.n_outputs == 1:
         return (outputs[:, 0] > 0).astype(np.float64)
-    return outputs.argmax(1).astype(np.float64)
+    places: NDArray[np.float64] = outputs.argmax(1).astype(np.float64)
+    return places
 
 
 @torch.no_grad()

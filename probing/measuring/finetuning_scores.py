@@ -103,7 +103,12 @@ def finetuning_scores(
     predicted = np.column_stack([cells[(*key, one)] for key in keys for one in seeds])
     values, samples, measured = _measured(data, predicted, seed, n_resamples)
     shape = (len(keys), len(seeds))
-    shared = {"task": data.task, "probe": probe, "layer": layer, "n": len(data.test)}
+    shared: dict[str, Any] = {
+        "task": data.task,
+        "probe": probe,
+        "layer": layer,
+        "n": len(data.test),
+    }
     rows: list[Score] = []
     for metric, (found, lower, upper) in measured.items():
         for place, ((subset, head), one) in enumerate(product(keys, seeds)):
@@ -124,26 +129,26 @@ def finetuning_scores(
         numbers = {"value": mean.value, "lower": mean.lower, "upper": mean.upper}
         extra = {"metric": data.metric, "aggregation": OVER_SEEDS, "seed": seeds[0]}
         rows.append(_row({**shared, **named, **numbers, **extra}))
-    pairs = [(one, Head.MEAN) for one in heads if one is not Head.MEAN]
+    pairs = [(head, Head.MEAN) for head in heads if head is not Head.MEAN]
     pairs += [(Head.POOLER, Head.CLS), (Head.POOLER, Head.POOLER_FRESH)]
-    wanted: dict[str, list[tuple[float, str]]] = {one: [(1.0, one)] for one in subsets}
+    wanted: dict[str, list[tuple[float, str]]] = {name: [(1.0, name)] for name in subsets}
     if len(subsets) > 1:
         most, least = subsets[-1], subsets[0]
         wanted[f"{most}{_MINUS}{least}"] = [(1.0, most), (-1.0, least)]
-    for (subset, signs), (one, other) in product(wanted.items(), pairs):
-        if one not in heads or other not in heads:
+    for (subset, signs), (left, right) in product(wanted.items(), pairs):
+        if left not in heads or right not in heads:
             continue
         terms = [
             (sign * side, by_cell[place, head])
             for sign, place in signs
-            for side, head in ((1.0, one), (-1.0, other))
+            for side, head in ((1.0, left), (-1.0, right))
         ]
         rows += _difference_rows(
             _combined(terms, lowest),
             shared
             | {
-                "view": f"{one}@{layer}{_MINUS}{other}@{layer}",
-                "pooling": f"{one}{_MINUS}{other}",
+                "view": f"{left}@{layer}{_MINUS}{right}@{layer}",
+                "pooling": f"{left}{_MINUS}{right}",
                 "subset": subset,
                 "aggregation": "all",
                 "seed": seeds[0],
@@ -203,7 +208,7 @@ def _measured(
     correct[predicted < 0] = np.nan
     samples = bootstrap_accuracies(correct, rng=rng, n_resamples=n_resamples)
     values = correct.mean(0)
-    measured = {"accuracy": (values, *accuracy_interval(correct))}
+    measured: dict[str, _Found] = {"accuracy": (values, *accuracy_interval(correct))}
     if len(data.classes) == 2:
         # Matthews' correlation is Pearson's of two columns of zeros and ones
         (resampled,) = bootstrap_correlations(
@@ -239,9 +244,8 @@ def _combined(
     total = items + training
     freedom = total**2 / (training**2 / (k - 1)) if training > 0 else math.inf
     half = float(t.isf(0.025, freedom)) * math.sqrt(total)
-    ends = [sorted((sign * lowest, sign)) for sign, _ in terms]
-    lower = max(value - half, sum(low for low, _ in ends))
-    upper = min(value + half, sum(high for _, high in ends))
+    lower = max(value - half, sum(min(sign * lowest, sign) for sign, _ in terms))
+    upper = min(value + half, sum(max(sign * lowest, sign) for sign, _ in terms))
     return _Estimate(value, lower, upper, half / float(norm.isf(0.025)))
 
 
@@ -254,5 +258,6 @@ def _difference_rows(found: _Estimate, named: dict[str, Any], metric: str) -> li
 
 
 def _row(cells: dict[str, Any]) -> Score:
-    numbers = {name: float(cells[name]) for name in ("value", "lower", "upper") if name in cells}
+    given = [name for name in ("value", "lower", "upper") if name in cells]
+    numbers: dict[str, Any] = {name: float(cells[name]) for name in given}
     return Score(**{**cells, **numbers})

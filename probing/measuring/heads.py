@@ -11,7 +11,9 @@ from collections.abc import Collection
 from enum import StrEnum
 from typing import Final
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from probing.encoding.encoder import Encoder
@@ -118,27 +120,60 @@ def pair_features(summaries: Tensor, *, sides: int) -> Tensor:
 
 
 class Readout(nn.Module):
-    """Standardised features ``(n, n_features)`` to outputs ``(n, n_outputs)``, starting at zero."""
+    """Features ``(n, n_features)`` to outputs ``(n, n_outputs)``: linear, starting at zero.
+
+    The weights of the standardised features are ``coordinates @ axes``. In these coordinates the
+    loss is curved about alike in all directions, as after preconditioning by the second moments of
+    the features, so that steps of one size reach the optimum, which is that of the linear probe.
+    """
 
     mean: Tensor
     scale: Tensor
+    axes: Tensor
 
-    def __init__(self, standardisation: Standardisation, *, n_outputs: int) -> None:
+    def __init__(
+        self,
+        features: NDArray[np.float32],
+        *,
+        n_outputs: int,
+        penalty: float,
+        curvature: float,
+        device: torch.device,
+    ) -> None:
+        """Standardisation and axes from the features of the training rows.
+
+        Args:
+            features: ``(n, n_features)``.
+            n_outputs: Columns.
+            penalty: Times the sum of squares of the weights, beside the mean loss.
+            curvature: About the second derivative of the loss by an output.
+            device: Where to.
+        """
         super().__init__()
+        standardisation = Standardisation.fit(features)
+        rows = standardisation.apply(features)[:-1].double()
+        moments, basis = torch.linalg.eigh(rows @ rows.T / rows.shape[1])
+        curved = moments.clamp(min=0) + 2 * penalty / curvature
         self.register_buffer("mean", standardisation.mean.float())
         self.register_buffer("scale", standardisation.scale.float())
-        self.linear = nn.Linear(len(standardisation.mean), n_outputs)
-        nn.init.zeros_(self.linear.weight)
-        nn.init.zeros_(self.linear.bias)
+        self.register_buffer("axes", (basis / curved.sqrt() @ basis.T).float())
+        self.coordinates = nn.Parameter(torch.zeros(n_outputs, len(moments)))
+        self.intercepts = nn.Parameter(torch.zeros(n_outputs))
+        self.to(device)
+
+    @property
+    def weight(self) -> Tensor:
+        """``(n_outputs, n_features)`` of the standardised features."""
+        return self.coordinates @ self.axes
 
     def forward(self, features: Tensor) -> Tensor:
         """Outputs: logits, of two classes the second's alone; or one standardised score."""
-        outputs: Tensor = self.linear((features - self.mean) / self.scale)
-        return outputs
+        standardised = (features - self.mean) / self.scale
+        return nn.functional.linear(standardised, self.weight, self.intercepts)
 
     def penalty(self) -> Tensor:
         """Sum of squares of the weights, intercepts left out."""
-        return self.linear.weight.square().sum()
+        return self.weight.square().sum()
 
 
 DEFAULT_HEADS: Final = (Head.POOLER, Head.POOLER_FRESH, Head.CLS, Head.MEAN)

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 from rich.table import Table
 
@@ -66,7 +67,7 @@ def frozen_gap(scores: pd.DataFrame) -> FrozenGap | None:
     distance = (both["value"] - both["value_linear"]).abs()
     if distance.isna().all():
         return None
-    row = both.loc[distance.idxmax()]
+    row = records(both.iloc[[int(np.nanargmax(distance))]])[0]
     return FrozenGap(
         points=100 * float(distance.max()),
         task=str(row["task"]),

@@ -1,0 +1,78 @@
+"""Recipes for fine-tuning: how a cell is trained, the same for every head."""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Final
+
+from probing.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How a cell is trained; the same for every head.
+
+    The number of steps grows with the training rows between two bounds: the lower one gives few
+    rows time to be learnt, the upper one keeps large sets affordable.
+    """
+
+    frozen: bool = False
+    """Learning rate 0 and no dropout in the encoder; no early stopping, as there is one optimum."""
+    encoder_rate: float = 1e-4
+    """Peak learning rate of all that comes from the checkpoint."""
+    head_rate: float = 2e-3
+    """Peak learning rate of the readout and of what a head adds."""
+    batch_size: int = 32
+    epochs: float = 3.0
+    least_steps: int = 60
+    most_steps: int = 200
+    warmup_share: float = 0.1
+    weight_decay: float = 0.01
+    """Of the encoder's matrices, by AdamW; the readout has the penalty of the linear probe."""
+    gradient_norm: float = 1.0
+    looks: int = 5
+    """How often dev is looked at, evenly spaced."""
+    patience: int = 3
+    """Looks without a new best after which training stops."""
+
+    def __post_init__(self) -> None:
+        if min(self.batch_size, self.least_steps, self.looks, self.patience) < 1:
+            raise InputError("batch size, steps, looks and patience must be at least 1")
+        if self.most_steps < self.least_steps:
+            raise InputError(
+                f"at most {self.most_steps} steps and at least {self.least_steps}: expected a "
+                "lower bound that is not above the upper one"
+            )
+        if min(self.encoder_rate, self.head_rate, self.epochs) <= 0:
+            raise InputError("learning rates and epochs must be above 0")
+
+    def steps(self, n_rows: int) -> int:
+        """Updates for so many training rows."""
+        wanted = math.ceil(self.epochs * math.ceil(n_rows / self.batch_size))
+        return min(max(wanted, self.least_steps), self.most_steps)
+
+
+FROZEN: Final = Recipe(
+    frozen=True, head_rate=1e-2, batch_size=512, epochs=40, least_steps=300, most_steps=500
+)
+"""For the frozen limit: steps are cheap there, and the optimum is wanted."""
+
+
+def recipes_for(
+    *, with_frozen: bool = False, encoder_rate: float | None = None, most_steps: int | None = None
+) -> tuple[Recipe, ...]:
+    """The recipes of a run: full, frozen where the encoder's rate is 0, or both.
+
+    Args:
+        with_frozen: Whether the frozen limit stands beside full fine-tuning.
+        encoder_rate: None for the default.
+        most_steps: Of full fine-tuning; None for the default.
+    """
+    if encoder_rate == 0:
+        return (FROZEN,)
+    full = Recipe()
+    if encoder_rate is not None:
+        full = replace(full, encoder_rate=encoder_rate)
+    if most_steps is not None:
+        least = min(full.least_steps, most_steps)
+        full = replace(full, most_steps=most_steps, least_steps=least)
+    return (full, FROZEN) if with_frozen else (full,)
