@@ -99,7 +99,7 @@ _STS_SUITE: Final = ("sts12", "sts13", "sts14", "sts15", "sts16", "stsb", "sickr
 _GENERATED: Final = tuple(f"{GENERATED_PREFIX}{name}" for name in GENERATED_NAMES)
 
 PRESETS: Final[dict[str, Study]] = {
-    "embedded": Study(models=("minilm",), tasks=("sts-mini", *_GENERATED)),
+    "embedded": Study(models=("nsp-mini", "minilm"), tasks=("sts-mini", *_GENERATED)),
     "paper": Study(
         models=(
             "bert-base-uncased",

@@ -58,6 +58,7 @@ def export_encoder(run: Path, target: Path, corpus: Path | None = None) -> Path:
         )
     target.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(target)
+    (target / "model.safetensors").chmod(0o644)  # safetensors makes it private
     load_vocabulary(run).save_pretrained(target)
     log = pd.read_parquet(run / "training_log.parquet")
     log.to_parquet(target / "training_log.parquet", index=False)
@@ -152,5 +153,6 @@ def model_card(result: dict[str, Any], log: pd.DataFrame, licences: dict[str, st
     paragraphs = [title, summary, caution, "\n".join(table), held_out]
     paragraphs += ["## Curve on held-out pairs", "\n".join(curve)]
     paragraphs += ["Every step is in `training_log.parquet`.", "## Data", data]
-    paragraphs += ["\n".join(sources), "## Again", f"    {command_line(config)}\n    probing export OUT ENCODER"]
+    again = [command_line(config), "probing export OUT ENCODER"]
+    paragraphs += ["\n".join(sources), "## Again", "\n".join(f"    {line}" for line in again)]
     return "\n\n".join(paragraphs) + "\n"
