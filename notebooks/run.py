@@ -30,7 +30,7 @@ _METADATA = {
     "language_info": {"name": "python"},
 }
 _WIDGET = "application/vnd.jupyter.widget-view+json"
-_SECONDS_PER_CELL = 1800
+_SECONDS_PER_CELL = 2 * 3600
 
 
 def run_notebook(path: Path, out: Path, parameters: Mapping[str, Any] | None = None) -> None:

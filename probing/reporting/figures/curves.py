@@ -98,7 +98,9 @@ def layer_curves(
         axes.set_xlabel("layer (0: embeddings)")
         axes.set_ylabel(quantity.unit)
         label_right(axes, ends, x=right + 0.55 * step)
-    sentence = f"{quantity} of {model} on {task} by layer, bands and bars are 95 % intervals"
+    sentence = f"{quantity} of {model} on {task} by layer"
+    if table["lower"].notna().any():
+        sentence += ", bands and bars are 95 % intervals"
     best = best_row(table)
     if best is not None:
         sentence += f": highest of these {best['view']} {with_interval(best, quantity.digits)}"

@@ -49,7 +49,7 @@ _MARKS: Final[dict[str, tuple[Any, str]]] = {
     "pooler-fresh": (_OKABE_ITO[2], "X"),
     "attention": (_OKABE_ITO[1], "h"),
 }
-_OTHER_MARKS: Final = ((_OKABE_ITO[2], "X"), (_OKABE_ITO[4], "h"))
+_OTHER_MARKS: Final = ((_OKABE_ITO[2], "X"), ("#8a5a00", "h"))  # yellow is too pale for a line
 _STYLE: Final[Any] = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
