@@ -43,6 +43,7 @@ BEGIN, END = "<!-- docs/headline.py: begin -->\n", "<!-- docs/headline.py: end -
 METRICS = ("spearman", f"spearman{DIFFERENCE}", "standard_error", "selection_spearman")
 HEAD = (
     "encoder",
+    "its pooler",
     "data",
     "pairs",
     "mean",
@@ -61,10 +62,7 @@ def keep(run: Run, name: str) -> None:
         (scores["subset"] == "all")
         & scores["aggregation"].isin(["all", "none"])
         & scores["metric"].isin(METRICS)
-        & (
-            scores["transform"].isin(["raw", "whitened:target", "whitened:target - raw"])
-            | scores["transform"].str.contains("dense|tanh")
-        )
+        & scores["transform"].isin(["raw", "whitened:target", "whitened:target - raw"])
     ]
     manifest = json.loads(json.dumps(run.manifest))
     # where data and run lay is no part of the result; the hashes of the files are
@@ -93,7 +91,7 @@ def block() -> str:
     ]
     lines = [
         f"| {' | '.join(HEAD)} |",
-        f"|---|---|{'---:|' * (len(HEAD) - 2)}",
+        f"|---|---|---|{'---:|' * (len(HEAD) - 3)}",
         *(f"| {' | '.join(row)} |" for row in rows),
         "",
         "Spearman × 100 of the cosine with human scores, all subsets of a year together, last",
@@ -123,9 +121,9 @@ def _names() -> list[str]:
 
 
 def _rows(scores: pd.DataFrame, manifest: dict[str, Any]) -> Iterator[tuple[str, ...]]:
-    layers = {encoder["name"]: encoder["num_layers"] for encoder in manifest["encoders"]}
+    encoders = {encoder["name"]: encoder for encoder in manifest["encoders"]}
     for model in models_of(scores):
-        last = layers[model]
+        last = encoders[model]["num_layers"]
         for task in manifest["tasks"]:
             if not len(scores[(scores["task"] == task["name"]) & (scores["model"] == model)]):
                 continue
@@ -135,6 +133,7 @@ def _rows(scores: pd.DataFrame, manifest: dict[str, Any]) -> Iterator[tuple[str,
             (floor,) = floors(scores, SIMILARITY, **where).values()
             yield (
                 model,
+                encoders[model]["pooler"],
                 task["name"],
                 str(task["rows"]),
                 *(points(mine[f"{pooling}@{last}"]) for pooling in ("mean", "cls", "pooler")),
