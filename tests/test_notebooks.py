@@ -39,7 +39,12 @@ def _parameters(path: Path) -> set[str]:
 
 PROBED = ("generated:past_present", "generated:subj_number")
 SMOKE = {
-    "03-linear-probes-by-layer": {"TASKS": PROBED, "CLOSER": PROBED[0], "WORDS": None},
+    "03-linear-probes-by-layer": {
+        "TASKS": PROBED,
+        "CLOSER": PROBED[0],
+        "WORDS": None,
+        "SENTENCES": 300,
+    },
     "07-fine-tuning": {
         "TASK": PROBED[0],
         "TRAIN_SIZES": (16, 32),
