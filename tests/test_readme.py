@@ -18,6 +18,13 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 
 
+SHORTER = {
+    "pretrain": "--steps=2 --layers=1 --hidden=16 --heads=2 --vocab-size=128 --length=16".split(),  # noqa: SIM905
+    "finetune": ["--train-size", "all", "--seed", "0", "--max-steps", "2"],
+}
+"""What makes a command of the README take seconds."""
+
+
 def _blocks(language: str, text: str = README) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
 
@@ -46,16 +53,31 @@ def test_every_probing_command_runs(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "sentences.txt").write_text("a cat\nthe dog\n", encoding="utf-8")
     tiny = Study(models=(str(tiny_encoder_folder("bert")),), tasks=("stsb",))
-    monkeypatch.setitem(PRESETS, "paper", tiny)  # type: ignore[misc]
+    for preset in ("paper", "objective"):
+        monkeypatch.setitem(PRESETS, preset, tiny)  # type: ignore[misc]
+    texts = tmp_path / "texts"
+    texts.mkdir()
+    documents = ["\n".join(f"the cat sat on mat {n}" for n in range(30))] * 8
+    for source in ("some", "more"):
+        (texts / f"{source}.txt").write_text("\n\n".join(documents), encoding="utf-8")
+    rows = [
+        f"{split}\t{label}\tthe {label} sat"
+        for split in ("train", "dev", "test")
+        for label in ("cat", "dog") * 8
+    ]
+    (tmp_path / "trec.tsv").write_text("\n".join(["split\tlabel\tsentence", *rows]) + "\n")
     command = command.replace("--address auto", "--workers 1")  # nobody runs `ray start` here
     stand_ins = {
         "minilm": str(tiny_encoder_folder("bert")),
         "bert-base-uncased": str(tiny_encoder_folder("bert")),
         "path/to/my-encoder": str(tiny_encoder_folder("roberta")),
         "path/to/data": str(data),
+        "path/to/texts": str(texts),
+        "trec": str(tmp_path / "trec.tsv"),
     }
     program, *arguments = shlex.split(command, comments=True)
     assert program == ".venv/bin/probing"
+    arguments += SHORTER.get(arguments[0], [])
     monkeypatch.setattr(sys, "argv", ["probing", *(stand_ins.get(a, a) for a in arguments)])
     with pytest.raises(SystemExit) as stopped:
         cli.main()
@@ -80,7 +102,7 @@ def test_the_example_of_a_task_runs(code: str, capsys: pytest.CaptureFixture[str
 
 def test_the_presets_of_the_readme_are_there() -> None:
     named = re.findall(r"--preset (\S+)", README)
-    assert set(named) == {"paper"}
+    assert set(named) == {"paper", "objective"}
     assert set(named) <= set(PRESETS)
 
 
