@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-TOLERANCE: Final = 1e-4
+TOLERANCE: Final = 1e-5
 """Largest duality gap of a converged fit, as a share of its loss."""
 
 MAX_ITERATIONS: Final = 2000
