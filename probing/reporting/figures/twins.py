@@ -42,9 +42,12 @@ def training_curves(
     with canvas(height=2.3) as (figure, axes):
         figure.subplots_adjust(left=0.13, bottom=0.17, top=0.965)
         ends: list[tuple[float, float, str, Any]] = []
-        for (name, log), colour, marker in zip(
-            drawn.items(), _cycled(_COLOURS, len(drawn)), _cycled(_MARKERS, len(drawn)), strict=True
+        for name, colour, marker in zip(
+            logs, _cycled(_COLOURS, len(logs)), _cycled(_MARKERS, len(logs)), strict=True
         ):
+            if name not in drawn:
+                continue
+            log = drawn[name]
             x, y = log["tokens"] / 1e6, log[column] * scale
             axes.plot(x, y, color=colour, marker=marker, markeredgecolor=PAPER)
             ends.append((float(x.iloc[-1]), float(y.iloc[-1]), name, colour))
