@@ -27,8 +27,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from probing.measuring.linear import STRENGTHS, LinearProbes
-from probing.measuring.parallel import over_views
 from probing.runs import describe_machine, describe_versions
+from probing.threads import over_views
 
 
 def make_views(

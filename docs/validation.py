@@ -27,6 +27,7 @@ from validation_tables import markdown
 from probing import load_encoder, load_task
 from probing.encoding.encoder import Encoder, random_twin
 from probing.encoding.extraction import extract
+from probing.encoding.sharing import SharedExtraction
 from probing.encoding.words import extract_words
 from probing.measurements import Settings, measure_floors, measure_labelled, measure_words
 from probing.measuring.linear import STRENGTHS, LinearProbes
@@ -151,7 +152,7 @@ def shapes(encoder: Encoder, options: argparse.Namespace) -> list[dict[str, Any]
     scores: list[Score] = []
     for measured, settings in ((encoder, controlled), (twin, plain)):
         print(f"shapes {measured.name}", flush=True)
-        found = measure_labelled(measured, length, plain)[0]
+        found = measure_labelled(SharedExtraction(measured, plain.cache_dir), length, plain)[0]
         found += measure_words(measured, words, settings)[0]
         scores += [replace(score, model=measured.name) for score in found]
     scores += [*measure_floors(length, plain), *measure_floors(words, plain)]

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -227,6 +228,8 @@ def main() -> None:
     handler.addFilter(_is_news())
     logging.basicConfig(format="%(message)s", handlers=[handler])
     arguments = sys.argv[1:] or ["--help"]
+    # a scheduler's request to stop tidies up as Ctrl-C does
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         code = app(arguments, prog_name="probing", standalone_mode=False)
     except InputError as error:

@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from probing.encoding.encoder import Encoder
-from probing.encoding.extraction import extract
-from probing.encoding.representations import Representations
+from probing.encoding.sharing import SharedExtraction
 from probing.encoding.words import extract_words
 from probing.measuring.codelength import codelength_scores, online_codelength
 from probing.measuring.contrasts import Cell, contrast_scores
@@ -67,7 +66,7 @@ class Supervision:
 
 
 def measure_pairs(
-    encoder: Encoder,
+    extract: SharedExtraction,
     task: SentencePairs,
     selection: LayerSelection | None,
     settings: Settings,
@@ -78,7 +77,7 @@ def measure_pairs(
     """STS correlation, contrasts, anatomy of the pooler and geometry of one encoder on one task.
 
     Args:
-        encoder: The encoder or its random-weight twin.
+        extract: Of the encoder or its random-weight twin.
         task: n_pairs sentence pairs.
         selection: The layer chosen on development pairs; None where there was nothing to choose.
         settings: Of the study.
@@ -88,8 +87,10 @@ def measure_pairs(
     Returns:
         The rows, without model and revision, and how many sentences were truncated.
     """
-    representations = _extract(encoder, task, settings)
-    # each distinct sentence is read once from the store, and used by every measurement
+    encoder = extract.encoder
+    representations = extract(task.sentences1 + task.sentences2)
+    # read once from the store, and used by every measurement
+    representations = replace(representations, distinct=dict(representations.distinct))
     vectors = {view_id: representations[view_id] for view_id in representations}
     averages = {view_id: representations[view_id] for view_id in _layer_averages(encoder)}
     measured = [*vectors, *averages]
@@ -113,7 +114,7 @@ def measure_pairs(
         transformed = transformed_similarities(vectors, fitted, fitted_on="target")
     predicted: dict[Cell, NDArray[np.float64]] = {}
     if supervision is not None and not control:
-        predicted = _supervised_readout(encoder, task, supervision, settings)
+        predicted = _supervised_readout(extract, task, supervision, settings)
     wanted = [Cell(*row) for row in _claimed(encoder, selection, control=control)]
     wanted += road(vectors, best=None if selection is None else selection.best)
     rows += contrast_scores(
@@ -143,14 +144,14 @@ def measure_pairs(
 
 
 def _supervised_readout(
-    encoder: Encoder, task: SentencePairs, supervision: Supervision, settings: Settings
+    extract: SharedExtraction, task: SentencePairs, supervision: Supervision, settings: Settings
 ) -> dict[Cell, NDArray[np.float64]]:
     """The similarity ``(n_pairs,)`` that a ridge regression reads from each view."""
     parts = (supervision.train, supervision.development, task)
     sentences = [sentence for part in parts for sentence in part.sentences1]
     sentences += [sentence for part in parts for sentence in part.sentences2]
     predictions = fit_regression(
-        PairFeatures(extract(encoder, sentences, cache_dir=settings.cache_dir)),
+        PairFeatures(extract(sentences)),
         np.concatenate([part.scores for part in parts]),
         np.repeat(["train", "dev", "test"], [len(part) for part in parts]),
         seed=settings.seed,
@@ -162,7 +163,7 @@ def _supervised_readout(
 
 
 def measure_labelled(
-    encoder: Encoder, task: LabelledSentences, settings: Settings
+    extract: SharedExtraction, task: LabelledSentences, settings: Settings
 ) -> tuple[list[Score], int]:
     """The probes of one encoder on one task of labelled sentences or pairs.
 
@@ -171,10 +172,10 @@ def measure_labelled(
     """
     vectors: Mapping[str, NDArray[np.float32]]
     if task.sentences2 is None:
-        vectors = extract(encoder, task.sentences, cache_dir=settings.cache_dir)
+        vectors = extract(task.sentences)
         truncated = vectors.n_truncated
     else:
-        both = extract(encoder, task.sentences + task.sentences2, cache_dir=settings.cache_dir)
+        both = extract(task.sentences + task.sentences2)
         vectors, truncated = PairFeatures(both), both.n_truncated
     return _probed(
         vectors, _texts(task), task.labels, task.splits, settings, task=task.name
@@ -267,7 +268,7 @@ def _texts(task: LabelledSentences) -> tuple[str, ...]:
 
 
 def choose_layer(
-    encoder: Encoder, development: SentencePairs, settings: Settings
+    extract: SharedExtraction, development: SentencePairs, settings: Settings
 ) -> tuple[LayerSelection | None, list[Score]]:
     """The best layer on development pairs, and the rows that are about no one task.
 
@@ -275,7 +276,8 @@ def choose_layer(
         The choice (None for an encoder of a single layer) with its record, the weights of the
         pooler, and linear CKA between all views on the development sentences.
     """
-    representations = _extract(encoder, development, settings)
+    encoder = extract.encoder
+    representations = extract(development.sentences1 + development.sentences2)
     rows = cka_scores(
         representations.distinct, task=development.name, split=development.split, seed=settings.seed
     )
@@ -346,10 +348,6 @@ def _overlap_floor(task: SentencePairs, settings: Settings) -> list[Score]:
         n_resamples=settings.n_resamples,
     )
     return [replace(score, model="floor:jaccard") for score in scores]
-
-
-def _extract(encoder: Encoder, task: SentencePairs, settings: Settings) -> Representations:
-    return extract(encoder, task.sentences1 + task.sentences2, cache_dir=settings.cache_dir)
 
 
 def _claimed(

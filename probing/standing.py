@@ -1,14 +1,16 @@
 """A run that stands in a folder already: the same study, the same data, the same libraries."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from probing.errors import InputError
+from probing.finetuning.study import FinetuningStudy
 from probing.runs import Run, describe_versions, load_run
 from probing.study import Study
-from probing.tasks import load_task
+from probing.tasks import Task, load_task
 
 _PLACES: Final = ("data_dir", "cache_dir")
 
@@ -26,20 +28,35 @@ def standing_run(study: Study, folder: Path) -> Run | None:
     Returns:
         The run; None where there is none, or another one.
     """
+    return _standing(
+        folder,
+        asdict(replace(study, tasks=study.task_names)),
+        (
+            load_task(task, study.data_dir, protocol=study.protocol, seed=study.seed)
+            for task in study.tasks
+        ),
+    )
+
+
+def standing_finetuning(study: FinetuningStudy, folder: Path) -> Run | None:
+    """`standing_run` of fine-tuning, for what `run_finetuning` may have left in a folder."""
+    wanted = asdict(study)
+    if not study.heads:  # those that the encoder has
+        del wanted["heads"]
+    return _standing(folder, wanted, (load_task(task, study.data_dir) for task in study.tasks))
+
+
+def _standing(folder: Path, study: dict[str, Any], tasks: Iterable[Task]) -> Run | None:
+    """The run in a folder if it is of this study; tasks are loaded last."""
     try:
         run = load_run(folder)
     except InputError:
         return None
-    wanted = json.loads(json.dumps(asdict(replace(study, tasks=study.task_names))))
-    found = run.manifest["study"] | {place: wanted[place] for place in _PLACES}
-    wanted_origins = [
-        load_task(task, study.data_dir, protocol=study.protocol, seed=study.seed).origin
-        for task in study.tasks
-    ]
-    found_origins = [task["origin"] for task in run.manifest["tasks"]]
+    wanted = json.loads(json.dumps(study))
+    found = run.manifest["study"] | {place: wanted.get(place) for place in _PLACES}
     same = (
-        wanted == found
-        and wanted_origins == found_origins
+        all(found.get(name) == value for name, value in wanted.items())
         and describe_versions() == run.manifest["versions"]
+        and [task.origin for task in tasks] == [task["origin"] for task in run.manifest["tasks"]]
     )
     return run if same else None

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from probing.encoding.cache import cache_folder
 from probing.encoding.encoder import Encoder, load_encoder, random_twin
+from probing.encoding.sharing import SharedExtraction
 from probing.errors import InputError
 from probing.measurements import (
     PROBES,
@@ -236,15 +237,16 @@ def _measure(
 ) -> tuple[list[Score], dict[str, int]]:
     """The rows of one encoder on all tasks, and how many sentences of each were truncated."""
     rows: list[Score] = []
+    extract = SharedExtraction(encoder, settings.cache_dir)
     selection = None
     if any(isinstance(task, SentencePairs) for task in tasks):
-        selection, rows = choose_layer(encoder, development, settings)
+        selection, rows = choose_layer(extract, development, settings)
     truncated = {}
     for task in tasks:
         logger.info("measuring %s on %s", encoder.name, task.name)
         if isinstance(task, SentencePairs):
             scores, n_truncated = measure_pairs(
-                encoder,
+                extract,
                 task,
                 selection,
                 settings,
@@ -252,7 +254,7 @@ def _measure(
                 supervision=supervision[task.name],
             )
         elif isinstance(task, LabelledSentences):
-            scores, n_truncated = measure_labelled(encoder, task, settings)
+            scores, n_truncated = measure_labelled(extract, task, settings)
         else:
             scores, n_truncated = measure_words(encoder, task, settings)
         rows += scores

@@ -1,7 +1,10 @@
 """The command line under odd use: whatever it is given, one line, and nothing half-written."""
 
 import logging
+import signal
+import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -31,11 +34,13 @@ PAIRS = "\n".join(
 
 
 @pytest.fixture(autouse=True)
-def _logging_is_left_as_found() -> Iterator[None]:
+def _logging_and_signals_are_left_as_found() -> Iterator[None]:
     root = logging.getLogger()
     handlers = root.handlers[:]
+    on_terminate = signal.getsignal(signal.SIGTERM)
     yield
     root.handlers[:] = handlers
+    signal.signal(signal.SIGTERM, on_terminate)
 
 
 def _main(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
@@ -96,6 +101,23 @@ def test_an_interrupted_run_leaves_nothing(
     assert _main(monkeypatch, "run", "--out", tmp_path / "run") == 130
     assert capsys.readouterr().err.startswith("probing: interrupted")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_terminated_run_leaves_nothing(tiny_encoder_folder: Folder, tmp_path: Path) -> None:
+    (tmp_path / "pairs.tsv").write_text(PAIRS + "\n", encoding="utf-8")
+    runs = tmp_path / "runs"
+    runs.mkdir()
+    command = [sys.executable, "-c", "from probing.cli import main; main()", "run"]
+    command += ["--model", str(tiny_encoder_folder("bert")), "--task", str(tmp_path / "pairs.tsv")]
+    command += ["--out", str(runs / "run"), "--cache-dir", str(tmp_path / "cache")]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        while process.poll() is None and not list(runs.iterdir()):
+            time.sleep(0.01)
+        process.terminate()
+        said = process.communicate(timeout=60)[1]
+    assert process.returncode == 130
+    assert said.startswith("probing: interrupted")
+    assert list(runs.iterdir()) == []
 
 
 @pytest.mark.parametrize("out", ["", ".", ".."])

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from probing import Study, load_encoder
+from probing.encoding.sharing import SharedExtraction
 from probing.errors import InputError
 from probing.measurements import Settings, measure_labelled
 from probing.measuring.controls import (
@@ -209,7 +210,9 @@ def test_a_study_averages_what_is_random_over_its_seeds(
     found = [
         {
             (row.view, row.probe, row.labels, row.metric): row
-            for row in measure_labelled(encoder, task, settings)[0]
+            for row in measure_labelled(
+                SharedExtraction(encoder, settings.cache_dir), task, settings
+            )[0]
         }
         for settings in (one, replace(one, seed=1), replace(one, n_seeds=2))
     ]

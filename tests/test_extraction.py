@@ -11,6 +11,8 @@ from hypothesis import given, settings
 
 from probing.encoding.encoder import PoolerState, load_encoder, random_twin
 from probing.encoding.extraction import extract, raw_outputs
+from probing.encoding.sharing import SharedExtraction
+from probing.encoding.store import read_manifest
 from probing.errors import InputError
 from tests.conftest import FAMILIES, FAMILIES_WITH_POOLER, HIDDEN_SIZE, MAX_LENGTH
 
@@ -235,3 +237,37 @@ def test_random_twin_has_other_vectors_of_the_same_views(encoder):
     for view_id in original:
         assert not np.allclose(control[view_id], original[view_id], atol=1e-3), view_id
         np.testing.assert_array_equal(control[view_id], again[view_id])
+
+
+def test_no_bit_depends_on_the_number_of_threads(encoder):
+    words = ("cat", "dog", "mat", "runs", "not")
+    sentences = [f"the {words[i % 5]} {words[i // 5 % 5]}" + " big" * (i // 25) for i in range(200)]
+    before = torch.get_num_threads()
+    found = []
+    try:
+        for n_threads in (1, 2, 3):
+            torch.set_num_threads(n_threads)
+            found.append(extract(encoder, sentences, batch_tokens=32))
+            assert torch.get_num_threads() == n_threads
+    finally:
+        torch.set_num_threads(before)
+    for one in found[1:]:
+        for view_id in one:
+            assert np.array_equal(one[view_id], found[0][view_id], equal_nan=True)
+
+
+def test_what_tasks_share_is_encoded_once(tiny_encoder_folder, tmp_path):
+    encoder = load_encoder(str(tiny_encoder_folder("bert")), max_length=8)
+    long = " ".join(["cat"] * 20)
+    for cache_dir in (None, tmp_path):
+        shared = SharedExtraction(encoder, cache_dir)
+        shared(["a cat", "a dog", long])
+        asked = ["a bird", long, "a dog", "a dog"]
+        found, alone = shared(asked), extract(encoder, asked)
+        assert list(found) == list(alone)
+        for view_id in alone:
+            np.testing.assert_allclose(found[view_id], alone[view_id], atol=1e-5)
+            assert len(found.distinct[view_id]) == 3
+        assert found.n_truncated == alone.n_truncated == 1
+    stored = [read_manifest(folder) for folder in tmp_path.iterdir()]
+    assert sorted(manifest["n_sentences"] for manifest in stored if manifest) == [1, 3]

@@ -10,10 +10,11 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 # What each room may import of the others; see the table of rooms in CONTRIBUTING.md.
-GROUND = {"probing.errors", "probing.hub"}
+GROUND = {"probing.errors", "probing.hub", "probing.threads"}
 ALLOWED: dict[str, set[str]] = {
     "probing.errors": set(),
     "probing.hub": set(),
+    "probing.threads": set(),
     "probing.shipped": set(),
     "probing.sources": set(),
     "probing.statistics": set(),

@@ -23,7 +23,6 @@ from probing.errors import InputError
 from probing.measuring.linear import STRENGTHS, LinearProbe, LinearProbes
 from probing.measuring.logistic import LogisticPath, fit_logistic
 from probing.measuring.mlp import MLP, SENTEVAL_GRID, Setting, TrainedProbes
-from probing.measuring.parallel import over_views
 from probing.measuring.predictions import (
     Predictions,
     place_of,
@@ -40,6 +39,7 @@ from probing.measuring.regression import (
 from probing.measuring.rounds import rounds_of
 from probing.measuring.standardisation import Standardisation
 from probing.scores import Score, score_table
+from probing.threads import over_views
 
 Views = dict[str, NDArray[np.float32]]
 

@@ -46,7 +46,7 @@ SMOKE = {
         "SENTENCES": 300,
     },
     "07-fine-tuning": {
-        "TASK": PROBED[0],
+        "TASKS": PROBED[:1],
         "TRAIN_SIZES": (16, 32),
         "SEEDS": (0,),
         "MOST_STEPS": 2,

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from probing.finetuning.study import FinetuningStudy, run_finetuning
+from probing.measuring.recipes import recipes_for
 from probing.runs import write_run
-from probing.standing import standing_run
+from probing.standing import standing_finetuning, standing_run
 from probing.study import Study, run_study
 from tests.test_study import HEADER, ROWS, write_data
 
@@ -35,3 +37,26 @@ def test_only_the_same_study_on_the_same_data_stands(
     with (data / "sts" / "stsb.tsv").open("a", encoding="utf-8") as file:
         file.write(f"{ROWS[-1]}\n")
     assert standing_run(study, folder) is None
+
+
+def test_fine_tuning_stands_too(tiny_encoder_folder: Callable[[str], Path], tmp_path: Path) -> None:
+    study = FinetuningStudy(
+        model=str(tiny_encoder_folder("bert")),
+        tasks=("generated:past_present",),
+        train_sizes=(16,),
+        seeds=(0,),
+        recipes=recipes_for(most_steps=1),
+        n_resamples=20,
+    )
+    folder = tmp_path / "run"
+    assert standing_finetuning(study, folder) is None
+    run = run_finetuning(study, folder)
+    found = standing_finetuning(study, folder)
+    assert found is not None
+    assert found.manifest["started"] == run.manifest["started"]
+    for other in (
+        replace(study, seeds=(1,)),
+        replace(study, train_sizes=(32,)),
+        replace(study, recipes=recipes_for(most_steps=2)),
+    ):
+        assert standing_finetuning(other, folder) is None

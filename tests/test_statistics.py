@@ -49,7 +49,7 @@ def example_task(n: int = 120, n_views: int = 4) -> tuple[np.ndarray, np.ndarray
 
 def drawn_rows(sizes: np.ndarray, n_resamples: int, seed: int) -> list[np.ndarray]:
     """The rows of each resample, one after another, as the bootstrap draws them."""
-    blocks = bootstrap._resampled_counts(sizes, n_resamples, rng_of(seed))
+    blocks = bootstrap._resampled_counts(sizes, n_resamples, rng_of(seed), 7)
     return [
         np.repeat(np.arange(sizes.sum()), times.astype(int))
         for _, counts in blocks
@@ -192,7 +192,7 @@ def test_the_block_size_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None
 def test_draws_are_uniform_within_subsets() -> None:
     sizes = np.array([3, 1, 6])
     counts = np.concatenate(
-        [c for _, c in bootstrap._resampled_counts(sizes, 20_000, rng_of(0))], axis=1
+        [c for _, c in bootstrap._resampled_counts(sizes, 20_000, rng_of(0), 500)], axis=1
     )
     np.testing.assert_array_equal(counts[3], 1)
     np.testing.assert_allclose(counts.mean(axis=1), 1, atol=0.03)

@@ -84,15 +84,15 @@ def extract(
             full.
     """
     kept = chosen_views(encoder, views)
-    distinct, rows = _distinct(sentences)
+    distinct, rows = distinct_sentences(sentences)
     batch_tokens = batch_tokens or default_batch_tokens(encoder)
     if cache_dir is None:
         tokenized = tokenize(encoder, distinct)
         with encoding_progress(encoder.name, len(distinct)) as advance:
             vectors = encode(encoder, tokenized, kept, batch_tokens=batch_tokens, advance=advance)
-        n_truncated = int(tokenized.truncated[rows].sum())
-        _report_truncation(n_truncated, len(rows), encoder.max_length)
-        return Representations(distinct=vectors, rows=rows, n_truncated=n_truncated)
+        found = Representations(distinct=vectors, rows=rows, truncated=tokenized.truncated)
+        _report_truncation(found, encoder.max_length)
+        return found
     recipe = Recipe.of(
         encoder,
         [str(view) for view in kept],
@@ -170,7 +170,7 @@ def encode_here(encoder: Encoder, recipe: Recipe) -> Engine:
     views = tuple(View.parse(view_id) for view_id in recipe.views)
 
     def tokenized(job: Job) -> tuple[Job, NDArray[np.int64], Any]:
-        distinct, rows = _distinct(job.sentences)
+        distinct, rows = distinct_sentences(job.sentences)
         return job, rows, tokenize(encoder, distinct)
 
     def engine(jobs: Iterator[Job]) -> Iterator[tuple[Job, Encoded]]:
@@ -211,9 +211,9 @@ def stored_representations(
     stored: StoredVectors, rows: NDArray[np.int64], max_length: int
 ) -> Representations:
     """Rows of a store as `Representations`; truncation goes to the log."""
-    n_truncated = int(stored.lost[rows].sum())
-    _report_truncation(n_truncated, len(rows), max_length)
-    return Representations(distinct=stored, rows=rows, n_truncated=n_truncated)
+    found = Representations(distinct=stored, rows=rows, truncated=stored.lost)
+    _report_truncation(found, max_length)
+    return found
 
 
 @contextmanager
@@ -234,7 +234,7 @@ def raw_outputs(encoder: Encoder, sentences: Sequence[str]) -> RawOutputs:
 
     Raises `InputError` where there is no sentence, or one is empty.
     """
-    _distinct(sentences)
+    distinct_sentences(sentences)
     tokenized = tokenize(encoder, sentences)
     batch = make_batch(tokenized, np.arange(len(tokenized)), encoder.tokenizer.pad_token_id)
     inputs = batch.inputs(encoder.device)
@@ -260,7 +260,7 @@ def raw_outputs(encoder: Encoder, sentences: Sequence[str]) -> RawOutputs:
     )
 
 
-def _distinct(sentences: Sequence[str]) -> tuple[list[str], NDArray[np.int64]]:
+def distinct_sentences(sentences: Sequence[str]) -> tuple[list[str], NDArray[np.int64]]:
     """The distinct sentences in order of first appearance, and for each sentence its row."""
     if isinstance(sentences, str) or len(sentences) == 0:
         raise InputError(f"expected a list of at least one sentence, found {sentences!r}")
@@ -284,11 +284,11 @@ def checked_sentences(sentences: Iterable[str]) -> Iterator[str]:
         raise InputError("found no sentence: expected at least one")
 
 
-def _report_truncation(n_truncated: int, n_sentences: int, max_length: int) -> None:
-    if n_truncated:
+def _report_truncation(found: Representations, max_length: int) -> None:
+    if found.n_truncated:
         logger.warning(
             "%d of %d sentences are longer than %d tokens and were truncated",
-            n_truncated,
-            n_sentences,
+            found.n_truncated,
+            found.n_sentences,
             max_length,
         )

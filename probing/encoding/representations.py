@@ -24,8 +24,8 @@ class Representations(Mapping[str, NDArray[np.float32]]):
     memory, or a `probing.encoding.store.StoredVectors` that reads them when they are asked for."""
     rows: NDArray[np.int64] = field(repr=False)
     """``(n_sentences,)``: row of ``distinct`` for each sentence."""
-    n_truncated: int = 0
-    """How many of the n sentences were longer than the encoder allows and lost their end."""
+    truncated: NDArray[np.bool_] = field(repr=False)
+    """``(n_distinct,)``: which are longer than the encoder allows and lost their end."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.distinct, dict):
@@ -67,6 +67,11 @@ class Representations(Mapping[str, NDArray[np.float32]]):
 
     def __len__(self) -> int:
         return len(self.distinct)
+
+    @property
+    def n_truncated(self) -> int:
+        """How many of the n sentences lost their end."""
+        return int(self.truncated[self.rows].sum())
 
     @property
     def n_sentences(self) -> int:

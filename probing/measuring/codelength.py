@@ -19,10 +19,10 @@ from scipy import stats
 
 from probing.errors import InputError
 from probing.measuring.linear import LinearProbes
-from probing.measuring.parallel import over_views
 from probing.measuring.predictions import place_of
 from probing.measuring.standardisation import fault_of
 from probing.scores import Score
+from probing.threads import over_views
 
 logger = logging.getLogger(__name__)
 

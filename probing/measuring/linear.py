@@ -17,8 +17,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from probing.errors import InputError
 from probing.measuring.logistic import MAX_ITERATIONS, TOLERANCE, LogisticPath, fit_logistic
-from probing.measuring.parallel import over_views
 from probing.measuring.standardisation import Standardisation
+from probing.threads import over_views
 
 logger = logging.getLogger(__name__)
 

@@ -16,8 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from probing.measuring.parallel import over_views
 from probing.measuring.standardisation import Standardisation
+from probing.threads import over_views
 
 _BATCH_SIZE: Final = 64
 _TENACITY: Final = 5

@@ -10,7 +10,6 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from probing.errors import InputError
-from probing.measuring.parallel import over_views
 from probing.measuring.predictions import place_of
 from probing.measuring.rounds import Round, rounds_of, usable_views
 from probing.measuring.standardisation import Standardisation
@@ -22,6 +21,7 @@ from probing.statistics import (
     percentile_interval,
     spearman,
 )
+from probing.threads import over_views
 
 logger = logging.getLogger(__name__)
 

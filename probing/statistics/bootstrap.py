@@ -6,6 +6,7 @@ once for all resamples.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,9 +20,13 @@ from probing.statistics.correlation import (
     subset_order,
     subset_weights,
 )
+from probing.threads import in_threads
 
-_BLOCK_ELEMENTS = 2**16
+_BLOCK_ELEMENTS = 2**17
 """Items × resamples worked on at once: few enough for the processor's cache, twice as fast so."""
+
+_STRETCH = 16
+"""Sorted values that stand one after another in one stretch."""
 
 
 def bootstrap_correlations(
@@ -72,13 +77,25 @@ def bootstrap_correlations(
     parts = [weighted(views[part], scores[part]) for part in slices] if averaged else []
 
     samples = {a: np.empty((n_resamples, views.shape[1])) for a in aggregations}
-    for block, counts in _resampled_counts(sizes, n_resamples, rng):
+
+    def correlate(drawn: tuple[slice, FloatArray]) -> None:
+        block, counts = drawn
         if whole is not None:
-            samples[Aggregation.ALL][block] = whole(counts)
+            # blocks are sized for one subset; all of them together take fewer resamples at once
+            step = _block_size(len(scores))
+            starts = range(0, counts.shape[1], step)
+            blocks = [whole(np.ascontiguousarray(counts[:, at : at + step])) for at in starts]
+            samples[Aggregation.ALL][block] = np.concatenate(blocks)
         by_subset = [part(counts[rows]) for part, rows in zip(parts, slices, strict=False)]
         for aggregation in averaged:
             weights = subset_weights(sizes, aggregation)
             samples[aggregation][block] = np.einsum("s,sbv->bv", weights, np.stack(by_subset))
+
+    largest = int(sizes.max()) if parts else len(scores)
+    for _ in in_threads(
+        correlate, _resampled_counts(sizes, n_resamples, rng, _block_size(largest))
+    ):
+        pass
     return samples
 
 
@@ -116,23 +133,29 @@ def bootstrap_accuracies(
         rows, sizes = subset_order(groups, len(right))
         right = np.add.reduceat(right[rows], np.cumsum(sizes) - sizes, axis=0)
     samples = np.empty((n_resamples, right.shape[1]))
-    for block, counts in _resampled_counts(np.array([len(right)]), n_resamples, rng):
+    step = _block_size(len(right))
+    for block, counts in _resampled_counts(np.array([len(right)]), n_resamples, rng, step):
         samples[block] = counts.T @ right / (counts.T @ sizes)[:, None]
     return samples
 
 
-def _resampled_counts(
-    sizes: NDArray[np.intp], n_resamples: int, rng: np.random.Generator
-) -> Iterator[tuple[slice, FloatArray]]:
-    """Blocks of resamples: their slice and (n_items, n_in_block), how often each item was drawn.
+def _block_size(n_items: int) -> int:
+    """How many resamples of n items are worked on at once."""
+    return max(1, _BLOCK_ELEMENTS // n_items)
 
-    Items of one subset stand together and are drawn among themselves. One uniform number is used
-    per draw, resample by resample, so the block size does not change the resamples.
+
+def _resampled_counts(
+    sizes: NDArray[np.intp], n_resamples: int, rng: np.random.Generator, step: int
+) -> Iterator[tuple[slice, FloatArray]]:
+    """Blocks of ``step`` resamples: their slice and how often each item was drawn.
+
+    The second is (n_items, n_in_block). Items of one subset stand together and are drawn among
+    themselves. One uniform number is used per draw, resample by resample, so the block size does
+    not change the resamples.
     """
     n_items = int(sizes.sum())
     first = np.repeat(np.cumsum(sizes) - sizes, sizes)
     among = np.repeat(sizes, sizes)
-    step = max(1, _BLOCK_ELEMENTS // n_items)
     for start in range(0, n_resamples, step):
         n_block = min(step, n_resamples - start)
         drawn = first + (rng.random((n_block, n_items)) * among).astype(np.intp)
@@ -155,26 +178,24 @@ def _weighted_spearman(views: FloatArray, scores: FloatArray) -> _Weighted:
     an integer, and so is every sum below: they are exact in float64 up to 100,000 items.
     """
     usable = np.flatnonzero(~np.isnan(views).any(axis=0))
-    sorters = [_tie_groups(views[:, view])[0] for view in usable]
-    gold_sorter, gold_group = _tie_groups(scores)
+    orders = [_Order.of(views[:, view]) for view in usable]
+    gold_order = _Order.of(scores)
 
     def correlations(counts: FloatArray) -> FloatArray:
         n_items, n_block = counts.shape
-        gold_counts = gold_sorter @ counts
+        gold_counts = gold_order.sorter @ counts
         gold_spread = _rank_spread(gold_counts, n_items)
-        gold_ranks = 2 * np.cumsum(gold_counts, axis=0) - gold_counts - n_items
-        products = counts * gold_ranks[gold_group]
-        both = np.concatenate([counts, products], axis=1)
+        gold_ranks = 2 * _running_sums(gold_counts) - gold_counts - n_items
+        products = counts * gold_ranks[gold_order.places]
         untied = _rank_spread(counts, n_items), _column_dots(counts, products)
         result = np.full((n_block, views.shape[1]), np.nan)
-        for view, sorter in zip(usable, sorters, strict=True):
-            sorted_both = sorter @ both
-            drawn, product = sorted_both[:, :n_block], sorted_both[:, n_block:]
-            if len(drawn) == n_items:
-                spread, own = untied
-            else:
+        for view, order in zip(usable, orders, strict=True):
+            drawn, product = order.sorter @ counts, order.sorter @ products
+            if order.tied:
                 spread, own = _rank_spread(drawn, n_items), _column_dots(drawn, product)
-            shared = 2 * _column_dots(np.cumsum(drawn, axis=0), product) - own
+            else:
+                spread, own = untied
+            shared = 2 * _column_dots(_running_sums(drawn), product) - own
             result[:, view] = _ratio(shared, spread, gold_spread)
         return result
 
@@ -203,16 +224,48 @@ def _weighted_pearson(views: FloatArray, scores: FloatArray) -> _Weighted:
     return correlations
 
 
-def _tie_groups(values: FloatArray) -> tuple[sparse.csr_array, NDArray[np.intp]]:
-    """The sorting of (n,) values as a matrix (n_groups, n) of ones, and each item's group (n,).
+@dataclass(frozen=True)
+class _Order:
+    """The sorting of n values, those that tie as one, laid out for `_running_sums`.
 
-    The matrix times (n, k) sorts its rows and adds up those whose values tie, in one pass.
+    The sorted groups are cut into stretches of `_STRETCH`; a place is ``(position in the stretch,
+    number of the stretch)``, the first counting more. Places that no group fills stay zero.
     """
-    unique, group, sizes = np.unique(values, return_inverse=True, return_counts=True)
-    order = np.argsort(group, kind="stable")
-    ends = np.concatenate([[0], np.cumsum(sizes)])
-    matrix = sparse.csr_array((np.ones(len(values)), order, ends), (len(unique), len(values)))
-    return matrix, group
+
+    sorter: sparse.csr_array
+    """(n_places, n) of ones: times (n, k) it sorts the rows and adds up those that tie."""
+    places: NDArray[np.intp]
+    """(n,): the place of each value."""
+    tied: bool
+    """Whether any two values are equal."""
+
+    @classmethod
+    def of(cls, values: FloatArray) -> "_Order":
+        unique, group = np.unique(values, return_inverse=True)
+        n_stretches = -(-len(unique) // _STRETCH)
+        places = group % _STRETCH * n_stretches + group // _STRETCH
+        sizes = np.bincount(places, minlength=_STRETCH * n_stretches)
+        matrix = sparse.csr_array(
+            (
+                np.ones(len(values)),
+                np.argsort(places, kind="stable"),
+                np.concatenate([[0], np.cumsum(sizes)]),
+            ),
+            (len(sizes), len(values)),
+        )
+        return cls(sorter=matrix, places=places, tied=len(unique) < len(values))
+
+
+def _running_sums(columns: FloatArray) -> FloatArray:
+    """(n_places, n_block): the sum of each row and of all before it in the order of the values.
+
+    All stretches advance together, row by row: twice as fast as ``np.cumsum`` down the columns.
+    """
+    sums = columns.reshape(_STRETCH, -1, columns.shape[1]).copy()
+    for place in range(1, _STRETCH):
+        sums[place] += sums[place - 1]
+    sums += np.cumsum(sums[-1], axis=0) - sums[-1]
+    return sums.reshape(columns.shape)
 
 
 def _rank_spread(counts: FloatArray, n_items: int) -> FloatArray:
