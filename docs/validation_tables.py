@@ -66,6 +66,9 @@ def _optimum(rows: Sequence[Row]) -> list[str]:
         )
     loss = max(abs(row["loss"] / row["sklearn_loss"] - 1) for row in rows)
     points_apart = max(map(_points_apart, rows))
+    # fewer than 500 test items cannot be less than 0.2 points apart and differ
+    allowed = [max(_POINTS_APART, 100 / row["test"]) + 1e-9 for row in rows]
+    near = all(_points_apart(row) <= most for row, most in zip(rows, allowed, strict=True))
     return [
         *lines,
         "",
@@ -77,9 +80,12 @@ def _optimum(rows: Sequence[Row]) -> list[str]:
                     loss <= _LOSS_APART,
                 ),
                 (
-                    f"the accuracy on test is within {_POINTS_APART} points of sklearn's",
+                    (
+                        f"the accuracy on test is within {_POINTS_APART} points of sklearn's, or "
+                        "one item where that is more"
+                    ),
                     f"{points_apart:.2f}",
-                    points_apart <= _POINTS_APART + 1e-9,
+                    near,
                 ),
             ]
         ),

@@ -31,7 +31,7 @@ def test_the_document_is_made_from_the_figures(docs: Any) -> None:
 
 
 def test_the_document_says_no_where_the_figures_do(docs: Any) -> None:
-    row = {"task": "t", "view": "mean@0", "classes": 2, "train": 9, "test": 9}
+    row = {"task": "t", "view": "mean@0", "classes": 2, "train": 9, "test": 900}
     row |= {"loss": 0.5, "sklearn_loss": 0.5, "accuracy": 0.9, "sklearn_accuracy": 0.9}
     part = next(iter(FOUND.values()))
     assert "**no**" not in docs.markdown({"optimum": {**part, "rows": [row]}})
