@@ -28,10 +28,12 @@ from probing.finetuning.data import load_material, tokenized_data
 from probing.finetuning.study import UNFINISHED, FinetuningStudy, run_finetuning
 from probing.measuring.finetuning import (
     Finetuned,
-    FinetuningData,
     Progress,
     _training_batches,
     finetune,
+)
+from probing.measuring.finetuning_network import (
+    FinetuningData,
     stored_states,
     untouched_features,
 )
@@ -443,7 +445,7 @@ def test_an_encoder_without_a_pooler(
         run_finetuning(_study(folder, str(toy)), tmp_path / "run")
     study = _study(folder, str(toy), heads=(), recipes=(SHORT,), seeds=(0,), train_sizes=(16,))
     run = run_finetuning(study, tmp_path / "run")
-    assert {cell["head"] for cell in run.manifest["cells"]} == {"pooler-fresh", "cls", "mean"}
+    assert {cell["head"] for cell in run.manifest["cells"]} == {"pooler-fresh", "mean"}
     assert "the head pooler is left out" in caplog.text
 
 

@@ -26,7 +26,7 @@ def finetune_command(
     ] = None,
     head: Annotated[
         list[Head] | None,
-        typer.Option(help="What is read. May be repeated; pooler, pooler-fresh, cls and mean."),
+        typer.Option(help="What is read. May be repeated; pooler, pooler-fresh and mean."),
     ] = None,
     train_size: Annotated[
         list[str] | None,

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from probing.encoding.encoder import Encoder
 from probing.encoding.tokenization import tokenize
 from probing.errors import InputError
-from probing.measuring.finetuning import FinetuningData
+from probing.measuring.finetuning_network import FinetuningData
 from probing.tasks import LabelledSentences, SentencePairs, Task, load_task
 
-DEV_ITEMS: Final = 500
+DEV_ITEMS: Final = 300
 """Most items that training is stopped by; looking at more would take longer than training."""
 _DEV_SHARE: Final = 0.1
 """Of train, where a task has no dev."""

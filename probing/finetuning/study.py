@@ -25,12 +25,8 @@ from probing.encoding.encoder import Encoder, load_encoder
 from probing.errors import InputError
 from probing.finetuning.checkpoints import CheckpointKeeper, load_cell, save_cell
 from probing.finetuning.data import Material, load_material, tokenized_data
-from probing.measuring.finetuning import (
-    Finetuned,
-    finetune,
-    stored_states,
-    untouched_features,
-)
+from probing.measuring.finetuning import Finetuned, finetune
+from probing.measuring.finetuning_network import stored_states, untouched_features
 from probing.measuring.finetuning_scores import (
     FINETUNED,
     FINETUNED_FROZEN,

@@ -7,13 +7,12 @@ the head: heads of one seed see the same batches in the same order, with the sam
 the encoder.
 """
 
-import copy
 import logging
 import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 import numpy as np
 import torch
@@ -22,19 +21,21 @@ from torch import Tensor, nn
 from transformers import get_linear_schedule_with_warmup
 
 from probing.encoding.encoder import Encoder
-from probing.encoding.forward import default_batch_tokens
-from probing.encoding.packing import packed_linears
-from probing.encoding.tokenization import Batch, Tokenized, batches, make_batch
 from probing.errors import InputError
-from probing.measuring.heads import Head, Readout, Summary, pair_features
+from probing.measuring.finetuning_network import (
+    FinetuningData,
+    LiveStates,
+    Network,
+    StoredStates,
+    untouched_features,
+)
+from probing.measuring.heads import Head, Readout, Summary
 from probing.measuring.recipes import Recipe
-from probing.statistics import spearman
 
 logger = logging.getLogger(__name__)
 
 _POOL_BATCHES: Final = 16
 """Batches whose rows are sorted by length among themselves: little padding, still shuffled."""
-_EVALUATION_BATCH: Final = 64
 _ROWS_AT_ONCE: Final = 512
 """Rows that go through the network together where a step takes more."""
 _ITERATIONS: Final = 20
@@ -43,58 +44,6 @@ _UNCERTAIN: Final = 0.1
 """About ``p (1 - p)`` of a class: how curved the log-loss is along a logit."""
 LOG_COLUMNS: Final = ("step", "loss", "learning_rate", "dev")
 """One row a step; ``dev`` is NaN but for the steps after which dev was looked at."""
-
-
-@dataclass(frozen=True, eq=False)
-class FinetuningData:
-    """n items of one task: sentences or pairs, tokenized, with gold.
-
-    ``tokenized`` has ``sides * n`` sentences: the first of all pairs, then the second.
-    """
-
-    task: str
-    tokenized: Tokenized
-    sides: int
-    gold: NDArray[np.float64]
-    """``(n,)`` places in `classes`, or scores."""
-    classes: tuple[str, ...]
-    """Empty where scores are to be predicted."""
-    train: NDArray[np.intp]
-    """Rows that may be trained on."""
-    dev: NDArray[np.intp]
-    test: NDArray[np.intp]
-    pad_id: int
-
-    def __post_init__(self) -> None:
-        if len(self.tokenized) != self.sides * len(self.gold):
-            raise ValueError(f"{len(self.tokenized)} sentences for {len(self.gold)} items")
-
-    @property
-    def n_outputs(self) -> int:
-        """Of the readout: one for scores and for two classes, else one a class."""
-        return len(self.classes) if len(self.classes) > 2 else 1
-
-    @property
-    def metric(self) -> str:
-        """What is measured on dev and test."""
-        return "accuracy" if self.classes else "spearman"
-
-    def score(self, rows: NDArray[np.intp], predicted: NDArray[np.float64]) -> float:
-        """Accuracy, or Spearman, of what is predicted of some rows ``(n_rows,)``."""
-        if self.classes:
-            return float((predicted == self.gold[rows]).mean())
-        return float(spearman(predicted[:, None], self.gold[rows])[0])
-
-    def batch(self, rows: NDArray[np.intp]) -> Batch:
-        """Both sides of some items in one batch of ``sides * n_rows`` sentences."""
-        sides = [rows + side * len(self.gold) for side in range(self.sides)]
-        return make_batch(self.tokenized, np.concatenate(sides), self.pad_id)
-
-    @property
-    def lengths(self) -> NDArray[np.int64]:
-        """Tokens of each item, ``(n,)``."""
-        lengths: NDArray[np.int64] = self.tokenized.lengths.reshape(self.sides, -1).sum(0)
-        return lengths
 
 
 @dataclass
@@ -159,36 +108,6 @@ class Finetuned:
     """In training, over all starts."""
 
 
-def stored_states(encoder: Encoder, data: FinetuningData) -> Tensor:
-    """States of the last layer from the encoder as it is: ``(n_tokens, hidden_size)`` float32.
-
-    One sentence after another as in ``data.tokenized``; padding is not stored.
-    """
-    tokenized = data.tokenized
-    flat = torch.empty(len(tokenized.ids), encoder.hidden_size)
-    batch_tokens = default_batch_tokens(encoder)
-    with torch.no_grad(), packed_linears(encoder.model, batch_tokens, len(tokenized.ids)):
-        for batch in batches(tokenized, data.pad_id, batch_tokens):
-            states = encoder.model(**batch.inputs(encoder.device)).last_hidden_state
-            flat[_places(tokenized, batch)] = states.float().cpu()[batch.attention_mask]
-    return flat
-
-
-def untouched_features(
-    encoder: Encoder,
-    data: FinetuningData,
-    stored: Tensor,
-    rows: NDArray[np.intp],
-    *,
-    head: Head,
-    seed: int,
-) -> NDArray[np.float32]:
-    """What a head gives before any training: ``(n_rows, sides * hidden_size)`` float32."""
-    summary = Summary(head, encoder, seed=seed).to(encoder.device)
-    network = _Network(_Stored(data, stored, encoder.device), summary, nn.Identity(), data.sides)
-    return _outputs(network, data, rows)
-
-
 def finetune(
     encoder: Encoder,
     data: FinetuningData,
@@ -229,10 +148,10 @@ def finetune(
         curvature=_UNCERTAIN if data.classes else 2.0,
         device=device,
     )
-    states = _Stored(data, stored, device) if recipe.frozen else _Live(data, encoder)
-    network = _Network(states, summary, readout, data.sides).to(device)
+    states = StoredStates(data, stored, device) if recipe.frozen else LiveStates(data, encoder)
+    network = Network(data, states, summary, readout).to(device)
     targets = _targets(data, train, device)
-    total = recipe.steps(len(train))
+    total = recipe.steps(data.sides * len(train))
     optimizer = _optimizer(network, recipe)
     if recipe.frozen:
         keeper = None
@@ -296,55 +215,8 @@ def finetune(
     )
 
 
-class _Live(nn.Module):
-    """States from a copy of the encoder that is trained."""
-
-    def __init__(self, data: FinetuningData, encoder: Encoder) -> None:
-        super().__init__()
-        self._data, self._device = data, encoder.device
-        body: Any = copy.deepcopy(encoder.model)
-        if getattr(body, "pooler", None) is not None:
-            body.pooler = None  # the summary has the dense layer; computed once is enough
-        self.body = body
-
-    def forward(self, rows: NDArray[np.intp]) -> tuple[Tensor, Tensor]:
-        """``(sides * n, n_tokens, hidden_size)`` and the mask of the tokens."""
-        batch = self._data.batch(rows)
-        states = self.body(**batch.inputs(self._device)).last_hidden_state.float()
-        return states, batch.attention_mask.to(self._device)
-
-
-class _Stored(nn.Module):
-    """The same states as they were stored; nothing here is trained."""
-
-    def __init__(self, data: FinetuningData, stored: Tensor, device: torch.device) -> None:
-        super().__init__()
-        self._data, self._flat, self._device = data, stored, device
-
-    def forward(self, rows: NDArray[np.intp]) -> tuple[Tensor, Tensor]:
-        """As `_Live.forward`; zeros stand on the padding."""
-        batch = self._data.batch(rows)
-        states = torch.zeros(*batch.ids.shape, self._flat.shape[1])
-        states[batch.attention_mask] = self._flat[_places(self._data.tokenized, batch)]
-        return states.to(self._device), batch.attention_mask.to(self._device)
-
-
-class _Network(nn.Module):
-    """Rows of a task to outputs: states, their summary, features, readout."""
-
-    def __init__(self, states: nn.Module, summary: Summary, readout: nn.Module, sides: int) -> None:
-        super().__init__()
-        self.states, self.summary, self.readout, self._sides = states, summary, readout, sides
-
-    def forward(self, rows: NDArray[np.intp]) -> Tensor:
-        """``(n_rows, n_outputs)``."""
-        summaries = self.summary(*self.states(rows))
-        outputs: Tensor = self.readout(pair_features(summaries, sides=self._sides))
-        return outputs
-
-
 def _backward(
-    network: _Network,
+    network: Network,
     readout: Readout,
     data: FinetuningData,
     rows: NDArray[np.intp],
@@ -363,7 +235,7 @@ def _backward(
     return total + of_weights.item()
 
 
-def _optimizer(network: _Network, recipe: Recipe) -> torch.optim.Optimizer:
+def _optimizer(network: Network, recipe: Recipe) -> torch.optim.Optimizer:
     """AdamW; what comes from the checkpoint has one rate, what is new the other.
 
     Where the encoder is held fixed what is left is a smooth problem on all rows, for L-BFGS.
@@ -375,6 +247,8 @@ def _optimizer(network: _Network, recipe: Recipe) -> torch.optim.Optimizer:
     if recipe.frozen:
         for parameter in from_checkpoint:
             parameter.requires_grad_(False)  # noqa: FBT003
+        if not any(parameter.requires_grad for parameter in network.summary.parameters()):
+            network.keep_summaries()
         return torch.optim.LBFGS(
             new, max_iter=_ITERATIONS, tolerance_grad=1e-7, line_search_fn="strong_wolfe"
         )
@@ -399,7 +273,7 @@ def _training_batches(
     total: int,
 ) -> Iterator[tuple[int, NDArray[np.intp]]]:
     """Every (step, rows) from ``start`` on: epochs in a seeded order, rows of like length."""
-    a_epoch = math.ceil(len(train) / recipe.batch_size)
+    a_epoch = math.ceil(data.sides * len(train) / recipe.batch_size)
     for epoch in range(start // a_epoch, math.ceil(total / a_epoch)):
         order = _epoch(data.lengths, train, a_epoch, np.random.default_rng([seed, epoch]))
         for place, rows in enumerate(order):
@@ -445,37 +319,13 @@ def _loss(data: FinetuningData, outputs: Tensor, targets: Tensor) -> Tensor:
 
 
 def _predicted(
-    network: _Network, data: FinetuningData, rows: NDArray[np.intp]
+    network: Network, data: FinetuningData, rows: NDArray[np.intp]
 ) -> NDArray[np.float64]:
     """``(n_rows,)`` places in the classes, or scores up to a linear map."""
-    outputs = _outputs(network, data, rows)
+    outputs = network.outputs(rows)
     if not data.classes:
         return outputs[:, 0].astype(np.float64)
     if data.n_outputs == 1:
         return (outputs[:, 0] > 0).astype(np.float64)
     places: NDArray[np.float64] = outputs.argmax(1).astype(np.float64)
     return places
-
-
-@torch.no_grad()
-def _outputs(
-    network: _Network, data: FinetuningData, rows: NDArray[np.intp]
-) -> NDArray[np.float32]:
-    """Outputs of some rows in their order, dropout off."""
-    network.eval()
-    order = np.argsort(-data.lengths[rows], kind="stable")
-    parts = [
-        network(rows[order[start : start + _EVALUATION_BATCH]]).float().cpu()
-        for start in range(0, len(order), _EVALUATION_BATCH)
-    ]
-    sorted_outputs = torch.cat(parts).numpy()
-    outputs = np.empty_like(sorted_outputs)
-    outputs[order] = sorted_outputs
-    return outputs
-
-
-def _places(tokenized: Tokenized, batch: Batch) -> Tensor:
-    """``(n_tokens,)`` where the tokens of a batch stand among all tokens, row by row."""
-    columns = np.arange(batch.ids.shape[1])
-    places = tokenized.starts[batch.rows][:, None] + columns
-    return torch.from_numpy(places[batch.attention_mask.numpy()])

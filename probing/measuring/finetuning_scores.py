@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm, t
 
-from probing.measuring.finetuning import FinetuningData
+from probing.measuring.finetuning_network import FinetuningData
 from probing.measuring.heads import Head
 from probing.scores import Score
 from probing.statistics import (

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from probing.measuring.finetuning import FinetuningData
+from probing.measuring.finetuning_network import FinetuningData
 from probing.measuring.linear import STRENGTHS
 from probing.measuring.probes import MissingClasses, fit_probes
 from probing.measuring.regression import PENALTIES, fit_regression

@@ -176,5 +176,5 @@ class Readout(nn.Module):
         return self.weight.square().sum()
 
 
-DEFAULT_HEADS: Final = (Head.POOLER, Head.POOLER_FRESH, Head.CLS, Head.MEAN)
-"""What is compared where nothing is said: the two of the claims, and what lies between them."""
+DEFAULT_HEADS: Final = (Head.POOLER, Head.POOLER_FRESH, Head.MEAN)
+"""What is compared where nothing is said: the two of the claims, and the pooler untrained."""

@@ -11,8 +11,8 @@ from probing.errors import InputError
 class Recipe:
     """How a cell is trained; the same for every head.
 
-    The number of steps grows with the training rows between two bounds: the lower one gives few
-    rows time to be learnt, the upper one keeps large sets affordable.
+    The number of steps grows with the training sentences between two bounds: the lower one gives
+    few time to be learnt, the upper one keeps large sets affordable.
     """
 
     frozen: bool = False
@@ -23,16 +23,17 @@ class Recipe:
     head_rate: float = 2e-3
     """Peak learning rate of the readout and of what a head adds."""
     batch_size: int = 32
+    """Sentences; a pair has two."""
     epochs: float = 3.0
     least_steps: int = 60
-    most_steps: int = 200
+    most_steps: int = 150
     warmup_share: float = 0.1
     weight_decay: float = 0.01
     """Of the encoder's matrices, by AdamW; the readout has the penalty of the linear probe."""
     gradient_norm: float = 1.0
     looks: int = 5
     """How often dev is looked at, evenly spaced."""
-    patience: int = 3
+    patience: int = 2
     """Looks without a new best after which training stops."""
 
     def __post_init__(self) -> None:
@@ -46,9 +47,9 @@ class Recipe:
         if min(self.encoder_rate, self.head_rate, self.epochs) <= 0:
             raise InputError("learning rates and epochs must be above 0")
 
-    def steps(self, n_rows: int) -> int:
-        """Updates for so many training rows."""
-        wanted = math.ceil(self.epochs * math.ceil(n_rows / self.batch_size))
+    def steps(self, n_sentences: int) -> int:
+        """Updates for so many training sentences."""
+        wanted = math.ceil(self.epochs * math.ceil(n_sentences / self.batch_size))
         return min(max(wanted, self.least_steps), self.most_steps)
 
 
