@@ -1,18 +1,23 @@
 """Tokens a second of `probing.pretraining` against `transformers.Trainer` with default settings.
 
 Same network, same pairs, same batch size, on the processor. The Trainer pads nothing away, scores
-the whole vocabulary at every position and computes in float32: its defaults. Run with
+the whole vocabulary at every position and computes in float32: its defaults.
 
-    python benchmarks/pretraining.py
+    python benchmarks/pretraining.py --out runs/benchmarks
+
+writes ``pretraining.md`` and ``pretraining.json``. Both take turns; a figure is the median step.
 """
 
 import argparse
+import json
+import os
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,6 +36,7 @@ from probing.pretraining.processes import Processes
 from probing.pretraining.segments import gather_batch, make_segment_pairs
 from probing.pretraining.training import Schedule, Trainer
 from probing.pretraining.vocabulary import load_vocabulary
+from probing.runs import describe_machine, describe_versions
 
 ALONE = Processes(rank=0, count=1, device=torch.device("cpu"))
 
@@ -130,28 +136,77 @@ def theirs(config: PretrainingConfig, corpus: TokenizedCorpus, n_steps: int) -> 
     return np.diff(clock.ends).tolist()
 
 
-def main() -> None:
-    """Print tokens a second of both, in turns, and their ratio."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=20, help="steps a turn")
-    parser.add_argument("--turns", type=int, default=2)
-    options = parser.parse_args()
-    config = replace(PretrainingConfig(), start=Start.RANDOM, steps=options.steps)
+def measured(n_steps: int, n_turns: int) -> dict[str, Any]:
+    """Tokens a second of both, in turns, and their ratio."""
+    config = replace(PretrainingConfig(), start=Start.RANDOM, steps=n_steps)
+    seconds: dict[str, list[float]] = {"probing": [], "transformers.Trainer": []}
     with tempfile.TemporaryDirectory() as name:
         write_texts(Path(name))
         corpus = tokenize_corpus(Path(name), Path(name) / "cache", config)
-        seconds: dict[str, list[float]] = {"probing": [], "transformers.Trainer": []}
-        for _ in range(options.turns):
+        for _ in range(n_turns):
             # In turns, so that whatever else the machine does falls on both.
-            seconds["probing"] += ours(config, corpus, options.steps)[2:]
-            seconds["transformers.Trainer"] += theirs(config, corpus, options.steps)[2:]
+            seconds["probing"] += ours(config, corpus, n_steps)[2:]
+            seconds["transformers.Trainer"] += theirs(config, corpus, n_steps)[2:]
     speed = {
         name: config.batch_size * config.length / statistics.median(times)
         for name, times in seconds.items()
     }
-    for name, value in speed.items():
-        print(f"{name}: {value:,.0f} tokens/s")
-    print(f"ratio: {speed['probing'] / speed['transformers.Trainer']:.2f}")
+    return {
+        "layers": config.layers,
+        "hidden_size": config.hidden,
+        "batch_size": config.batch_size,
+        "length": config.length,
+        "seconds per step": seconds,
+        "tokens per second": speed,
+        "ratio": speed["probing"] / speed["transformers.Trainer"],
+    }
+
+
+def markdown(report: dict[str, Any]) -> str:
+    """The report as a table."""
+    about, found = report["machine"], report["pretraining"]
+    lines = [
+        "# Pre-training",
+        "",
+        (
+            f"{about['processor']}, {about['cores']} cores, {about['threads']} threads; torch "
+            f"{report['versions']['torch']}, transformers {report['versions']['transformers']}. "
+            f"Load average before {report['load before'][0]:.1f}, after "
+            f"{report['load after'][0]:.1f}."
+        ),
+        "",
+        (
+            f"{found['layers']} layers of width {found['hidden_size']}, batches of "
+            f"{found['batch_size']} pairs of {found['length']} tokens, padding counted as tokens."
+        ),
+        "",
+        "| | tokens/s |",
+        "|---|---:|",
+        *(f"| {name} | {speed:,.0f} |" for name, speed in found["tokens per second"].items()),
+        "",
+        f"Ratio: {found['ratio']:.2f}×.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Measure and write the report."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--steps", type=int, default=12, help="steps a turn")
+    parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--out", type=Path, default=Path("runs/benchmarks"))
+    options = parser.parse_args()
+    report: dict[str, Any] = {
+        "machine": describe_machine(),
+        "versions": describe_versions(),
+        "load before": os.getloadavg(),
+        "pretraining": measured(options.steps, options.turns),
+        "load after": os.getloadavg(),
+    }
+    options.out.mkdir(parents=True, exist_ok=True)
+    (options.out / "pretraining.json").write_text(json.dumps(report, indent=1) + "\n")
+    (options.out / "pretraining.md").write_text(markdown(report))
+    print(markdown(report))
 
 
 if __name__ == "__main__":

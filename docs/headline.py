@@ -113,7 +113,7 @@ def headline() -> tuple[str, str]:
     scores, manifest = kept(_names()[0])
     model, task = manifest["study"]["models"][0], manifest["tasks"][0]["name"]
     described = figures.layer_curves(scores, model=model, task=task)
-    return described.svg(), described.sentence
+    return described.svg, described.sentence
 
 
 def _names() -> list[str]:

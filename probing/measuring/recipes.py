@@ -22,11 +22,11 @@ class Recipe:
     """Peak learning rate of all that comes from the checkpoint."""
     head_rate: float = 2e-3
     """Peak learning rate of the readout and of what a head adds."""
-    batch_size: int = 32
+    batch_size: int = 16
     """Sentences; a pair has two."""
     epochs: float = 3.0
     least_steps: int = 60
-    most_steps: int = 150
+    most_steps: int = 200
     warmup_share: float = 0.1
     weight_decay: float = 0.01
     """Of the encoder's matrices, by AdamW; the readout has the penalty of the linear probe."""

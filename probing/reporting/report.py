@@ -131,7 +131,7 @@ def write_report(run: Run) -> Path:
         if left_over.stem not in names:
             left_over.unlink()
     for picture in _pictures(report):
-        _write(folder / f"{picture.name}.svg", picture.described.svg())
+        _write(folder / f"{picture.name}.svg", picture.described.svg)
     for name in ("report.md", "report.html"):
         _write(run.folder / name, environment.get_template(f"{name}.jinja").render(report=report))
     return run.folder / "report.html"

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from html import escape
 from importlib import import_module
 from typing import Any, Final
@@ -96,6 +97,7 @@ class Described:
     figure: Figure
     sentence: str
 
+    @cached_property
     def svg(self) -> str:
         """The figure as a standalone SVG document; equal figures give equal text."""
         with mpl.rc_context(_STYLE):
@@ -111,7 +113,7 @@ class Described:
         figures of the page.
         """
         width, height = 72 * self.figure.get_size_inches()
-        body = self.svg().partition("</metadata>")[2]
+        body = self.svg.partition("</metadata>")[2]
         body = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", body)
         for colour, variable in ((INK, "currentColor"), (PAPER, "var(--paper)")):
             body = body.replace(colour, variable)
