@@ -30,6 +30,7 @@ from probing.measuring.similarity import cosine_similarities, similarity_scores,
 from probing.reporting.claims import claim_rows
 from probing.scores import Score
 from probing.tasks import LabelledSentences, SentencePairs, TaggedSentences, Task
+from probing.threads import over_views
 
 logger = logging.getLogger(__name__)
 
@@ -90,8 +91,10 @@ def measure_pairs(
     encoder = extract.encoder
     representations = extract(task.sentences1 + task.sentences2)
     # read once from the store, and used by every measurement
-    representations = replace(representations, distinct=dict(representations.distinct))
-    vectors = {view_id: representations[view_id] for view_id in representations}
+    view_ids = tuple(representations)
+    read = over_views(representations.distinct.__getitem__, view_ids)
+    representations = replace(representations, distinct=dict(zip(view_ids, read, strict=True)))
+    vectors = dict(zip(view_ids, over_views(representations.__getitem__, view_ids), strict=True))
     averages = {view_id: representations[view_id] for view_id in _layer_averages(encoder)}
     measured = [*vectors, *averages]
     similarities = cosine_similarities({**vectors, **averages}, measured)
@@ -110,7 +113,8 @@ def measure_pairs(
     transformed: dict[Cell, NDArray[np.float64]] = {}
     if not control:
         moving = [v for v in vectors if not np.isnan(columns[Cell(v)]).any()]
-        fitted = {view_id: fit_axes(vectors[view_id]) for view_id in moving}
+        axes = over_views(lambda view_id: fit_axes(vectors[view_id]), moving)
+        fitted = dict(zip(moving, axes, strict=True))
         transformed = transformed_similarities(vectors, fitted, fitted_on="target")
     predicted: dict[Cell, NDArray[np.float64]] = {}
     if supervision is not None and not control:
@@ -130,7 +134,7 @@ def measure_pairs(
     rows += pooler_scores(
         vectors,
         task.scores,
-        _pooler_weights(encoder),
+        None if control else _pooler_weights(encoder),  # nothing compares the twin's poolers
         task=task.name,
         split=task.split,
         subsets=task.subsets,

@@ -160,10 +160,10 @@ def test_bootstrap_equals_the_correlation_of_the_drawn_rows(metric: Metric) -> N
                 ORACLE[metric](similarities[part, view], gold[part])[0]
                 for part in (rows[subsets[rows] == code] for code in (3, 5, 8))
             ]
-            assert samples[Aggregation.ALL][i, view] == pytest.approx(whole, abs=1e-12)
-            assert samples[Aggregation.MEAN][i, view] == pytest.approx(np.mean(parts), abs=1e-12)
+            assert samples[Aggregation.ALL][i, view] == pytest.approx(whole, abs=1e-7)
+            assert samples[Aggregation.MEAN][i, view] == pytest.approx(np.mean(parts), abs=1e-7)
             wmean = np.average(parts, weights=sizes)
-            assert samples[Aggregation.WMEAN][i, view] == pytest.approx(wmean, abs=1e-12)
+            assert samples[Aggregation.WMEAN][i, view] == pytest.approx(wmean, abs=1e-7)
 
 
 def test_every_view_and_every_call_sees_the_same_resamples() -> None:

@@ -148,7 +148,11 @@ def finetune(
         curvature=_UNCERTAIN if data.classes else 2.0,
         device=device,
     )
-    states = StoredStates(data, stored, device) if recipe.frozen else LiveStates(data, encoder)
+    states: nn.Module
+    if recipe.frozen:
+        states = StoredStates(data, stored, device, first_alone=summary.reads_first_alone)
+    else:
+        states = LiveStates(data, encoder)
     network = Network(data, states, summary, readout).to(device)
     targets = _targets(data, train, device)
     total = recipe.steps(data.sides * len(train))

@@ -96,13 +96,20 @@ class LiveStates(nn.Module):
 class StoredStates(nn.Module):
     """The same states as they were stored; nothing here is trained."""
 
-    def __init__(self, data: FinetuningData, stored: Tensor, device: torch.device) -> None:
-        """``stored`` is from `stored_states`."""
+    def __init__(
+        self, data: FinetuningData, stored: Tensor, device: torch.device, *, first_alone: bool
+    ) -> None:
+        """``stored`` is from `stored_states`; ``first_alone`` leaves all but ``[CLS]`` out."""
         super().__init__()
         self._data, self._flat, self._device = data, stored, device
+        self._first_alone = first_alone
 
     def forward(self, sentences: NDArray[np.intp]) -> tuple[Tensor, Tensor]:
         """As `LiveStates.forward`; zeros stand on the padding."""
+        if self._first_alone:
+            places = torch.from_numpy(self._data.tokenized.starts[sentences])
+            states = self._flat[places][:, None].to(self._device)
+            return states, torch.ones(states.shape[:2], dtype=torch.bool, device=self._device)
         batch = make_batch(self._data.tokenized, sentences, self._data.pad_id)
         states = torch.zeros(*batch.ids.shape, self._flat.shape[1])
         states[batch.attention_mask] = self._flat[_places(self._data.tokenized, batch)]
@@ -193,7 +200,7 @@ def untouched_features(
 ) -> NDArray[np.float32]:
     """What a head gives before any training: ``(n_rows, sides * hidden_size)`` float32."""
     summary = Summary(head, encoder, seed=seed).to(encoder.device)
-    states = StoredStates(data, stored, encoder.device)
+    states = StoredStates(data, stored, encoder.device, first_alone=summary.reads_first_alone)
     return Network(data, states, summary, nn.Identity()).outputs(rows)
 
 

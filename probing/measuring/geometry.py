@@ -14,12 +14,14 @@ from enum import StrEnum
 from typing import Final
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.stats import norm
 
 from probing.encoding.views import View
 from probing.measuring.contrasts import Cell
 from probing.scores import Score
+from probing.threads import over_views
 
 logger = logging.getLogger(__name__)
 
@@ -117,23 +119,25 @@ def fit_axes(vectors: Vectors) -> PrincipalAxes:
         ValueError: There are fewer than two vectors, or one is not finite.
     """
     mean, covariance = _moments(vectors)
-    ascending, axes = np.linalg.eigh(covariance)
+    ascending, axes = torch.linalg.eigh(covariance)
     return PrincipalAxes(
         mean=mean,
-        axes=np.ascontiguousarray(axes[:, ::-1]),
-        variances=_without_rounding(ascending[::-1], mean),
+        axes=np.ascontiguousarray(axes.flip(1).numpy()),
+        variances=_without_rounding(ascending.flip(0).numpy(), mean),
         n_sentences=len(vectors),
     )
 
 
-def _moments(vectors: Vectors) -> tuple[FloatArray, FloatArray]:
+def _moments(vectors: Vectors) -> tuple[FloatArray, torch.Tensor]:
+    """Mean and covariance; with torch, which `over_views` keeps to one thread for each view."""
     if vectors.ndim != 2 or len(vectors) < 2:
         raise ValueError(f"expected at least two vectors, found shape {vectors.shape}")
     mean = vectors.mean(axis=0, dtype=np.float64)
-    centred = vectors - mean
-    if not np.isfinite(centred).all():
+    centred = torch.from_numpy(vectors - mean)
+    covariance = centred.T @ centred / (len(vectors) - 1)
+    if not np.isfinite(mean).all() or not covariance.isfinite().all():
         raise ValueError("the vectors hold a value that is not finite")
-    return mean, centred.T @ centred / (len(vectors) - 1)
+    return mean, covariance
 
 
 def _without_rounding(variances: FloatArray, mean: FloatArray) -> FloatArray:
@@ -186,31 +190,44 @@ def transformed_similarities(
         log. ``whitened256`` is left out where the view is no wider than 256.
     """
     columns: dict[Cell, FloatArray] = {}
-    for view_id, axes in fitted.items():
-        applied = [t for t in transforms if (t.n_axes or 0) < len(axes.mean)]
-        both = vectors[view_id]
-        n_pairs = len(both) // 2
-        cosines = np.full((n_pairs, len(applied)), np.nan)
+    applied = {
+        view_id: [t for t in transforms if (t.n_axes or 0) < len(axes.mean)]
+        for view_id, axes in fitted.items()
+    }
+
+    def cosines_of(view_id: str) -> FloatArray:
+        return _cosines(vectors[view_id], fitted[view_id], applied[view_id])
+
+    for (view_id, axes), cosines in zip(
+        fitted.items(), over_views(cosines_of, tuple(fitted)), strict=True
+    ):
         if axes.rank == 0:
             logger.warning("%s is one vector for every sentence: no transform is defined", view_id)
-        else:
-            if axes.rank < len(axes.mean) and axes.n_sentences <= len(axes.mean):
-                logger.warning(
-                    "%s: whitening is fitted on %d sentences for %d dimensions and keeps %d",
-                    view_id,
-                    axes.n_sentences,
-                    len(axes.mean),
-                    axes.rank,
-                )
-            projected = (both - axes.mean) @ axes.axes
-            left, right = projected[:n_pairs], projected[n_pairs:]
-            squares = np.column_stack([axes.scales(t) for t in applied]) ** 2
-            lengths = np.sqrt((left**2 @ squares) * (right**2 @ squares))
-            np.divide((left * right) @ squares, lengths, out=cosines, where=lengths > 0)
-            np.clip(cosines, -1.0, 1.0, out=cosines)
-        for transform, cosine in zip(applied, cosines.T, strict=True):
+        elif axes.rank < len(axes.mean) and axes.n_sentences <= len(axes.mean):
+            logger.warning(
+                "%s: whitening is fitted on %d sentences for %d dimensions and keeps %d",
+                view_id,
+                axes.n_sentences,
+                len(axes.mean),
+                axes.rank,
+            )
+        for transform, cosine in zip(applied[view_id], cosines.T, strict=True):
             columns[Cell(view_id, f"{transform}:{fitted_on}")] = np.ascontiguousarray(cosine)
     return columns
+
+
+def _cosines(both: Vectors, axes: PrincipalAxes, transforms: Sequence[Transform]) -> FloatArray:
+    """``(n_pairs, n_transforms)`` from one projection; NaN where a vector has no length left."""
+    n_pairs = len(both) // 2
+    cosines = np.full((n_pairs, len(transforms)), np.nan)
+    if axes.rank:
+        projected = (torch.from_numpy(both - axes.mean) @ torch.from_numpy(axes.axes)).numpy()
+        left, right = projected[:n_pairs], projected[n_pairs:]
+        squares = np.column_stack([axes.scales(t) for t in transforms]) ** 2
+        lengths = np.sqrt((left**2 @ squares) * (right**2 @ squares))
+        np.divide((left * right) @ squares, lengths, out=cosines, where=lengths > 0)
+        np.clip(cosines, -1.0, 1.0, out=cosines)
+    return cosines
 
 
 def anisotropy(vectors: Vectors) -> tuple[float, float, float]:
@@ -287,21 +304,9 @@ def geometry_scores(
         finite and where there is only one sentence.
     """
     rows: list[Score] = []
-    for view_id, matrix in vectors.items():
-        variances = np.zeros(0)  # nothing is defined on these
-        if len(matrix) < 2:
-            logger.warning("%s: one sentence alone has no geometry: NaN", view_id)
-        elif not np.isfinite(matrix).all():
-            logger.warning("%s holds a vector that is not finite: its geometry is NaN", view_id)
-        else:
-            mean, covariance = _moments(matrix)
-            ascending: FloatArray = np.asarray(np.linalg.eigvalsh(covariance), dtype=np.float64)
-            variances = _without_rounding(ascending[::-1], mean)
-        found = {
-            "anisotropy": anisotropy(matrix),
-            "isoscore": (isoscore(variances), math.nan, math.nan),
-            "effective_dimension": (effective_dimension(variances), math.nan, math.nan),
-        }
+    for view_id, found in zip(
+        vectors, over_views(lambda v: _described(v, vectors[v]), tuple(vectors)), strict=True
+    ):
         view = View.parse(view_id)
         rows += [
             Score(
@@ -315,12 +320,30 @@ def geometry_scores(
                 value=value,
                 lower=lower,
                 upper=upper,
-                n=len(matrix),
+                n=len(vectors[view_id]),
                 seed=seed,
             )
             for metric, (value, lower, upper) in found.items()
         ]
     return rows
+
+
+def _described(view_id: str, matrix: Vectors) -> dict[str, tuple[float, float, float]]:
+    """Metric → value, lower, upper of one view."""
+    variances = np.zeros(0)  # nothing is defined on these
+    if len(matrix) < 2:
+        logger.warning("%s: one sentence alone has no geometry: NaN", view_id)
+    elif not np.isfinite(matrix).all():
+        logger.warning("%s holds a vector that is not finite: its geometry is NaN", view_id)
+    else:
+        mean, covariance = _moments(matrix)
+        ascending = torch.linalg.eigvalsh(covariance)
+        variances = _without_rounding(ascending.flip(0).numpy(), mean)
+    return {
+        "anisotropy": anisotropy(matrix),
+        "isoscore": (isoscore(variances), math.nan, math.nan),
+        "effective_dimension": (effective_dimension(variances), math.nan, math.nan),
+    }
 
 
 def linear_cka(views: Sequence[Vectors]) -> FloatArray:

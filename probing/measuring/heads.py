@@ -85,6 +85,11 @@ class Summary(nn.Module):
                     self.dense.weight.normal_(0.0, spread, generator=generator)
                     self.dense.bias.zero_()
 
+    @property
+    def reads_first_alone(self) -> bool:
+        """Whether ``[CLS]`` is all it looks at."""
+        return self.head in (Head.CLS, Head.POOLER, Head.POOLER_FRESH)
+
     def forward(self, states: Tensor, is_token: Tensor) -> Tensor:
         """Summaries of states, given ``(n, n_tokens)`` bool that is True off the padding."""
         if self.head is Head.MEAN:

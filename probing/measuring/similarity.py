@@ -17,6 +17,7 @@ from probing.statistics import (
     bootstrap_correlations,
     percentile_interval,
 )
+from probing.threads import over_views
 
 logger = logging.getLogger(__name__)
 
@@ -42,27 +43,36 @@ def cosine_similarities(
         for every sentence has no similarity to speak of: NaN in every row, the reason in the log.
         So has a pair with a vector that is not finite or has no length.
     """
-    n_pairs = len(vectors[view_ids[0]]) // 2
-    similarities = np.full((n_pairs, len(view_ids)), np.nan)
-    for column, view_id in enumerate(view_ids):
-        both = vectors[view_id].astype(np.float64)
-        if _is_constant(both):
-            logger.warning("%s is the same vector for every sentence: its scores are NaN", view_id)
+    columns = over_views(lambda view_id: _cosines(vectors[view_id]), view_ids)
+    for view_id, cosines in zip(view_ids, columns, strict=True):
+        lost = int(np.isnan(cosines).sum())
+        if not lost:
             continue
-        left, right = both[:n_pairs], both[n_pairs:]
-        lengths = np.linalg.norm(left, axis=1) * np.linalg.norm(right, axis=1)
-        defined = np.isfinite(lengths) & (lengths > 0)
-        if not defined.all():
+        if _is_constant(vectors[view_id]):
+            logger.warning("%s is the same vector for every sentence: its scores are NaN", view_id)
+        else:
             logger.warning(
                 "%s has no direction for %d of %d pairs (a vector of length zero or not finite): "
                 "its scores are NaN",
                 view_id,
-                int((~defined).sum()),
-                len(defined),
+                lost,
+                len(cosines),
             )
-        products = np.einsum("nd,nd->n", left, right)
-        np.divide(products, lengths, out=similarities[:, column], where=defined)
-    clipped: FloatArray = np.clip(similarities, -1.0, 1.0)
+    return np.column_stack(columns)
+
+
+def _cosines(both: NDArray[np.float32]) -> FloatArray:
+    """``(n_pairs,)``; NaN in every row of a constant view, and where a vector has no direction."""
+    n_pairs = len(both) // 2
+    cosines = np.full(n_pairs, np.nan)
+    if _is_constant(both):
+        return cosines
+    exact = both.astype(np.float64)
+    left, right = exact[:n_pairs], exact[n_pairs:]
+    lengths = np.linalg.norm(left, axis=1) * np.linalg.norm(right, axis=1)
+    defined = np.isfinite(lengths) & (lengths > 0)
+    np.divide(np.einsum("nd,nd->n", left, right), lengths, out=cosines, where=defined)
+    clipped: FloatArray = np.clip(cosines, -1.0, 1.0)
     return clipped
 
 
@@ -179,5 +189,5 @@ def _cells(
     return {key: (values[key], percentile_interval(samples[key])) for key in aggregations}
 
 
-def _is_constant(vectors: FloatArray) -> bool:
+def _is_constant(vectors: NDArray[np.float32]) -> bool:
     return bool(np.abs(vectors - vectors[0]).max() <= _CONSTANT * np.abs(vectors[0]).max())

@@ -127,6 +127,13 @@ CLAIMS: Final = (
         given="C1",
     ),
     Claim(
+        id="C5a",
+        sentence="whitening raises pooler_output itself",
+        view="pooler@{last}",
+        transform="whitened:target - raw",
+        predicts=Side.ABOVE,
+    ),
+    Claim(
         id="C6",
         sentence="the deficit of C1 disappears under a supervised readout",
         view=_POOLER_MEAN,
@@ -141,13 +148,6 @@ CLAIMS: Final = (
         view=_POOLER_MEAN,
         control=True,
         given="C1",
-    ),
-    Claim(
-        id="C5a",
-        sentence="whitening raises pooler_output itself",
-        view="pooler@{last}",
-        transform="whitened:target - raw",
-        predicts=Side.ABOVE,
     ),
     Claim(
         id="C8",

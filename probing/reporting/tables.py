@@ -12,13 +12,15 @@ _TASK_WIDTH = 24
 """Columns of the terminal that the names of the views and one task take."""
 
 Cells = dict[tuple[str, str, str], tuple[float, float, float]]
-"""(model, task, view) → value, lower, upper."""
+"""(model, task, view) → value, lower, upper, in the unit of the table."""
 
 
 def score_tables(
     scores: pd.DataFrame, model: str, *, metric: str, aggregation: str, width: int
 ) -> Iterator[Table]:
-    """Views as rows, tasks as columns: × 100 with 95 % interval, the random-weight twin beside it.
+    """Views as rows, tasks as columns, with 95 % interval and the random-weight twin beside it.
+
+    All × 100 but compression, which is how many times shorter the labels become.
 
     One table for the cosine and one for each probe of labels, continued where a table would be
     wider than the terminal; the last rows are the floors.
@@ -47,13 +49,20 @@ def score_tables(
     for probe, measure in dict.fromkeys(kinds):
         is_floor = real["model"].str.startswith("floor:")
         chosen = real[real["metric"].eq(measure) & (real["probe"].eq(probe) | is_floor)]
-        how = f"{measure} × 100"
-        yield from _tables(chosen, model, f"{model}: {probe} probe", how, width)
+        scale = 1 if measure == "compression" else 100
+        how = f"{measure} × {scale}" if scale > 1 else f"{measure} (times)"
+        yield from _tables(chosen, model, f"{model}: {probe} probe", how, width, scale)
 
 
-def _tables(chosen: pd.DataFrame, model: str, title: str, how: str, width: int) -> Iterator[Table]:
+def _tables(
+    chosen: pd.DataFrame, model: str, title: str, how: str, width: int, scale: int = 100
+) -> Iterator[Table]:
     cells: Cells = {
-        (row["model"], row["task"], row["view"]): (row["value"], row["lower"], row["upper"])
+        (row["model"], row["task"], row["view"]): (
+            scale * row["value"],
+            scale * row["lower"],
+            scale * row["upper"],
+        )
         for row in chosen.to_dict("records")
     }
     tasks = list(dict.fromkeys(task for name, task, _ in cells if name == model))
@@ -103,8 +112,8 @@ def _written(cell: tuple[float, float, float]) -> str:
     value, lower, upper = cell
     if value != value or lower != lower:
         return _plain(value)
-    return f"{_plain(value)} ±{50 * (upper - lower):.1f}"
+    return f"{_plain(value)} ±{(upper - lower) / 2:.2g}"
 
 
 def _plain(value: float) -> str:
-    return "NaN" if value != value else f"{100 * value:.2f}"
+    return "NaN" if value != value else f"{value:.2f}"

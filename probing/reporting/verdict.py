@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Final
 
 from probing.reporting.claims import OVERALL, Finding, Outcome, Verdict
-from probing.reporting.quantities import training_items
+from probing.reporting.quantities import FINETUNED, training_items
 from probing.reporting.road import Road, Step
 
 POOLER_STATES: Final[Mapping[str, str]] = MappingProxyType(
@@ -93,8 +93,11 @@ def verdict_text(
         lines.append(_replaced_line(verdict.road))
     if pooler is not None:
         lines.append(POOLER_STATES[pooler])
-    if verdict.not_tested:
-        missing = ", ".join(f"{claim.id} ({claim.sentence})" for claim in verdict.not_tested)
+    # a run either holds encoders fixed or fine-tunes them: the claims of the other kind go unnamed
+    tuned = any(finding.probe in FINETUNED for finding in verdict.by_task)
+    not_tested = [claim for claim in verdict.not_tested if (claim.probe in FINETUNED) == tuned]
+    if not_tested:
+        missing = ", ".join(f"{claim.id} ({claim.sentence})" for claim in not_tested)
         lines.append(f"Not measured in this run: {missing}.")
     return "\n".join(lines)
 

@@ -22,7 +22,7 @@ from probing.statistics.correlation import (
 )
 from probing.threads import in_threads
 
-_BLOCK_ELEMENTS = 2**17
+_BLOCK_ELEMENTS = 2**18
 """Items × resamples worked on at once: few enough for the processor's cache, twice as fast so."""
 
 _STRETCH = 16
@@ -175,7 +175,7 @@ def _weighted_spearman(views: FloatArray, scores: FloatArray) -> _Weighted:
 
     With the items in the order of a view, an item drawn c times whose predecessors were drawn C
     times in all has the mid-rank C + (c + 1) / 2; items that tie count as one. Twice a mid-rank is
-    an integer, and so is every sum below: they are exact in float64 up to 100,000 items.
+    an integer and exact in float32, half as much to move as float64; rho is exact to about 1e-8.
     """
     usable = np.flatnonzero(~np.isnan(views).any(axis=0))
     orders = [_Order.of(views[:, view]) for view in usable]
@@ -183,19 +183,21 @@ def _weighted_spearman(views: FloatArray, scores: FloatArray) -> _Weighted:
 
     def correlations(counts: FloatArray) -> FloatArray:
         n_items, n_block = counts.shape
-        gold_counts = gold_order.sorter @ counts
-        gold_spread = _rank_spread(gold_counts, n_items)
-        gold_ranks = 2 * _running_sums(gold_counts) - gold_counts - n_items
-        products = counts * gold_ranks[gold_order.places]
-        untied = _rank_spread(counts, n_items), _column_dots(counts, products)
+        drawn = counts.astype(np.float32)
+        cubes = _cubes(counts)
+        by_gold = gold_order.sorter @ drawn
+        gold_spread = _rank_spread(cubes + gold_order.added_cubes(drawn, by_gold), n_items)
+        gold_ranks = 2 * _running_sums(by_gold) - by_gold - n_items
+        products = drawn * gold_ranks[gold_order.places]
+        own = _column_dots(drawn, products)
         result = np.full((n_block, views.shape[1]), np.nan)
         for view, order in zip(usable, orders, strict=True):
-            drawn, product = order.sorter @ counts, order.sorter @ products
-            if order.tied:
-                spread, own = _rank_spread(drawn, n_items), _column_dots(drawn, product)
-            else:
-                spread, own = untied
-            shared = 2 * _column_dots(_running_sums(drawn), product) - own
+            by_view, product = order.sorter @ drawn, order.sorter @ products
+            spread = _rank_spread(cubes + order.added_cubes(drawn, by_view), n_items)
+            shared = 2 * _column_dots(_running_sums(by_view), product) - own
+            if len(order.tied_places):
+                shared -= _column_dots(by_view[order.tied_places], product[order.tied_places])
+                shared += _column_dots(drawn[order.tied], products[order.tied])
             result[:, view] = _ratio(shared, spread, gold_spread)
         return result
 
@@ -236,8 +238,10 @@ class _Order:
     """(n_places, n) of ones: times (n, k) it sorts the rows and adds up those that tie."""
     places: NDArray[np.intp]
     """(n,): the place of each value."""
-    tied: bool
-    """Whether any two values are equal."""
+    tied: NDArray[np.intp]
+    """(n_tied,): which values are equal to another."""
+    tied_places: NDArray[np.intp]
+    """Their places, each once."""
 
     @classmethod
     def of(cls, values: FloatArray) -> "_Order":
@@ -247,16 +251,25 @@ class _Order:
         sizes = np.bincount(places, minlength=_STRETCH * n_stretches)
         matrix = sparse.csr_array(
             (
-                np.ones(len(values)),
+                np.ones(len(values), dtype=np.float32),
                 np.argsort(places, kind="stable"),
                 np.concatenate([[0], np.cumsum(sizes)]),
             ),
             (len(sizes), len(values)),
         )
-        return cls(sorter=matrix, places=places, tied=len(unique) < len(values))
+        return cls(
+            sorter=matrix,
+            places=places,
+            tied=np.flatnonzero(sizes[places] > 1),
+            tied_places=np.flatnonzero(sizes > 1),
+        )
+
+    def added_cubes(self, drawn: NDArray[np.float32], placed: NDArray[np.float32]) -> FloatArray:
+        """(n_block,): by how much the ties make the sum of the cubes of the counts larger."""
+        return _cubes(placed[self.tied_places]) - _cubes(drawn[self.tied])
 
 
-def _running_sums(columns: FloatArray) -> FloatArray:
+def _running_sums(columns: NDArray[np.float32]) -> NDArray[np.float32]:
     """(n_places, n_block): the sum of each row and of all before it in the order of the values.
 
     All stretches advance together, row by row: twice as fast as ``np.cumsum`` down the columns.
@@ -268,14 +281,29 @@ def _running_sums(columns: FloatArray) -> FloatArray:
     return sums.reshape(columns.shape)
 
 
-def _rank_spread(counts: FloatArray, n_items: int) -> FloatArray:
-    """(n_block,) sum of squared deviations of twice the ranks, from the sizes of the ties."""
-    return (n_items**3 - _column_dots(counts * counts, counts)) / 3
+def _rank_spread(cubes: FloatArray, n_items: int) -> FloatArray:
+    """(n_block,) sum of squared deviations of twice the ranks, from the sizes of the ties cubed."""
+    return (float(n_items) ** 3 - cubes) / 3
 
 
-def _column_dots(left: FloatArray, right: FloatArray) -> FloatArray:
-    """(n_block,) dot products of the columns of two (n, n_block)."""
-    dots: FloatArray = np.einsum("gb,gb->b", left, right)
+def _cubes(counts: NDArray[np.floating]) -> FloatArray:
+    """(n_block,) sums of the cubes of whole numbers (n, n_block): exact up to n = 100,000."""
+    exact = counts.astype(np.float64)
+    cubes: FloatArray = np.einsum("gb,gb,gb->b", exact, exact, exact)
+    return cubes
+
+
+def _column_dots(left: NDArray[np.float32], right: NDArray[np.float32]) -> FloatArray:
+    """(n_block,) dot products of the columns of two (n, n_block).
+
+    A few rows are added up in float32, these sums in float64: what rounding is left is about 1e-8.
+    """
+    n_block = left.shape[1]
+    even = len(left) // _STRETCH * _STRETCH
+    shape = (_STRETCH, -1, n_block) if even else (_STRETCH, 0, n_block)
+    few = np.einsum("sgb,sgb->gb", left[:even].reshape(shape), right[:even].reshape(shape))
+    rest = (left[even:] * right[even:]).sum(axis=0, dtype=np.float64)
+    dots: FloatArray = few.sum(axis=0, dtype=np.float64) + rest
     return dots
 
 
