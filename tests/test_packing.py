@@ -3,8 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from transformers import BertConfig
-from transformers.models.bert.modeling_bert import BertIntermediate
 
 from probing.encoding import packing
 from probing.encoding.encoder import load_encoder
@@ -24,8 +22,8 @@ def calls(monkeypatch):
     counted = []
     make = packing._packed_forward
 
-    def counting(layer, batch_tokens, after):
-        forward = make(layer, batch_tokens, after)
+    def counting(layer, batch_tokens):
+        forward = make(layer, batch_tokens)
 
         def call(inputs):
             counted.append(layer)
@@ -64,34 +62,13 @@ def test_changed_weights_are_packed_anew(tiny_encoder_folder, calls):
 @pytest.mark.usefixtures("calls")
 def test_the_model_is_as_before(tiny_encoder_folder):
     model = load_encoder(tiny_encoder_folder("bert")).model
-    linears = {module for module in model.modules() if isinstance(module, torch.nn.Linear)}
-    wholes = {layer.intermediate for layer in model.encoder.layer}
-    inner = {whole.dense for whole in wholes}
-
-    def changed():
-        return {module for module in model.modules() if "forward" in vars(module)}
-
+    linears = [module for module in model.modules() if isinstance(module, torch.nn.Linear)]
     with pytest.raises(KeyError), packed_linears(model, 1024, 10_000):
-        assert changed() == linears - inner | wholes
+        assert all("forward" in vars(linear) for linear in linears)
         raise KeyError
-    assert changed() == set()
+    assert not any("forward" in vars(linear) for linear in linears)
     with packed_linears(model, 1024, 100):
-        assert changed() == set()
-
-
-@pytest.mark.usefixtures("calls")
-@pytest.mark.parametrize("activation", ["gelu", "gelu_new", "relu"])
-def test_what_follows_a_layer_is_what_the_model_says(activation):
-    config = BertConfig(
-        hidden_size=32, intermediate_size=64, num_attention_heads=2, hidden_act=activation
-    )
-    module = BertIntermediate(config)
-    inputs = 4 * torch.randn(50, 32, generator=torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        plain = module(inputs)
-        with packed_linears(module, 1024, 10_000):
-            assert ("forward" in vars(module)) == (activation == "gelu")
-            torch.testing.assert_close(module(inputs), plain, rtol=0, atol=2e-6)
+        assert not any("forward" in vars(linear) for linear in linears)
 
 
 @pytest.mark.usefixtures("calls")

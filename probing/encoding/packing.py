@@ -4,15 +4,14 @@ PyTorch multiplies float32 by MKL, which on processors of other makers than its 
 they can do, and lays out bfloat16 weights anew in each call. oneDNN, which PyTorch carries as well,
 takes weights that were laid out once; these are the operators that ``torch.compile`` puts in place
 of ``torch.nn.Linear`` on a CPU. In bfloat16 the results are the same bits, in float32 they differ
-as two orders of summation do. A GELU that follows a linear layer is computed on its way to memory.
+as two orders of summation do.
 """
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
-from transformers.activations import GELUActivation
 
 WORTHWHILE_TOKENS = 4096
 """Fewer tokens than these take less time than laying out the weights."""
@@ -31,16 +30,13 @@ def packed_linears(model: torch.nn.Module, batch_tokens: int, n_tokens: int) -> 
         n_tokens: How many tokens there are in all.
     """
     layers = _packable(model) if n_tokens >= WORTHWHILE_TOKENS else []
-    with_gelu = _followed_by_gelu(model, layers)
     for layer in layers:
-        after = "gelu" if layer in with_gelu else "none"
-        forward = _packed_forward(layer, batch_tokens, after)
-        vars(with_gelu.get(layer, layer))["forward"] = forward
+        vars(layer)["forward"] = _packed_forward(layer, batch_tokens)
     try:
         yield
     finally:
         for layer in layers:
-            del vars(with_gelu.get(layer, layer))["forward"]
+            del vars(layer)["forward"]
 
 
 def _packable(model: torch.nn.Module) -> list[torch.nn.Linear]:
@@ -59,24 +55,6 @@ def _packable(model: torch.nn.Module) -> list[torch.nn.Linear]:
     ]
 
 
-def _followed_by_gelu(
-    model: torch.nn.Module, layers: Collection[torch.nn.Linear]
-) -> dict[torch.nn.Linear, torch.nn.Module]:
-    """Linear layer → the module that is nothing but it and a GELU after it."""
-    found: dict[torch.nn.Linear, torch.nn.Module] = {}
-    for module in model.modules():
-        children = dict(module.named_children())
-        dense = children.get("dense")
-        if (
-            set(children) == {"dense", "intermediate_act_fn"}
-            and isinstance(children["intermediate_act_fn"], GELUActivation)
-            and isinstance(dense, torch.nn.Linear)
-            and dense in layers
-        ):
-            found[dense] = module
-    return found
-
-
 def _has_operators() -> bool:
     operators: Any = torch.ops.mkldnn
     return (
@@ -88,14 +66,14 @@ def _has_operators() -> bool:
 
 
 def _packed_forward(
-    layer: torch.nn.Linear, batch_tokens: int, after: str
+    layer: torch.nn.Linear, batch_tokens: int
 ) -> Callable[[torch.Tensor], torch.Tensor]:
     operators: Any = torch.ops.mkldnn
     weight = operators._reorder_linear_weight(layer.weight.detach(), batch_tokens)
     bias = layer.bias
 
     def forward(inputs: torch.Tensor) -> torch.Tensor:
-        outputs: torch.Tensor = operators._linear_pointwise(inputs, weight, bias, after, [], "none")
+        outputs: torch.Tensor = operators._linear_pointwise(inputs, weight, bias, "none", [], "")
         return outputs
 
     return forward
