@@ -7,7 +7,7 @@ figure is the median over the turns. Items, to be chosen with ``--items``:
 
 a. sentences per second: `extract`, every view, against ``SentenceTransformer.encode``, one view
 b. GFLOP/s of the forward pass over those of its matrix products alone, in float32 and in what
-   ``auto`` takes; with the rate of one product in bfloat16 beside it
+   ``auto`` takes
 c. the table of every view on seven STS sets against one pass per view
 d. 1,000, 10,000, 100,000 sentences into a store: seconds and peak memory
 e. the second run, from the store, against the first

@@ -244,11 +244,12 @@ def anisotropy(vectors: Vectors) -> tuple[float, float, float]:
         Value in [-1, 1], lower, upper; all NaN where a vector has no direction.
     """
     n = len(vectors)
-    lengths = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
-    if n < 3 or not np.isfinite(lengths).all() or not lengths.all():
+    exact = torch.from_numpy(vectors.astype(np.float64))
+    lengths = torch.linalg.vector_norm(exact, dim=1)
+    if n < 3 or not lengths.isfinite().all() or not lengths.all():
         return math.nan, math.nan, math.nan
-    directions = vectors / lengths
-    with_others = (directions @ directions.sum(axis=0) - 1) / (n - 1)
+    together = (1 / lengths) @ exact  # the sum of the directions
+    with_others = (((exact @ together) / lengths - 1) / (n - 1)).numpy()
     value = float(with_others.mean())
     error = 2 * float(with_others.std(ddof=1)) / math.sqrt(n)
     half = float(norm.isf(0.025)) * error

@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from probing.errors import InputError
 from probing.measuring.predictions import place_of
-from probing.measuring.rounds import Round, rounds_of, usable_views
-from probing.measuring.standardisation import Standardisation
+from probing.measuring.rounds import Round, rounds_of
+from probing.measuring.standardisation import Standardisation, fault_of
 from probing.scores import Score
 from probing.statistics import (
     Metric,
@@ -144,18 +144,20 @@ def fit_regression(
     rounds = rounds_of(vectors, splits, strata=np.zeros(len(gold), dtype=np.intp), seed=seed)
     if any(np.ptp(gold[part.train]) == 0 for part in rounds):
         raise InputError(f"every score of train is {gold[rounds[0].train[0]]}: nothing to learn")
-    usable = list(usable_views(vectors))
 
-    def played(view_id: str) -> list[tuple[FloatArray, FloatArray]]:
-        rows = vectors[view_id]
-        return [_play(part, rows, gold, penalties) for part in rounds]
+    def played(view_id: str) -> list[tuple[FloatArray, FloatArray]] | str:
+        rows = vectors[view_id]  # made when asked for, so asked for once
+        fault = fault_of(rows)
+        return fault or [_play(part, rows, gold, penalties) for part in rounds]
 
-    results = over_views(played, usable) if usable else []
+    results = over_views(played, tuple(vectors))
     items = np.concatenate([part.test for part in rounds])
     predicted = np.full((len(items), len(vectors)), np.nan)
     dev_spearman = np.full((len(rounds), len(vectors), len(penalties)), np.nan)
-    columns = [list(vectors).index(view_id) for view_id in usable]
-    for column, parts in zip(columns, results, strict=True):
+    for column, (view_id, parts) in enumerate(zip(vectors, results, strict=True)):
+        if isinstance(parts, str):
+            logger.warning("%s: %s, its scores are NaN", view_id, parts)
+            continue
         predicted[:, column] = np.concatenate([tested for tested, _ in parts])
         dev_spearman[:, column] = [agreement for _, agreement in parts]
     order = np.argsort(items, kind="stable")
