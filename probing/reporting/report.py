@@ -219,7 +219,7 @@ def _section(
     if verdicts:
         first["claims"] = figures.effects(verdicts[0])
     for quantity, those in measured.items():
-        if len(those) > 1:
+        if len(those) > 1 and _has_layers(scores, model, those[0], quantity):
             name = f"tasks {quantity.probe} {quantity.metric}"
             first[name] = figures.task_map(scores, model=model, tasks=those, quantity=quantity)
     if "cka" in set(scores.loc[scores["model"] == model, "metric"]):
@@ -252,6 +252,8 @@ def _task_figures(
     scores: pd.DataFrame, model: str, task: str, quantity: Quantity
 ) -> dict[str, Described]:
     """Every figure of a task that the table has the rows for."""
+    if not _has_layers(scores, model, task, quantity):
+        return {}
     where: dict[str, Any] = {"model": model, "task": task}
     mine = scores[(scores["model"] == model) & (scores["task"] == task)]
     if quantity == COMPRESSION:
@@ -280,6 +282,12 @@ def _task_figures(
     if "anisotropy" in set(mine["metric"]):
         drawn["anisotropy"] = figures.layer_curves(scores, **where, quantity=ANISOTROPY)
     return drawn
+
+
+def _has_layers(scores: pd.DataFrame, model: str, task: str, quantity: Quantity) -> bool:
+    """Whether there is more than one layer to draw; fine-tuning measures the last one alone."""
+    shown = select(scores, quantity, model=model, task=task)
+    return len(shown["layer"].dropna().unique()) > 1
 
 
 def _repeat(manifest: dict[str, Any]) -> tuple[str, ...]:

@@ -244,7 +244,9 @@ def effects(verdict: Verdict) -> Described:
     metrics = " or ".join(dict.fromkeys(f.metric for f in verdict.by_task))
     metrics = metrics.replace("spearman", "Spearman")
     top = len(findings) - 1
-    with canvas(height=0.5 + 0.4 * len(findings)) as (figure, axes):
+    labels = [f"{f.claim}  {_abridged(f)}" for f in findings]
+    row = 0.05 + 0.13 * max(2, *(1 + label.count("\n") for label in labels))
+    with canvas(height=0.5 + row * len(findings)) as (figure, axes):
         axes.axvline(0, color=REFERENCE, linewidth=0.7)
         axes.margins(x=0.08)
         for i, finding in enumerate(findings):
@@ -260,7 +262,6 @@ def effects(verdict: Verdict) -> Described:
                 axes.vlines(100 * finding.threshold, y - 0.3, y + 0.3, color=INK, linewidth=0.9)
             _note(axes, y, f"{finding.outcome}\n{_points(finding)}")
         axes.set_ylim(-0.5, top + 0.5)
-        labels = [f"{f.claim}  {_abridged(f)}" for f in findings]
         axes.set_yticks([top - i for i in range(len(findings))], labels)
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
@@ -290,7 +291,7 @@ def _abridged(finding: Finding) -> str:
         if what not in ("raw", "cosine"):
             words += f"\n{what.replace(' - raw', '')}"
     if finding.subset != "all":
-        words += f"\n{finding.subset.replace('train:', '')}"
+        words += f" {finding.subset.replace('train:', '').replace('-', '−')}"
     if finding.model.endswith(CONTROL_SUFFIX):
         words += "\nrandom weights"
     return words
