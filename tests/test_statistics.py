@@ -20,6 +20,7 @@ from probing.statistics import (
     bootstrap,
     bootstrap_accuracies,
     bootstrap_correlations,
+    bootstrap_with_subsets,
     holm,
     paired_difference,
     pearson,
@@ -142,11 +143,10 @@ def test_subsets_are_integer_codes(subsets: np.ndarray) -> None:
 def test_bootstrap_equals_the_correlation_of_the_drawn_rows(metric: Metric) -> None:
     similarities, gold, subsets = example_task()
     order, sizes = np.argsort(subsets, kind="stable"), np.unique(subsets, return_counts=True)[1]
-    samples = bootstrap_correlations(
+    samples, alone = bootstrap_with_subsets(
         similarities,
         gold,
-        subsets=subsets,
-        aggregations=tuple(Aggregation),
+        subsets,
         rng=rng_of(3),
         metric=metric,
         n_resamples=40,
@@ -162,6 +162,7 @@ def test_bootstrap_equals_the_correlation_of_the_drawn_rows(metric: Metric) -> N
             ]
             assert samples[Aggregation.ALL][i, view] == pytest.approx(whole, abs=1e-7)
             assert samples[Aggregation.MEAN][i, view] == pytest.approx(np.mean(parts), abs=1e-7)
+            np.testing.assert_allclose(alone[:, i, view], parts, atol=1e-7)
             wmean = np.average(parts, weights=sizes)
             assert samples[Aggregation.WMEAN][i, view] == pytest.approx(wmean, abs=1e-7)
 

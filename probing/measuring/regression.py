@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from probing.errors import InputError
 from probing.measuring.predictions import place_of
-from probing.measuring.rounds import Round, rounds_of
+from probing.measuring.rounds import Round, check_rows, rounds_of
 from probing.measuring.standardisation import Standardisation, fault_of
 from probing.scores import Score
 from probing.statistics import (
@@ -141,12 +141,15 @@ def fit_regression(
         raise InputError(f"expected scores (n,) without NaN, found {gold.shape}")
     if not penalties or min(penalties) <= 0:
         raise InputError(f"expected penalties above 0, found {penalties}")
-    rounds = rounds_of(vectors, splits, strata=np.zeros(len(gold), dtype=np.intp), seed=seed)
+    # pair features take time to make: their rows are counted where they are used
+    counted = dict.fromkeys(vectors, gold)
+    rounds = rounds_of(counted, splits, strata=np.zeros(len(gold), dtype=np.intp), seed=seed)
     if any(np.ptp(gold[part.train]) == 0 for part in rounds):
         raise InputError(f"every score of train is {gold[rounds[0].train[0]]}: nothing to learn")
 
     def played(view_id: str) -> list[tuple[FloatArray, FloatArray]] | str:
-        rows = vectors[view_id]  # made when asked for, so asked for once
+        rows = vectors[view_id]
+        check_rows(view_id, rows, len(gold))
         fault = fault_of(rows)
         return fault or [_play(part, rows, gold, penalties) for part in rounds]
 

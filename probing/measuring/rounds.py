@@ -67,17 +67,21 @@ def rounds_of(
     return (Round(train, test, inner),)
 
 
+def check_rows(view_id: str, rows: Any, n: int) -> None:
+    """Raise `InputError` where a view does not have one row for each of n labels."""
+    if len(rows) != n:
+        raise InputError(
+            f"{view_id} has {len(rows)} rows for {n} labels: expected one row for each label"
+        )
+
+
 def _checked_splits(vectors: Mapping[str, Any], splits: ArrayLike, n: int) -> NDArray[np.str_]:
     """Splits ``(n,)``, after the checks of shape."""
     parts = np.asarray(splits).astype(str)
     if not vectors:
         raise InputError("found no view, expected vectors of at least one")
     for view_id in vectors:
-        if len(vectors[view_id]) != n:
-            raise InputError(
-                f"{view_id} has {len(vectors[view_id])} rows for {n} labels: expected "
-                "one row for each label"
-            )
+        check_rows(view_id, vectors[view_id], n)
     if parts.shape != (n,):
         raise InputError(f"found {len(parts)} splits for {n} labels")
     found = set(parts.tolist())

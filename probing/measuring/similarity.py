@@ -11,10 +11,10 @@ from probing.encoding.views import View
 from probing.scores import Score
 from probing.statistics import (
     Aggregation,
-    Interval,
     Metric,
     aggregate_correlations,
-    bootstrap_correlations,
+    bootstrap_with_subsets,
+    correlation,
     percentile_interval,
 )
 from probing.threads import over_views
@@ -124,23 +124,28 @@ def similarity_scores(
     aggregations = tuple(Aggregation) if several else (Aggregation.ALL,)
     rows: list[Score] = []
     for metric in Metric:
-        cells = _cells(similarities, gold, codes, aggregations, metric, seed, n_resamples)
+        whole = aggregate_correlations(
+            similarities, gold, codes, aggregations=aggregations, metric=metric
+        )
+        samples, alone = bootstrap_with_subsets(
+            similarities,
+            gold,
+            codes,
+            rng=np.random.default_rng(seed),
+            aggregations=aggregations,
+            metric=metric,
+            n_resamples=n_resamples,
+        )
         measured = [
-            ("all", str(aggregation), len(gold), cells[aggregation]) for aggregation in cells
+            ("all", str(key), len(gold), whole[key], percentile_interval(samples[key]))
+            for key in aggregations
         ]
-        for code, name in enumerate(names if several else ()):
+        for code, resampled in enumerate(alone):
             part = np.flatnonzero(codes == code)
-            alone = _cells(
-                similarities[part],
-                gold[part],
-                codes[part],
-                (Aggregation.ALL,),
-                metric,
-                seed,
-                n_resamples,
-            )
-            measured.append((str(name), "none", len(part), alone[Aggregation.ALL]))
-        for subset, aggregation, n, (values, interval) in measured:
+            values = correlation(similarities[part], gold[part], metric)
+            interval = percentile_interval(resampled)
+            measured.append((str(names[code]), "none", len(part), values, interval))
+        for subset, aggregation, n, values, interval in measured:
             for column, view_id in enumerate(view_ids):
                 view = None if view_id == "none" else View.parse(view_id)
                 rows.append(
@@ -162,31 +167,6 @@ def similarity_scores(
                     )
                 )
     return rows
-
-
-def _cells(
-    similarities: FloatArray,
-    gold: FloatArray,
-    codes: NDArray[np.intp],
-    aggregations: Sequence[Aggregation],
-    metric: Metric,
-    seed: int,
-    n_resamples: int,
-) -> dict[Aggregation, tuple[FloatArray, Interval]]:
-    """For each aggregation the value ``(n_views,)`` and its interval, 2 × ``(n_views,)``."""
-    values = aggregate_correlations(
-        similarities, gold, codes, aggregations=aggregations, metric=metric
-    )
-    samples = bootstrap_correlations(
-        similarities,
-        gold,
-        rng=np.random.default_rng(seed),
-        subsets=codes,
-        aggregations=aggregations,
-        metric=metric,
-        n_resamples=n_resamples,
-    )
-    return {key: (values[key], percentile_interval(samples[key])) for key in aggregations}
 
 
 def _is_constant(vectors: NDArray[np.float32]) -> bool:

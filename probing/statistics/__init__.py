@@ -1,6 +1,10 @@
 """Intervals and tests on plain arrays; knows nothing of the rest of the package."""
 
-from probing.statistics.bootstrap import bootstrap_accuracies, bootstrap_correlations
+from probing.statistics.bootstrap import (
+    bootstrap_accuracies,
+    bootstrap_correlations,
+    bootstrap_with_subsets,
+)
 from probing.statistics.correlation import (
     Aggregation,
     Metric,
@@ -37,6 +41,7 @@ __all__ = [
     "aggregate_correlations",
     "bootstrap_accuracies",
     "bootstrap_correlations",
+    "bootstrap_with_subsets",
     "correlation",
     "holm",
     "paired_difference",

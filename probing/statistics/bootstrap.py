@@ -64,9 +64,40 @@ def bootstrap_correlations(
     Raises:
         ValueError: the shapes do not fit, the codes are no integers or the gold holds a NaN.
     """
+    codes = np.zeros(len(np.asarray(gold)), dtype=np.intp) if subsets is None else subsets
+    return _bootstrap(similarities, gold, codes, rng, aggregations, metric, n_resamples)[0]
+
+
+def bootstrap_with_subsets(
+    similarities: ArrayLike,
+    gold: ArrayLike,
+    subsets: ArrayLike,
+    *,
+    rng: np.random.Generator,
+    aggregations: Collection[Aggregation] = tuple(Aggregation),
+    metric: Metric = Metric.SPEARMAN,
+    n_resamples: int = 1000,
+) -> tuple[Mapping[Aggregation, FloatArray], FloatArray]:
+    """`bootstrap_correlations`, and the correlations in each subset alone from the same draws.
+
+    Returns:
+        The mapping, and (n_subsets, n_resamples, n_views) float64 in the order of the codes.
+    """
+    return _bootstrap(similarities, gold, subsets, rng, aggregations, metric, n_resamples)
+
+
+def _bootstrap(
+    similarities: ArrayLike,
+    gold: ArrayLike,
+    subsets: ArrayLike,
+    rng: np.random.Generator,
+    aggregations: Collection[Aggregation],
+    metric: Metric,
+    n_resamples: int,
+) -> tuple[Mapping[Aggregation, FloatArray], FloatArray]:
+    """Both; the subsets are left out (n_subsets 0) where no aggregation needs them."""
     views, scores = checked(similarities, gold)
-    codes = np.zeros(len(scores), dtype=np.intp) if subsets is None else subsets
-    rows, sizes = subset_order(codes, len(scores))
+    rows, sizes = subset_order(subsets, len(scores))
     views, scores = views[rows], scores[rows]
     weighted = _weighted_spearman if metric is Metric.SPEARMAN else _weighted_pearson
     ends = np.cumsum(sizes)
@@ -77,6 +108,7 @@ def bootstrap_correlations(
     parts = [weighted(views[part], scores[part]) for part in slices] if averaged else []
 
     samples = {a: np.empty((n_resamples, views.shape[1])) for a in aggregations}
+    alone = np.empty((len(parts), n_resamples, views.shape[1]))
 
     def correlate(drawn: tuple[slice, FloatArray]) -> None:
         block, counts = drawn
@@ -86,17 +118,18 @@ def bootstrap_correlations(
             starts = range(0, counts.shape[1], step)
             blocks = [whole(np.ascontiguousarray(counts[:, at : at + step])) for at in starts]
             samples[Aggregation.ALL][block] = np.concatenate(blocks)
-        by_subset = [part(counts[rows]) for part, rows in zip(parts, slices, strict=False)]
+        for number, (part, rows) in enumerate(zip(parts, slices, strict=False)):
+            alone[number, block] = part(counts[rows])
         for aggregation in averaged:
             weights = subset_weights(sizes, aggregation)
-            samples[aggregation][block] = np.einsum("s,sbv->bv", weights, np.stack(by_subset))
+            samples[aggregation][block] = np.einsum("s,sbv->bv", weights, alone[:, block])
 
     largest = int(sizes.max()) if parts else len(scores)
     for _ in in_threads(
         correlate, _resampled_counts(sizes, n_resamples, rng, _block_size(largest))
     ):
         pass
-    return samples
+    return samples, alone
 
 
 def bootstrap_accuracies(
@@ -183,22 +216,24 @@ def _weighted_spearman(views: FloatArray, scores: FloatArray) -> _Weighted:
 
     def correlations(counts: FloatArray) -> FloatArray:
         n_items, n_block = counts.shape
-        drawn = counts.astype(np.float32)
+        drawn, products = np.zeros((2, n_items + 1, n_block), dtype=np.float32)
+        drawn[:-1] = counts
         cubes = _cubes(counts)
-        by_gold = gold_order.sorter @ drawn
+        by_gold = gold_order.sort(drawn)
         gold_spread = _rank_spread(cubes + gold_order.added_cubes(drawn, by_gold), n_items)
-        gold_ranks = 2 * _running_sums(by_gold) - by_gold - n_items
-        products = drawn * gold_ranks[gold_order.places]
+        gold_ranks = 2 * _running_sums(by_gold.copy()) - by_gold - n_items
+        np.multiply(drawn[:-1], gold_ranks[gold_order.places], out=products[:-1])
         own = _column_dots(drawn, products)
         result = np.full((n_block, views.shape[1]), np.nan)
         for view, order in zip(usable, orders, strict=True):
-            by_view, product = order.sorter @ drawn, order.sorter @ products
-            spread = _rank_spread(cubes + order.added_cubes(drawn, by_view), n_items)
-            shared = 2 * _column_dots(_running_sums(by_view), product) - own
+            by_view, product = order.sort(drawn), order.sort(products)
+            spread, shared = cubes, -own
             if len(order.tied_places):
+                spread = cubes + order.added_cubes(drawn, by_view)
                 shared -= _column_dots(by_view[order.tied_places], product[order.tied_places])
                 shared += _column_dots(drawn[order.tied], products[order.tied])
-            result[:, view] = _ratio(shared, spread, gold_spread)
+            shared += 2 * _column_dots(_running_sums(by_view), product)
+            result[:, view] = _ratio(shared, _rank_spread(spread, n_items), gold_spread)
         return result
 
     return correlations
@@ -234,14 +269,16 @@ class _Order:
     number of the stretch)``, the first counting more. Places that no group fills stay zero.
     """
 
-    sorter: sparse.csr_array
-    """(n_places, n) of ones: times (n, k) it sorts the rows and adds up those that tie."""
+    items: NDArray[np.intp]
+    """(n_places,): a value of each place, n where there is none."""
     places: NDArray[np.intp]
     """(n,): the place of each value."""
     tied: NDArray[np.intp]
     """(n_tied,): which values are equal to another."""
     tied_places: NDArray[np.intp]
     """Their places, each once."""
+    together: sparse.csr_array
+    """(n_tied_places, n) of ones: times (n, k) it adds up the rows that tie."""
 
     @classmethod
     def of(cls, values: FloatArray) -> "_Order":
@@ -249,20 +286,27 @@ class _Order:
         n_stretches = -(-len(unique) // _STRETCH)
         places = group % _STRETCH * n_stretches + group // _STRETCH
         sizes = np.bincount(places, minlength=_STRETCH * n_stretches)
-        matrix = sparse.csr_array(
+        items = np.full(len(sizes), len(values))
+        items[places] = np.arange(len(values))
+        tied, tied_places = np.flatnonzero(sizes[places] > 1), np.flatnonzero(sizes > 1)
+        together = sparse.csr_array(
             (
-                np.ones(len(values), dtype=np.float32),
-                np.argsort(places, kind="stable"),
-                np.concatenate([[0], np.cumsum(sizes)]),
+                np.ones(len(tied), dtype=np.float32),
+                tied[np.argsort(places[tied], kind="stable")],
+                np.concatenate([[0], np.cumsum(sizes[tied_places])]),
             ),
-            (len(sizes), len(values)),
+            (len(tied_places), len(values)),
         )
         return cls(
-            sorter=matrix,
-            places=places,
-            tied=np.flatnonzero(sizes[places] > 1),
-            tied_places=np.flatnonzero(sizes > 1),
+            items=items, places=places, tied=tied, tied_places=tied_places, together=together
         )
+
+    def sort(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(n_places, k) from (n + 1, k), the last row zeros; rows that tie are added up."""
+        placed = np.take(rows, self.items, axis=0)  # a third of the time that sparse @ rows takes
+        if len(self.tied_places):
+            placed[self.tied_places] = self.together @ rows[:-1]
+        return placed
 
     def added_cubes(self, drawn: NDArray[np.float32], placed: NDArray[np.float32]) -> FloatArray:
         """(n_block,): by how much the ties make the sum of the cubes of the counts larger."""
@@ -272,9 +316,10 @@ class _Order:
 def _running_sums(columns: NDArray[np.float32]) -> NDArray[np.float32]:
     """(n_places, n_block): the sum of each row and of all before it in the order of the values.
 
-    All stretches advance together, row by row: twice as fast as ``np.cumsum`` down the columns.
+    Written over the columns. All stretches advance together, row by row: twice as fast as
+    ``np.cumsum`` down the columns.
     """
-    sums = columns.reshape(_STRETCH, -1, columns.shape[1]).copy()
+    sums = columns.reshape(_STRETCH, -1, columns.shape[1])
     for place in range(1, _STRETCH):
         sums[place] += sums[place - 1]
     sums += np.cumsum(sums[-1], axis=0) - sums[-1]
