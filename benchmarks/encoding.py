@@ -17,7 +17,6 @@ import argparse
 import json
 import os
 import platform
-import resource
 import shutil
 import statistics
 import subprocess
@@ -286,8 +285,17 @@ def _fill_in_a_process_of_its_own(options: argparse.Namespace) -> None:
         lines = (line.rstrip("\n") for number, line in enumerate(stream) if number < options.child)
         extract_to_store(encoder, lines, options.store)
         seconds = time.perf_counter() - began
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    print(json.dumps({"seconds": seconds, "peak": peak}))
+    print(json.dumps({"seconds": seconds, "peak": peak_memory()}))
+
+
+def peak_memory() -> int:
+    """Bytes that this process had in memory at most.
+
+    ``getrusage`` is no use: on Linux a process begins with the peak of the one that started it.
+    """
+    status = Path("/proc/self/status").read_text()
+    (peak,) = (line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:"))
+    return int(peak) * 1024
 
 
 def second_run(corpora: Corpora, options: argparse.Namespace, scratch: Path) -> dict:
