@@ -184,6 +184,7 @@ def encode_here(encoder: Encoder, recipe: Recipe) -> Engine:
                     vectors = {view_id: values[rows] for view_id, values in vectors.items()}
                 lost = np.flatnonzero(tokens.truncated[rows]).tolist()
                 yield job, Encoded(vectors=vectors, lost=lost)
+                del job, vectors  # who fills the store holds them while it writes them
 
     return engine
 

@@ -1,6 +1,5 @@
 """Fill a store: find the shards that are missing, have them made, write them meanwhile."""
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -93,8 +92,8 @@ def fill_store(
             shards[index] = shard
             advance(len(sentences))
 
-    def write(job: Job, encoded: Encoded) -> Shard:
-        return write_shard(
+    def write(job: Job, encoded: Encoded) -> None:
+        shards[job.index] = write_shard(
             folder,
             job.index,
             encoded.vectors,
@@ -104,16 +103,19 @@ def fill_store(
             lost=encoded.lost,
         )
 
-    writing: deque[tuple[int, Future[Shard]]] = deque()
     with ThreadPoolExecutor(max_workers=1) as writer:
+        written: Future[None] | None = None
         for job, encoded in engine(missing()):
-            writing.append((job.index, writer.submit(write, job, encoded)))
-            if len(writing) > 1:  # one shard is written while the next is made, no more in memory
-                index, written = writing.popleft()
-                shards[index] = written.result()
+            # One shard is written while the next is made, and no more: where the disk is slow the
+            # making waits for it, so that memory does not grow. Names that outlive the turn would
+            # keep a shard longer than that.
+            if written is not None:
+                written.result()
+            written = writer.submit(write, job, encoded)
             advance(len(job.sentences))
-        for index, written in writing:
-            shards[index] = written.result()
+            del job, encoded
+        if written is not None:
+            written.result()
     if (folder / shard_name(len(shards))).exists():
         raise InputError(
             f"{folder} has more shards than these sentences fill: choose another folder, or remove "

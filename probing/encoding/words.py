@@ -176,6 +176,7 @@ def encode_words_here(encoder: Encoder, recipe: Recipe) -> Engine:
             vectors = _encode_words(encoder, words, layers, recipe.batch_tokens)
             named = dict(zip(recipe.views, vectors, strict=True))
             yield job, Encoded(vectors=named, lost=np.flatnonzero(words.lost).tolist())
+            del job, vectors, named  # who fills the store holds them while it writes them
 
     return engine
 
