@@ -1,9 +1,12 @@
-"""bfloat16 linear layers with their weights laid out for the CPU, while a forward pass lasts.
+"""What PyTorch leaves to oneDNN in a forward pass on the CPU: bfloat16 products, no float32.
 
-PyTorch lays out bfloat16 weights anew in each call. oneDNN, which PyTorch carries, takes weights
-that were laid out once, and gives the same bits; these are the operators that ``torch.compile``
-puts in place of ``torch.nn.Linear`` on a CPU. In float32 they are no faster than PyTorch's own
-products: a tenth slower where each thread has a batch of its own.
+In bfloat16 PyTorch lays out the weights of a linear layer anew in each call; oneDNN takes weights
+that were laid out once, and gives the same bits. These are the operators that ``torch.compile``
+puts in place of ``torch.nn.Linear`` on a CPU.
+
+In float32 oneDNN is no faster than PyTorch's own kernels. PyTorch leaves the activation to it
+nevertheless, and oneDNN keeps a kernel for each of the last 1,024 shapes of batch that it saw: some
+hundred MB in a long run.
 """
 
 from collections.abc import Callable, Iterator
@@ -19,25 +22,39 @@ PACKED = torch.bfloat16
 
 
 @contextmanager
-def packed_linears(model: torch.nn.Module, batch_tokens: int, n_tokens: int) -> Iterator[None]:
-    """Let the linear layers of a model use packed weights inside, where that pays.
+def onednn_for(model: torch.nn.Module, batch_tokens: int, n_tokens: int) -> Iterator[None]:
+    """Inside, bfloat16 linear layers have packed weights where that pays; float32 has no oneDNN.
 
     The weights are packed anew each time, so that nothing stale is ever used; the model itself
-    holds what it held, and is as before afterwards.
+    holds what it held, and all is as before afterwards.
 
     Args:
-        model: On whatever device; only bfloat16 layers on an x86 CPU are packed.
+        model: On whatever device; only what is on an x86 CPU is changed.
         batch_tokens: About how many tokens a forward pass has.
         n_tokens: How many tokens there are in all.
     """
     layers = _packable(model) if n_tokens >= WORTHWHILE_TOKENS else []
     for layer in layers:
         vars(layer)["forward"] = _packed_forward(layer, batch_tokens)
+    backend: Any = torch.backends.mkldnn  # its own context manager warns of TF32 each time
+    was_enabled = backend.enabled
+    if not layers and _is_plain_float32(model):
+        backend.enabled = False
     try:
         yield
     finally:
+        backend.enabled = was_enabled
         for layer in layers:
             del vars(layer)["forward"]
+
+
+def _is_plain_float32(model: torch.nn.Module) -> bool:
+    parameters = list(model.parameters())
+    return (
+        len(parameters) > 0
+        and not hasattr(model, "_orig_mod")  # compiled code has oneDNN's operators in it
+        and all(p.dtype == torch.float32 and p.device.type == "cpu" for p in parameters)
+    )
 
 
 def _packable(model: torch.nn.Module) -> list[torch.nn.Linear]:

@@ -1,13 +1,13 @@
-"""Packed linear layers: the same numbers, nothing stale, nothing left behind."""
+"""oneDNN: the same numbers, nothing stale, nothing left behind."""
 
 import numpy as np
 import pytest
 import torch
 
-from probing.encoding import packing
+from probing.encoding import onednn
 from probing.encoding.encoder import load_encoder
 from probing.encoding.extraction import extract
-from probing.encoding.packing import packed_linears
+from probing.encoding.onednn import onednn_for
 
 SENTENCES = [
     f"the cat {'sat on the unlikely mat ' * (number % 8)}{number}" for number in range(300)
@@ -17,8 +17,8 @@ SENTENCES = [
 @pytest.fixture(params=["float32", "bfloat16"])
 def dtype(request, monkeypatch):
     """The dtype of the layers that are packed; float32 shows the same where bfloat16 cannot."""
-    monkeypatch.setattr(packing, "PACKED", getattr(torch, request.param))
-    if not packing._has_operators():
+    monkeypatch.setattr(onednn, "PACKED", getattr(torch, request.param))
+    if not onednn._has_operators():
         pytest.skip(f"this processor or PyTorch has no packed {request.param} layers")
     return request.param
 
@@ -27,7 +27,7 @@ def dtype(request, monkeypatch):
 def calls(monkeypatch):
     """How often a packed layer was called."""
     counted = []
-    make = packing._packed_forward
+    make = onednn._packed_forward
 
     def counting(layer, batch_tokens):
         forward = make(layer, batch_tokens)
@@ -38,7 +38,7 @@ def calls(monkeypatch):
 
         return call
 
-    monkeypatch.setattr(packing, "_packed_forward", counting)
+    monkeypatch.setattr(onednn, "_packed_forward", counting)
     return counted
 
 
@@ -48,7 +48,7 @@ def test_the_vectors_are_the_same(family, tiny_encoder_folder, dtype, calls, mon
     packed = extract(encoder, SENTENCES)
     assert calls
     calls.clear()
-    monkeypatch.setattr(packing, "WORTHWHILE_TOKENS", 10**9)
+    monkeypatch.setattr(onednn, "WORTHWHILE_TOKENS", 10**9)
     plain = extract(encoder, SENTENCES)
     assert not calls
     tolerance = 0 if dtype == "bfloat16" else 1e-5  # in float32 the order of summation differs
@@ -57,8 +57,23 @@ def test_the_vectors_are_the_same(family, tiny_encoder_folder, dtype, calls, mon
 
 
 def test_float32_is_left_to_pytorch(tiny_encoder_folder, calls):
-    extract(load_encoder(tiny_encoder_folder("bert"), dtype="float32"), SENTENCES)
+    encoder = load_encoder(tiny_encoder_folder("bert"), dtype="float32")
+    extract(encoder, SENTENCES)
     assert not calls
+    assert torch.backends.mkldnn.enabled
+    with pytest.raises(KeyError), onednn_for(encoder.model, 1024, 10_000):
+        assert not torch.backends.mkldnn.enabled
+        raise KeyError
+    assert torch.backends.mkldnn.enabled
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")  # torch's own, on import
+def test_bfloat16_and_compiled_models_keep_onednn(tiny_encoder_folder):
+    encoder = load_encoder(tiny_encoder_folder("bert"), dtype="bfloat16")
+    compiled = torch.compile(load_encoder(tiny_encoder_folder("bert")).model)  # not yet called
+    for model in (encoder.model, compiled):
+        with onednn_for(model, 1024, 10_000):
+            assert torch.backends.mkldnn.enabled
 
 
 def test_changed_weights_are_packed_anew(tiny_encoder_folder, dtype, calls):
@@ -75,11 +90,11 @@ def test_changed_weights_are_packed_anew(tiny_encoder_folder, dtype, calls):
 def test_the_model_is_as_before(tiny_encoder_folder, dtype):
     model = load_encoder(tiny_encoder_folder("bert"), dtype=dtype).model
     linears = [module for module in model.modules() if isinstance(module, torch.nn.Linear)]
-    with pytest.raises(KeyError), packed_linears(model, 1024, 10_000):
+    with pytest.raises(KeyError), onednn_for(model, 1024, 10_000):
         assert all("forward" in vars(linear) for linear in linears)
         raise KeyError
     assert not any("forward" in vars(linear) for linear in linears)
-    with packed_linears(model, 1024, 100):
+    with onednn_for(model, 1024, 100):
         assert not any("forward" in vars(linear) for linear in linears)
 
 
@@ -90,5 +105,5 @@ def test_other_layers_are_left_alone(dtype):
 
     packed, other = getattr(torch, dtype), torch.float64
     model = torch.nn.Sequential(Doubled(4, 4, dtype=packed), torch.nn.Linear(4, 4, dtype=other))
-    with packed_linears(model, 1024, 10_000):
+    with onednn_for(model, 1024, 10_000):
         assert not any("forward" in vars(module) for module in model.modules())
