@@ -38,7 +38,7 @@ def onednn_for(model: torch.nn.Module, batch_tokens: int, n_tokens: int) -> Iter
         vars(layer)["forward"] = _packed_forward(layer, batch_tokens)
     backend: Any = torch.backends.mkldnn  # its own context manager warns of TF32 each time
     was_enabled = backend.enabled
-    if not layers and _is_plain_float32(model):
+    if _is_plain_float32(model):
         backend.enabled = False
     try:
         yield

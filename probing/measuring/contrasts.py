@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from probing.encoding.views import View
+from probing.measuring.similarity import coded_subsets
 from probing.scores import Score
 from probing.statistics import (
     Aggregation,
@@ -105,10 +106,7 @@ def contrast_scores(
         return []
     used = list(dict.fromkeys(term for cell in wanted for _, term in cell.terms))
     similarities = np.column_stack([columns[cell] for cell in used])
-    names, codes = np.unique(
-        np.array(subsets if subsets is not None else ["all"] * len(gold)), return_inverse=True
-    )
-    aggregations = tuple(Aggregation) if len(names) > 1 else (Aggregation.ALL,)
+    _, codes, aggregations = coded_subsets(subsets, len(gold))
     values = aggregate_correlations(similarities, gold, codes, aggregations=aggregations)
     samples = bootstrap_correlations(
         similarities,

@@ -88,6 +88,20 @@ def token_jaccard(sentences1: Sequence[str], sentences2: Sequence[str]) -> Float
     )
 
 
+def coded_subsets(
+    subsets: Sequence[str] | None, n_pairs: int
+) -> tuple[NDArray[np.str_], NDArray[np.intp], tuple[Aggregation, ...]]:
+    """Sorted names of the subsets, the number of each pair's ``(n_pairs,)``, and what to compute.
+
+    ``subsets`` are n_pairs names, or None for a task that has none: one subset, aggregation ``all``
+    alone.
+    """
+    names, codes = np.unique(
+        np.array(subsets if subsets is not None else ["all"] * n_pairs), return_inverse=True
+    )
+    return names, codes, tuple(Aggregation) if len(names) > 1 else (Aggregation.ALL,)
+
+
 def similarity_scores(
     similarities: FloatArray,
     gold: FloatArray,
@@ -117,11 +131,7 @@ def similarity_scores(
     Returns:
         One row per view, metric and aggregation or subset; a column with a NaN gives NaN rows.
     """
-    names, codes = np.unique(
-        np.array(subsets if subsets is not None else ["all"] * len(gold)), return_inverse=True
-    )
-    several = len(names) > 1
-    aggregations = tuple(Aggregation) if several else (Aggregation.ALL,)
+    names, codes, aggregations = coded_subsets(subsets, len(gold))
     rows: list[Score] = []
     for metric in Metric:
         whole = aggregate_correlations(
