@@ -28,7 +28,7 @@ def in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> Ite
     waiting: deque[Future[Result]] = deque()
     torch.set_num_threads(1)
     try:
-        with ThreadPoolExecutor(n_threads) as pool:
+        with ThreadPoolExecutor(n_threads, initializer=_alone) as pool:
             for item in items:
                 waiting.append(pool.submit(function, item))
                 if len(waiting) > 2 * n_threads:
@@ -44,3 +44,8 @@ def over_views(function: Callable[[str], Result], view_ids: Sequence[str]) -> li
     if len(view_ids) == 1:
         return [function(view_ids[0])]
     return list(in_threads(function, view_ids))
+
+
+def _alone() -> None:
+    """In a new thread: its matrix products would use all threads, whatever was set in another."""
+    torch.set_num_threads(1)

@@ -20,6 +20,7 @@ from scipy.stats import norm
 
 from probing.encoding.views import View
 from probing.measuring.contrasts import Cell
+from probing.measuring.gram import gram
 from probing.scores import Score
 from probing.threads import over_views
 
@@ -134,7 +135,7 @@ def _moments(vectors: Vectors) -> tuple[FloatArray, torch.Tensor]:
         raise ValueError(f"expected at least two vectors, found shape {vectors.shape}")
     mean = vectors.mean(axis=0, dtype=np.float64)
     centred = torch.from_numpy(vectors - mean)
-    covariance = centred.T @ centred / (len(vectors) - 1)
+    covariance = gram(centred) / (len(vectors) - 1)
     if not np.isfinite(mean).all() or not covariance.isfinite().all():
         raise ValueError("the vectors hold a value that is not finite")
     return mean, covariance
@@ -221,7 +222,9 @@ def _cosines(both: Vectors, axes: PrincipalAxes, transforms: Sequence[Transform]
     n_pairs = len(both) // 2
     cosines = np.full((n_pairs, len(transforms)), np.nan)
     if axes.rank:
-        projected = (torch.from_numpy(both - axes.mean) @ torch.from_numpy(axes.axes)).numpy()
+        # in float32, the precision of the vectors: products cost half, their sums are float64 again
+        centred = torch.from_numpy(both - axes.mean).float()
+        projected = (centred @ torch.from_numpy(axes.axes).float()).double().numpy()
         left, right = projected[:n_pairs], projected[n_pairs:]
         squares = np.column_stack([axes.scales(t) for t in transforms]) ** 2
         lengths = np.sqrt((left**2 @ squares) * (right**2 @ squares))

@@ -14,15 +14,17 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from scipy.linalg import cho_factor, cho_solve
 from scipy.stats import norm
 
 from probing.encoding.views import Pooling, View
 from probing.measuring.contrasts import MINUS, Cell, contrast_scores
 from probing.measuring.geometry import effective_dimension
+from probing.measuring.gram import gram
 from probing.measuring.similarity import cosine_similarities
 from probing.scores import Score
+from probing.threads import over_views
 
 logger = logging.getLogger(__name__)
 
@@ -227,13 +229,15 @@ def pooler_diagnostics(
     cls, pooled = vectors[cls_id][distinct], vectors[pooler_id][distinct]
     saturated = (np.abs(pooled) > SATURATED).mean(axis=1, dtype=np.float64)
     dense_id = pooler_id.replace(Pooling.POOLER, Pooling.POOLER_DENSE)
-    found = [
-        (pooler_id, "saturated_share", _mean_interval(saturated)),
-        (pooler_id, "cls_variance_recovered", variance_recovered(cls, pooled, seed=seed)),
+    found = [(pooler_id, "saturated_share", _mean_interval(saturated))]
+    read = [view_id for view_id in (pooler_id, dense_id) if view_id in vectors]
+    recovered = over_views(
+        lambda view_id: variance_recovered(cls, vectors[view_id][distinct], seed=seed), read
+    )
+    found += [
+        (view_id, "cls_variance_recovered", interval)
+        for view_id, interval in zip(read, recovered, strict=True)
     ]
-    if dense_id in vectors:
-        recovered = variance_recovered(cls, vectors[dense_id][distinct], seed=seed)
-        found.append((dense_id, "cls_variance_recovered", recovered))
     if weights is not None:
         error = float(np.abs(np.tanh(weights.dense(cls)) - pooled).max())
         found.append((pooler_id, "reconstruction_error", (error, math.nan, math.nan)))
@@ -284,27 +288,27 @@ def variance_recovered(cls: Vectors, pooled: Vectors, *, seed: int) -> tuple[flo
         )
         return math.nan, math.nan, math.nan
     order = np.random.default_rng(seed).permutation(n)
-    target, source = cls[order].astype(np.float64), pooled[order].astype(np.float64)
-    lost, total = np.empty(n), np.empty(n)
+    target, source = (torch.from_numpy(one[order]).double() for one in (cls, pooled))
+    lost, total = torch.empty(2, n, dtype=torch.float64)
     halves = (slice(0, n // 2), slice(n // 2, n))
     for fitted, scored in (halves, halves[::-1]):
-        source_mean, target_mean = source[fitted].mean(axis=0), target[fitted].mean(axis=0)
+        source_mean, target_mean = source[fitted].mean(dim=0), target[fitted].mean(dim=0)
         x, y = source[fitted] - source_mean, target[fitted] - target_mean
-        gram = x.T @ x
-        ridge = _REGULARISATION * np.trace(gram) / width
+        moments = gram(x)
+        ridge = _REGULARISATION * float(moments.trace()) / width
         if not ridge > 0:
             logger.warning("the pooled vectors do not vary: nothing can be read back from them")
             return math.nan, math.nan, math.nan
-        gram[np.diag_indices(width)] += ridge
-        coefficients = cho_solve(cho_factor(gram), x.T @ y)
+        moments.diagonal().add_(ridge)
+        coefficients = torch.cholesky_solve(x.T @ y, torch.linalg.cholesky(moments))
         actual = target[scored] - target_mean
         predicted = (source[scored] - source_mean) @ coefficients
-        lost[scored] = ((actual - predicted) ** 2).sum(axis=1)
-        total[scored] = (actual**2).sum(axis=1)
-    share = lost.sum() / total.sum()
-    error = (lost - share * total).std(ddof=1) / (total.mean() * math.sqrt(n))
-    half = float(norm.isf(0.025)) * float(error)
-    return float(1 - share), float(1 - share) - half, float(1 - share) + half
+        lost[scored] = (actual - predicted).square_().sum(dim=1)
+        total[scored] = actual.square_().sum(dim=1)
+    share = float(lost.sum() / total.sum())
+    error = float((lost - share * total).std() / (total.mean() * math.sqrt(n)))
+    half = float(norm.isf(0.025)) * error
+    return 1 - share, 1 - share - half, 1 - share + half
 
 
 def weight_scores(weights: PoolerWeights, *, layer: int, seed: int) -> list[Score]:

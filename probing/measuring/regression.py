@@ -10,6 +10,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from probing.errors import InputError
+from probing.measuring.gram import gram
 from probing.measuring.predictions import place_of
 from probing.measuring.rounds import Round, check_rows, rounds_of
 from probing.measuring.standardisation import Standardisation, fault_of
@@ -91,7 +92,7 @@ class PairFeatures(Mapping[str, NDArray[np.float32]]):
 def fit_ridge(
     rows: NDArray[np.floating], targets: FloatArray, penalties: tuple[float, ...]
 ) -> FloatArray:
-    """Ridge regression on standardised features at every penalty, from one eigendecomposition.
+    """Ridge regression on standardised features at every penalty, from one matrix of moments.
 
     The objective is that of `sklearn.linear_model.Ridge`, ``|y - Xw - b|² + alpha |w|²``.
 
@@ -106,11 +107,15 @@ def fit_ridge(
     standardisation = Standardisation.fit(rows)
     features = standardisation.apply(rows.astype(np.float64))[:-1]
     mean = float(targets.mean())
-    moments, basis = torch.linalg.eigh(features @ features.T)
-    turned = basis.T @ (features @ torch.from_numpy(targets - mean))
-    shrunk = turned / (moments.clamp(min=0) + torch.tensor(penalties, dtype=torch.float64)[:, None])
-    weights = (shrunk @ basis.T).numpy()
-    return standardisation.undo(np.column_stack([weights, np.full(len(penalties), mean)]))
+    moments = gram(features.T)
+    agreement = (features @ torch.from_numpy(targets - mean))[:, None]
+    alone, diagonal = moments.diagonal().clone(), moments.diagonal()
+    weights = []
+    for penalty in penalties:
+        torch.add(alone, penalty, out=diagonal)
+        weights.append(torch.cholesky_solve(agreement, torch.linalg.cholesky(moments))[:, 0])
+    intercepts = np.full(len(penalties), mean)
+    return standardisation.undo(np.column_stack([torch.stack(weights).numpy(), intercepts]))
 
 
 def fit_regression(
