@@ -23,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +42,8 @@ from probing.encoding.checkpoints import find_checkpoint
 from probing.encoding.encoder import Encoder, load_encoder
 from probing.encoding.extraction import extract, extract_to_store
 from probing.encoding.forward import default_batch_tokens, encode
-from probing.encoding.tokenization import batches, tokenize
+from probing.encoding.tokenization import Tokenized, batches, tokenize
+from probing.threads import in_threads
 
 STS_TASKS = ("sts12", "sts13", "sts14", "sts15", "sts16", "stsb", "sickr")
 SENTEVAL_BATCH = 128
@@ -117,8 +119,13 @@ def _rates_of(
         dtype: _best_batch_size(peers[dtype], sentences)
         for dtype in (DTYPES if native else ("float32",))
     }
+    tokenized = tokenize(ours["float32"], list(dict.fromkeys(sentences)))
     contenders: dict[str, Callable[[], Any]] = {
         "extract float32": lambda: extract(ours["float32"], sentences),
+        # what `extract` would reach if all but its matrix products took no time
+        "its matrix products alone": _products(
+            ours["float32"], _batch_sizes(ours["float32"], tokenized)
+        ),
         "encode float32": lambda: peers["float32"].encode(sentences),
         "encode bfloat16": lambda: peers["bfloat16"].encode(part, convert_to_numpy=False),
     }
@@ -158,11 +165,7 @@ def distance_to_the_limit(
         sentences = corpora.stsb[:: options.thin]
         tokenized = tokenize(encoder, sentences)
         flop = _flop(encoder, tokenized.lengths)
-        batch_tokens = default_batch_tokens(encoder)
-        sizes = [
-            batch.ids.numel()
-            for batch in batches(tokenized, encoder.tokenizer.pad_token_id, batch_tokens)
-        ]
+        sizes = _batch_sizes(encoder, tokenized)
         product_flop = 2 * _products_per_token(encoder) * sum(sizes)
         seconds = in_turns(
             {
@@ -402,8 +405,18 @@ def _flop(encoder: Encoder, lengths: np.ndarray) -> float:
     return 2.0 * (_products_per_token(encoder) * lengths.sum() + attention)
 
 
-def _products(encoder: Encoder, sizes: Sequence[int], *, packed: bool) -> Callable[[], None]:
-    """Nothing but the linear layers of one block, as often and as large as in the forward pass."""
+def _batch_sizes(encoder: Encoder, tokenized: Tokenized) -> list[int]:
+    """Padded tokens of each batch of the forward pass."""
+    pad_id = encoder.tokenizer.pad_token_id
+    found = batches(tokenized, pad_id, default_batch_tokens(encoder))
+    return [batch.ids.numel() for batch in found]
+
+
+def _products(encoder: Encoder, sizes: Sequence[int], *, packed: bool = False) -> Callable[[], Any]:
+    """Nothing but the linear layers of one block, as often and as large as in the forward pass.
+
+    Shared out over threads as there.
+    """
     model: Any = encoder.model
     block = model.encoder.layer[0]
     linears = [layer for layer in block.modules() if isinstance(layer, torch.nn.Linear)]
@@ -418,17 +431,16 @@ def _products(encoder: Encoder, sizes: Sequence[int], *, packed: bool) -> Callab
     }
 
     @torch.inference_mode()
-    def run() -> None:
-        for size in sizes:
-            for _ in range(encoder.num_layers):
-                for linear, weight in zip(linears, weights, strict=True):
-                    rows = inputs[linear.in_features][:size]
-                    if packed:
-                        operators._linear_pointwise(rows, weight, linear.bias, "none", [], "")
-                    else:
-                        torch.nn.functional.linear(rows, linear.weight, linear.bias)
+    def one_pass(size: int) -> None:
+        for _ in range(encoder.num_layers):
+            for linear, weight in zip(linears, weights, strict=True):
+                rows = inputs[linear.in_features][:size]
+                if packed:
+                    operators._linear_pointwise(rows, weight, linear.bias, "none", [], "")
+                else:
+                    torch.nn.functional.linear(rows, linear.weight, linear.bias)
 
-    return run
+    return lambda: deque(in_threads(one_pass, sizes), maxlen=0)
 
 
 def _profile(encoder: Encoder, tokenized: Any) -> dict[str, float]:

@@ -121,6 +121,21 @@ def _add_differences(rows: list[Score], model: str, tasks: tuple[str, ...], last
             rows.append(replace(shared, metric="standard_error", value=0.012, **nothing))
 
 
+def invented_logs() -> dict[str, pd.DataFrame]:
+    """Training logs of two runs, one without next sentences, evaluated at every second step."""
+    steps = np.arange(1, 9)
+    loss = np.where(steps % 2 == 0, 7 - steps / 4, math.nan)
+    accuracy = np.where(steps % 2 == 0, 0.5 + steps / 40, math.nan)
+    shared = {"step": steps, "tokens": steps * 500_000}
+    nsp = pd.DataFrame(
+        {**shared, "held_out_mlm_loss": loss, "held_out_sentence_accuracy": accuracy}
+    )
+    mlm = nsp.assign(
+        held_out_mlm_loss=nsp["held_out_mlm_loss"] - 0.8, held_out_sentence_accuracy=math.nan
+    )
+    return {"nsp-mini": nsp, "mlm-mini": mlm}
+
+
 def every_figure(scores: pd.DataFrame, model: str = "tiny") -> dict[str, Described]:
     """Each function at least once on what `invented_scores` makes."""
     tasks = list(scores.loc[scores["probe"] == "cosine", "task"].unique())
@@ -148,6 +163,11 @@ def every_figure(scores: pd.DataFrame, model: str = "tiny") -> dict[str, Describ
             scores, model=model, task=probed[0], quantity=COMPRESSION
         ),
         "anisotropy": figures.heat_map(scores, model=model, task=tasks[0], quantity=ANISOTROPY),
+        "models": figures.model_curves(scores, models=[model, f"{model}+random"], task=tasks[0]),
+        "training": figures.training_curves(invented_logs()),
+        "next sentences": figures.training_curves(
+            invented_logs(), column="held_out_sentence_accuracy"
+        ),
     }
     if f"pooler@{last}" in views:
         road = [f"{pooling}@{last}" for pooling in ("mean", "cls", "pooler_dense", "pooler")]
@@ -289,6 +309,41 @@ def test_the_effects_are_those_of_the_verdict() -> None:
     for finding in verdict.overall:
         number = signed(100 * finding.effect, 100 * finding.lower, 100 * finding.upper)
         assert f"{finding.claim} {number} {finding.outcome}" in described.sentence
+
+
+def test_training_curves_are_the_evaluations_of_the_log() -> None:
+    logs = invented_logs()
+    described = figures.training_curves(logs)
+    drawn = described.figure.axes[0].lines
+    for line, log in zip(drawn[:2], logs.values(), strict=True):  # the others lead to the names
+        evaluated = log.dropna(subset=["held_out_mlm_loss"])
+        np.testing.assert_allclose(line.get_xdata(), evaluated["tokens"] / 1e6)
+        np.testing.assert_allclose(line.get_ydata(), evaluated["held_out_mlm_loss"])
+    assert "MLM loss at the end: nsp-mini 5, mlm-mini 4.2" in described.sentence
+    accuracy = figures.training_curves(logs, column="held_out_sentence_accuracy")
+    assert "accuracy at the end: nsp-mini 70." in accuracy.sentence  # in percent, that run alone
+    assert "chance" in _texts(accuracy)
+    with pytest.raises(InputError, match="no run of mlm-mini"):
+        figures.training_curves({"mlm-mini": logs["mlm-mini"]}, column="held_out_sentence_accuracy")
+
+
+def test_the_curves_of_several_models_are_their_rows() -> None:
+    scores = invented_scores()
+    models = ["tiny", "tiny+random"]
+    described = figures.model_curves(scores, models=models, task="sts-mini")
+    drawn = [line.get_ydata() for line in described.figure.axes[0].lines]
+    for model in models:
+        table = select(scores, SIMILARITY, model=model, task="sts-mini")
+        for pooling in ("mean", "cls", "pooler"):
+            wanted = table[table["pooling"] == pooling]["value"].to_numpy()
+            assert any(
+                len(line) == len(wanted) and np.allclose(line, wanted, equal_nan=True)
+                for line in drawn
+            )
+        assert {f"{model} {pooling}" for pooling in ("mean", "cls", "pooler")} <= set(
+            _texts(described)
+        )
+        assert f"{model} {table.loc[table['value'].idxmax(), 'view']} " in described.sentence
 
 
 def test_cka_is_drawn_with_ones_on_the_diagonal_and_without_undefined_views() -> None:

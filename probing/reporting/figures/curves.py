@@ -1,7 +1,6 @@
 """Curves: numbers by layer."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -17,6 +16,7 @@ from probing.reporting.figures.drawing import (
     canvas,
     in_order,
     label_right,
+    layer_ticks,
     mark,
 )
 from probing.reporting.quantities import (
@@ -94,7 +94,7 @@ def layer_curves(
             axes.axhline(value, color=REFERENCE, linestyle=(0, (1, 1.5)), linewidth=0.9)
             ends.append((right, value, f"floor: {name}", REFERENCE))
         axes.set_xlim(-0.25, right)
-        axes.set_xticks(_ticks(last))
+        axes.set_xticks(layer_ticks(last))
         axes.set_xlabel("layer (0: embeddings)")
         axes.set_ylabel(quantity.unit)
         label_right(axes, ends, x=right + 0.55 * step)
@@ -164,7 +164,7 @@ def selectivity(
                 )
                 end = (float(line.index[-1]), float(line.iloc[-1]))
                 ends.append((*end, f"{probe}, {labels}", colour))
-        axes.set_xticks(_ticks(int(last)))
+        axes.set_xticks(layer_ticks(int(last)))
         axes.set_xlabel("layer (0: embeddings)")
         axes.set_ylabel(quantity.unit)
         label_right(axes, ends, x=last * 1.12)
@@ -208,7 +208,3 @@ def _random_reference(
         return None
     highest = table[table["layer"].notna()].groupby("layer")["value"].max().dropna()
     return highest if len(highest) else None
-
-
-def _ticks(last: int) -> Sequence[int]:
-    return range(0, last + 1, 1 if last <= 12 else 2 if last <= 24 else 4)

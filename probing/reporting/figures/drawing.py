@@ -161,6 +161,11 @@ def canvas(height: float, width: float = COLUMN) -> Iterator[tuple[Figure, Axes]
         yield figure, figure.add_subplot()
 
 
+def layer_ticks(last: int) -> Sequence[int]:
+    """The layers from 0 to ``last`` that are named on an axis of the width of a column."""
+    return range(0, last + 1, 1 if last <= 12 else 2 if last <= 24 else 4)
+
+
 def label_right(
     axes: Axes,
     points: Sequence[tuple[float, float, str, Any]],

@@ -8,7 +8,16 @@ import matplotlib as mpl
 import pandas as pd
 
 from probing.errors import InputError
-from probing.reporting.figures.drawing import PAPER, REFERENCE, Described, canvas, label_right
+from probing.reporting.figures.drawing import (
+    CHARACTER,
+    COLUMN,
+    PAPER,
+    REFERENCE,
+    Described,
+    canvas,
+    label_right,
+    layer_ticks,
+)
 from probing.reporting.quantities import SIMILARITY, Quantity, best_row, points, select
 
 _COLOURS: Final = [mpl.color_sequences["okabe_ito"][i] for i in (6, 5, 3, 7, 1)]
@@ -18,6 +27,8 @@ _LEARNT: Final[Mapping[str, tuple[str, str, float]]] = {
     "held_out_sentence_accuracy": ("accuracy", "next sentence accuracy (%)", 100.0),
 }
 """Column of a training log → its short name, its name on an axis, and its scale."""
+_CURVES: Final = 2.6
+"""Inches for the curves, left of the names."""
 _STYLES: Final = {"mean": "-", "cls": (0, (4, 2))}
 
 
@@ -40,7 +51,7 @@ def training_curves(
     if not drawn:
         raise InputError(f"no run of {', '.join(logs) or 'none'} has a {column}")
     with canvas(height=2.3) as (figure, axes):
-        figure.subplots_adjust(left=0.13, bottom=0.17, top=0.965)
+        figure.subplots_adjust(left=0.16, bottom=0.17, top=0.965)
         ends: list[tuple[float, float, str, Any]] = []
         for name, colour, marker in zip(
             logs, _cycled(_COLOURS, len(logs)), _cycled(_MARKERS, len(logs)), strict=True
@@ -78,10 +89,12 @@ def model_curves(
         InputError: The table has no such rows of one of the models.
     """
     said: list[str] = []
-    with canvas(height=2.7) as (figure, axes):
+    longest = max(len(f"{model} pooler") for model in models)
+    width = max(COLUMN, _CURVES + CHARACTER * longest)
+    with canvas(height=2.7, width=width) as (figure, axes):
         figure.subplots_adjust(left=0.13, bottom=0.14, top=0.965)
         ends: list[tuple[float, float, str, Any]] = []
-        right = 0.0
+        deepest, right = 0, 0.0
         for number, (model, colour, marker) in enumerate(
             zip(
                 models,
@@ -107,12 +120,13 @@ def model_curves(
                 axes.vlines([x_pooler], row["lower"], row["upper"], color=colour, linewidth=0.9)
                 axes.plot([x_pooler], [row["value"]], color=colour, marker="P", markersize=5)
                 ends.append((x_pooler, float(row["value"]), f"{model} pooler", colour))
+            deepest = max(deepest, last)
             right = max(right, last + 0.4 + 0.15 * len(models))
             best = best_row(table)
             if best is not None:
                 said.append(f"{model} {best['view']} {points(best['value'], quantity.digits)}")
         axes.set_xlim(-0.25, right)
-        axes.set_xticks(range(int(right) + 1))
+        axes.set_xticks(layer_ticks(deepest))
         axes.set_xlabel("layer (0: embeddings)")
         axes.set_ylabel(quantity.unit)
         label_right(axes, ends, x=right + 0.2)
