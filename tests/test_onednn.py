@@ -1,5 +1,10 @@
 """oneDNN: the same numbers, nothing stale, nothing left behind."""
 
+import os
+import re
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +12,7 @@ import torch
 from probing.encoding import onednn
 from probing.encoding.encoder import load_encoder
 from probing.encoding.extraction import extract
-from probing.encoding.onednn import onednn_for
+from probing.encoding.onednn import packed_linears
 
 SENTENCES = [
     f"the cat {'sat on the unlikely mat ' * (number % 8)}{number}" for number in range(300)
@@ -57,23 +62,36 @@ def test_the_vectors_are_the_same(family, tiny_encoder_folder, dtype, calls, mon
 
 
 def test_float32_is_left_to_pytorch(tiny_encoder_folder, calls):
-    encoder = load_encoder(tiny_encoder_folder("bert"), dtype="float32")
-    extract(encoder, SENTENCES)
+    extract(load_encoder(tiny_encoder_folder("bert"), dtype="float32"), SENTENCES)
     assert not calls
-    assert torch.backends.mkldnn.enabled
-    with pytest.raises(KeyError), onednn_for(encoder.model, 1024, 10_000):
-        assert not torch.backends.mkldnn.enabled
-        raise KeyError
-    assert torch.backends.mkldnn.enabled
 
 
 @pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")  # torch's own, on import
-def test_bfloat16_and_compiled_models_keep_onednn(tiny_encoder_folder):
-    encoder = load_encoder(tiny_encoder_folder("bert"), dtype="bfloat16")
-    compiled = torch.compile(load_encoder(tiny_encoder_folder("bert")).model)  # not yet called
-    for model in (encoder.model, compiled):
-        with onednn_for(model, 1024, 10_000):
-            assert torch.backends.mkldnn.enabled
+def test_a_compiled_model_is_left_alone(tiny_encoder_folder, dtype):
+    model = load_encoder(tiny_encoder_folder("bert"), dtype=dtype).model
+    with packed_linears(torch.compile(model), 1024, 10_000):  # not yet called
+        assert not any("forward" in vars(module) for module in model.modules())
+
+
+def test_few_kernels_are_kept():
+    """The first shape of many is made anew when it comes again, the last one is not."""
+    code = (
+        "import probing.encoding.onednn, torch\n"
+        "for rows in [*range(1, 200), 1, 199]:\n"
+        "    torch.nn.functional.gelu(torch.ones(rows, 64))\n"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "ONEDNN_VERBOSE": "profile_create"},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    made = re.findall(r"create:cache_(hit|miss).*eltwise_gelu", told)
+    if not made:
+        pytest.skip("here PyTorch does not leave the activation to oneDNN")
+    assert made[-2:] == ["miss", "hit"]
+    assert made.count("miss") == 200
 
 
 def test_changed_weights_are_packed_anew(tiny_encoder_folder, dtype, calls):
@@ -90,11 +108,11 @@ def test_changed_weights_are_packed_anew(tiny_encoder_folder, dtype, calls):
 def test_the_model_is_as_before(tiny_encoder_folder, dtype):
     model = load_encoder(tiny_encoder_folder("bert"), dtype=dtype).model
     linears = [module for module in model.modules() if isinstance(module, torch.nn.Linear)]
-    with pytest.raises(KeyError), onednn_for(model, 1024, 10_000):
+    with pytest.raises(KeyError), packed_linears(model, 1024, 10_000):
         assert all("forward" in vars(linear) for linear in linears)
         raise KeyError
     assert not any("forward" in vars(linear) for linear in linears)
-    with onednn_for(model, 1024, 100):
+    with packed_linears(model, 1024, 100):
         assert not any("forward" in vars(linear) for linear in linears)
 
 
@@ -105,5 +123,5 @@ def test_other_layers_are_left_alone(dtype):
 
     packed, other = getattr(torch, dtype), torch.float64
     model = torch.nn.Sequential(Doubled(4, 4, dtype=packed), torch.nn.Linear(4, 4, dtype=other))
-    with onednn_for(model, 1024, 10_000):
+    with packed_linears(model, 1024, 10_000):
         assert not any("forward" in vars(module) for module in model.modules())

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from probing.encoding.encoder import Encoder
-from probing.encoding.onednn import onednn_for
+from probing.encoding.onednn import packed_linears
 from probing.encoding.pooling import TokenMasks, pool
 from probing.encoding.tokenization import Batch, Tokenized, batches
 from probing.encoding.views import TOKEN_POOLINGS, Pooling, View
@@ -47,7 +47,7 @@ def encode(
     batch_tokens = batch_tokens or default_batch_tokens(encoder)
     _keep_freed_memory()
     passes = batches(tokenized, encoder.tokenizer.pad_token_id, batch_tokens)
-    with onednn_for(encoder.model, batch_tokens, len(tokenized.ids)):
+    with packed_linears(encoder.model, batch_tokens, len(tokenized.ids)):
         if _fills_threads(encoder, len(tokenized.ids) / batch_tokens):
 
             def fill(batch: Batch) -> int:

@@ -15,7 +15,7 @@ from probing.encoding.cache import find_store
 from probing.encoding.encoder import Encoder
 from probing.encoding.filling import Encoded, Engine, Job, chunked, fill_store
 from probing.encoding.forward import default_batch_tokens
-from probing.encoding.onednn import onednn_for
+from probing.encoding.onednn import packed_linears
 from probing.encoding.store import Recipe, StorageDtype
 from probing.encoding.tokenization import Tokenized, batches, from_encodings
 from probing.errors import InputError
@@ -235,7 +235,7 @@ def _encode_words(
     tokens = words.tokens
     shape = (len(layers), len(words.lost), encoder.hidden_size)
     vectors = np.full(shape, np.nan, dtype=np.float32)
-    with onednn_for(encoder.model, batch_tokens, len(tokens.ids)):
+    with packed_linears(encoder.model, batch_tokens, len(tokens.ids)):
         for batch in batches(tokens, encoder.tokenizer.pad_token_id, batch_tokens):
             of_word = np.full(batch.ids.shape, -1, dtype=np.int64)
             flat = [np.arange(tokens.starts[row], tokens.starts[row + 1]) for row in batch.rows]

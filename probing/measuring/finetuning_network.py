@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from probing.encoding.encoder import Encoder
 from probing.encoding.forward import default_batch_tokens
-from probing.encoding.onednn import onednn_for
+from probing.encoding.onednn import packed_linears
 from probing.encoding.tokenization import Batch, Tokenized, batches, make_batch
 from probing.measuring.heads import Head, Summary, pair_features
 from probing.statistics import spearman
@@ -149,7 +149,7 @@ class Network(nn.Module):
                 return self._summaries(sentences[part])
 
         n_tokens = int(lengths.sum())
-        with onednn_for(self.states, n_tokens // len(parts), n_tokens):
+        with packed_linears(self.states, n_tokens // len(parts), n_tokens):
             summaries = torch.cat(list(in_threads(summaries_of, parts)))
         summaries = summaries[torch.from_numpy(np.argsort(order)).to(summaries.device)]
         with torch.no_grad():
@@ -183,7 +183,7 @@ def stored_states(encoder: Encoder, data: FinetuningData) -> Tensor:
             states = encoder.model(**batch.inputs(encoder.device)).last_hidden_state
             flat[_places(tokenized, batch)] = states.float().cpu()[batch.attention_mask]
 
-    with onednn_for(encoder.model, batch_tokens, len(tokenized.ids)):
+    with packed_linears(encoder.model, batch_tokens, len(tokenized.ids)):
         for _ in in_threads(fill, batches(tokenized, data.pad_id, batch_tokens)):
             pass
     return flat
