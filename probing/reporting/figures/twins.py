@@ -89,7 +89,7 @@ def model_curves(
         InputError: The table has no such rows of one of the models.
     """
     said: list[str] = []
-    longest = max(len(f"{model} pooler") for model in models)
+    longest = max((len(f"{model} pooler") for model in models), default=0)
     width = max(COLUMN, _CURVES + CHARACTER * longest)
     with canvas(height=2.7, width=width) as (figure, axes):
         figure.subplots_adjust(left=0.13, bottom=0.14, top=0.965)
