@@ -31,7 +31,11 @@ from probing.pretraining.checkpoints import load_checkpoint
 from probing.pretraining.config import Objective, Precision, PretrainingConfig, Start
 from probing.pretraining.corpus import TokenizedCorpus, read_documents, tokenize_corpus
 from probing.pretraining.export import command_line, export_encoder
-from probing.pretraining.initialisation import cooccurrence_vectors, initial_model
+from probing.pretraining.initialisation import (
+    cooccurrence_vectors,
+    initial_model,
+    training_tokens,
+)
 from probing.pretraining.losses import pretraining_losses
 from probing.pretraining.masking import mask_tokens
 from probing.pretraining.processes import Processes
@@ -361,14 +365,65 @@ def test_the_rate_falls_as_in_transformers() -> None:
 
 def test_words_of_a_topic_start_close(corpus: TokenizedCorpus) -> None:
     tokenizer = load_vocabulary(corpus.vocabulary)
-    vectors = cooccurrence_vectors(corpus, len(tokenizer), 16, 0)
+    vectors = cooccurrence_vectors(corpus, len(tokenizer), 4, 0)
+    vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
     ids = [[tokenizer.convert_tokens_to_ids(word) for word in words] for words in TOPICS.values()]
     sea, law, _ = (vectors[[i for i in topic if i != tokenizer.unk_token_id]] for topic in ids)
     assert len(sea) > 2
     assert len(law) > 2
     within, across = (sea @ sea.T)[np.triu_indices(len(sea), 1)], sea @ law.T
-    assert within.mean() > across.mean() + 4
+    assert within.mean() > across.mean() + 0.5
     np.testing.assert_array_equal(vectors[tokenizer.mask_token_id], 0)
+
+
+def test_frequent_words_start_short_and_likely(corpus: TokenizedCorpus) -> None:
+    tokenizer = load_vocabulary(corpus.vocabulary)
+    vectors = cooccurrence_vectors(corpus, len(tokenizer), 16, 0)
+    pieces = np.bincount(training_tokens(corpus), minlength=len(tokenizer))
+    model = initial_model(TINY, tokenizer, corpus)
+    words = model.bert.embeddings.word_embeddings.weight.detach().numpy()
+    seen = pieces > 0
+    length = np.sqrt((vectors[seen] ** 2).mean(axis=1))
+    # The share is counted by meetings, so pieces at the edges of the text count a little less.
+    np.testing.assert_allclose(length, 0.01 / (0.01 + pieces[seen] / pieces.sum()), rtol=0.1)
+    # What words share is no part of what tells them apart.
+    common = words[seen] - 2 * TINY.initializer_range * vectors[seen]
+    np.testing.assert_allclose(common, np.broadcast_to(common[0], common.shape), atol=1e-6)
+    assert common.std() > 0.04
+    expected = np.log((pieces + 1) / (pieces + 1).sum())
+    bias = model.cls.predictions.decoder.bias.detach().numpy()
+    np.testing.assert_allclose(bias, expected, rtol=1e-6)
+
+
+def test_only_embeddings_started_from_counts_learn_slowly(
+    corpus: TokenizedCorpus, schedule: Schedule
+) -> None:
+    def moved(start: Start) -> tuple[float, float]:
+        trainer = Trainer(replace(TINY, start=start), schedule, corpus, ALONE)
+        names = ("bert.embeddings.position_embeddings.weight", "bert.pooler.dense.weight")
+        before = [trainer.model.get_parameter(name).detach().clone() for name in names]
+        trainer.train_step(0, trainer.training_batch(0))
+        after = [trainer.model.get_parameter(name).detach() for name in names]
+        # A first step of Adam is the learning rate itself, wherever there is a gradient.
+        return tuple(float((a - b).abs().max()) for a, b in zip(after, before, strict=True))
+
+    slow, fast = moved(Start.COOCCURRENCE)
+    assert slow == pytest.approx(TINY.embedding_rate * fast, rel=0.05)
+    embeddings, pooler = moved(Start.RANDOM)
+    assert embeddings == pytest.approx(pooler, rel=0.05)
+
+
+def test_the_sentence_loss_is_weighed(corpus: TokenizedCorpus, schedule: Schedule) -> None:
+    gradients = {}
+    for weight in (1.0, 0.1):
+        config = replace(TINY, sentence_weight=weight, gradient_norm=1e9)
+        trainer = Trainer(config, schedule, corpus, ALONE)
+        trainer.optimizer.zero_grad = lambda **_: None  # type: ignore[method-assign]
+        trainer.train_step(0, trainer.training_batch(0))
+        gradient = trainer.model.get_parameter("bert.pooler.dense.weight").grad
+        assert gradient is not None
+        gradients[weight] = gradient
+    torch.testing.assert_close(gradients[0.1], 0.1 * gradients[1.0])
 
 
 def test_a_random_start_is_that_of_transformers(corpus: TokenizedCorpus) -> None:
@@ -511,6 +566,7 @@ def test_the_card_s_command_repeats_the_run(monkeypatch: pytest.MonkeyPatch) -> 
     app = typer.Typer()
     app.command()(command.pretrain_command)
     config = replace(TINY, objective=Objective.MLM_SOP, start=Start.RANDOM, seed=4, dropout=0.1)
+    config = replace(config, sentence_weight=0.5, embedding_rate=1.0)
     words = command_line(config).split()[2:]
     result = CliRunner().invoke(app, words, catch_exceptions=False)
     assert result.exit_code == 0

@@ -31,6 +31,12 @@ def pretrain_command(
         int | None, typer.Option(help="In place of --steps: tokens in all, padding counted.")
     ] = None,
     lr: Annotated[float, typer.Option(help="Peak learning rate.")] = _DEFAULT.learning_rate,
+    embedding_rate: Annotated[
+        float, typer.Option(help="Of the embeddings over --lr, where they start from counts.")
+    ] = _DEFAULT.embedding_rate,
+    sentence_weight: Annotated[
+        float, typer.Option(help="Of the sentence loss in the sum of the two; 1 in BERT.")
+    ] = _DEFAULT.sentence_weight,
     dropout: Annotated[float, typer.Option(help="In hidden and attention.")] = _DEFAULT.dropout,
     start: Annotated[Start, typer.Option(help="Weights before the first step.")] = _DEFAULT.start,
     seed: Annotated[int, typer.Option(help="Of weights, data order and masks.")] = _DEFAULT.seed,
@@ -57,6 +63,8 @@ def pretrain_command(
         batch_size=batch_size,
         steps=_DEFAULT.steps if steps is None else steps,
         learning_rate=lr,
+        embedding_rate=embedding_rate,
+        sentence_weight=sentence_weight,
         dropout=dropout,
         start=start,
         seed=seed,

@@ -73,12 +73,17 @@ class PretrainingConfig:
     """Tokens a sequence, the three special ones included; also the number of positions."""
     batch_size: int = 16
     """Sequences a step, over all processes and micro-batches together."""
-    steps: int = 3000
+    steps: int = 4500
     learning_rate: float = 1e-3
     """The peak, reached after `warmup_share` of the steps; then linear to 0."""
+    embedding_rate: float = 0.05
+    """Learning rate of the embeddings over that of the rest, where they start from counts."""
     warmup_share: float = 0.06
     weight_decay: float = 0.01
     """Decoupled; none on biases and layer norms."""
+    sentence_weight: float = 0.1
+    """Of the sentence loss in the sum of the two. 1 in BERT, whose batches are of 256 pairs; in
+    batches of 16 its noise keeps a network from learning words."""
     gradient_norm: float = 1.0
     dropout: float = 0.0
     """None by default: a run that sees each sentence about once cannot overfit."""
@@ -105,7 +110,15 @@ class PretrainingConfig:
             raise InputError(f"length must be in 8..512 tokens, found {self.length}")
         if not 64 <= self.vocabulary_size <= 65536:
             raise InputError(f"vocabulary size must be in 64..65536, found {self.vocabulary_size}")
-        for name in ("layers", "heads", "batch_size", "steps", "learning_rate"):
+        for name in (
+            "layers",
+            "heads",
+            "batch_size",
+            "steps",
+            "learning_rate",
+            "sentence_weight",
+            "embedding_rate",
+        ):
             if getattr(self, name) <= 0:
                 raise InputError(f"{name} must be positive, found {getattr(self, name)}")
 

@@ -24,8 +24,12 @@ _STARTS: Final = {
     Start.RANDOM: "Weights start as `transformers` initialises a BERT.",
     Start.COOCCURRENCE: (
         "Weights do not start from noise alone: word embeddings start as singular vectors of the "
-        "corpus's own co-occurrence counts (PPMI; Levy and Goldberg 2014), and the query and key "
-        "weights of a head start equal (mimetic initialisation; Trockman and Kolter 2023)."
+        "corpus's own co-occurrence counts (PPMI; Levy and Goldberg 2014), shorter for frequent "
+        "pieces (as in Arora, Liang and Ma 2017) and around one common vector, and learn more "
+        "slowly than the rest; the vocabulary's bias starts as the pieces' frequency; the query "
+        "and key weights of a head start equal (mimetic initialisation; Trockman and Kolter 2023). "
+        "What layer 0 knows of words is mostly this start: compare it with that of the twin, not "
+        "only with random weights."
     ),
 }
 _OPTIONS: Final = {"vocabulary_size": "vocab-size", "learning_rate": "lr"}
@@ -117,6 +121,7 @@ def model_card(result: dict[str, Any], log: pd.DataFrame, licences: dict[str, st
     ]
     if with_sentence:
         rows += [
+            (f"weight of the {kind} loss", f"{config.sentence_weight:g}"),
             (f"{kind} loss, held-out", f"{evaluation['sentence_loss']:.3f} nats (chance 0.693)"),
             (f"{kind} accuracy, held-out", f"{evaluation['sentence_accuracy']:.1%} (chance 50 %)"),
         ]

@@ -1,10 +1,15 @@
 """What a network knows before its first step; the same for every objective.
 
-A run of a few million tokens is spent before plain BERT has learnt which words go together. Two
-published starts, both functions of the corpus and the seed alone, spare it that:
+A run of a few million tokens is spent before plain BERT has learnt which words go together. What
+is known of the corpus without training spares it that; all of it is a function of the corpus and
+the seed alone:
 
 - Word embeddings start as the leading singular vectors of the positive pointwise mutual information
-  of word pieces (Levy and Goldberg 2014), in place of noise.
+  of word pieces, each singular direction weighing the same (Levy and Goldberg 2014; Levy, Goldberg
+  and Dagan 2015), in place of noise; the rarer a piece, the longer (Arora, Liang and Ma 2017). To
+  each is added one common vector, so that after the layer norm a frequent piece is near the middle
+  of all and weighs little in a mean. To the scores of the vocabulary the common vector is nothing.
+- The bias of those scores starts as the logarithm of each piece's share of the text.
 - Query and key weights of a head start equal, so that a token first attends to tokens like itself
   (mimetic initialisation, Trockman and Kolter 2023).
 
@@ -25,11 +30,15 @@ from transformers import BertConfig, BertForPreTraining, BertTokenizer
 from probing.pretraining.config import PretrainingConfig, Start
 from probing.pretraining.corpus import TokenizedCorpus
 
-_WINDOW: Final = 8
-_TOKENS_COUNTED: Final = 20_000_000
-_SMOOTHING: Final = 0.75
+_WINDOW: Final = 16
+_STRETCH: Final = 8_000_000
+"""Tokens counted at once: what bounds the memory."""
+_RARE: Final = 1e-2
+"""Share of the text at which a piece counts half: a/(a + share), as in Arora, Liang and Ma 2017."""
 _EMBEDDING_SCALE: Final = 2.0
-"""Standard deviation of a word embedding over that of the position and segment embeddings."""
+"""Standard deviation of a rare piece's embedding over that of positions and segments."""
+_COMMON_SCALE: Final = 2.0
+"""Standard deviation of what all pieces share over that of a rare piece's embedding."""
 
 
 def initial_model(
@@ -53,11 +62,15 @@ def initial_model(
         model = BertForPreTraining(bert)
     if config.start is Start.COOCCURRENCE:
         vectors = cooccurrence_vectors(corpus, len(tokenizer), config.hidden, config.corpus_seed)
-        known = np.linalg.norm(vectors, axis=1) > 0
         scale = _EMBEDDING_SCALE * config.initializer_range
+        common = np.random.default_rng(config.seed).standard_normal(config.hidden)
+        known = np.linalg.norm(vectors, axis=1) > 0
+        pieces = np.bincount(training_tokens(corpus), minlength=len(tokenizer)) + 1.0
         with torch.no_grad():
             words = model.bert.embeddings.word_embeddings.weight
             words[torch.from_numpy(known)] = torch.from_numpy(vectors[known]) * scale
+            words += torch.from_numpy(_COMMON_SCALE * scale * common)
+            model.cls.predictions.bias.copy_(torch.from_numpy(np.log(pieces / pieces.sum())))
             for name, parameter in model.named_parameters():
                 if name.endswith("attention.self.key.weight"):
                     query = model.get_parameter(name.replace("key", "query"))
@@ -70,15 +83,16 @@ def cooccurrence_vectors(
 ) -> npt.NDArray[np.float32]:
     """(vocabulary_size, size) float32: word pieces by the company they keep.
 
-    Counted within 8 tokens on either side, over training documents drawn by weight up to 20 million
-    tokens. Centred on the mean over running text; rows have mean square 1; a piece never seen is a
-    row of zeros. Kept beside the corpus.
+    Counted within 16 tokens on either side, over all training documents end to end. Centred on the
+    mean over running text. A row has mean square (a/(a + share))², where share is the piece's part
+    of the text and a = 0.01: 1 for rare pieces. A piece never seen is a row of zeros. Kept beside
+    the corpus.
     """
-    path = corpus.vocabulary.parent / f"vectors-{size}-{seed}.npy"
+    path = corpus.vocabulary.parent / f"cooccurrence-{size}-{seed}.npy"
     if not path.is_file():
-        information, frequency = _pointwise_information(corpus, vocabulary_size, seed)
-        vectors = _singular_vectors(information, frequency, size, seed)
-        _save(vectors, path)
+        counts = _counts(corpus, vocabulary_size)
+        share = counts.sum(axis=1, dtype=np.float64) / counts.sum(dtype=np.float64)
+        _save(_singular_vectors(_pointwise_information(counts, share), share, size, seed), path)
     loaded: npt.NDArray[np.float32] = np.load(path, allow_pickle=False)
     return loaded
 
@@ -89,55 +103,54 @@ def _save(vectors: npt.NDArray[np.float32], path: Path) -> None:
     writing.replace(path)
 
 
-def _pointwise_information(
-    corpus: TokenizedCorpus, vocabulary_size: int, seed: int
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64]]:
-    """(vocabulary_size, vocabulary_size) float32 and each piece's share of the counts, float64."""
+def training_tokens(corpus: TokenizedCorpus) -> npt.NDArray[np.uint16]:
+    """(n_tokens,) the training documents end to end."""
     bounds = corpus.sentence_starts[corpus.document_starts]
-    sizes = np.diff(bounds)
-    rng = np.random.default_rng([seed, vocabulary_size])
-    # Exponential keys over weights: a weighted order without replacement (Efraimidis, Spirakis).
-    keys = rng.exponential(size=len(sizes)) / corpus.document_weights()
-    keys[corpus.held_out] = np.inf
-    order = np.argsort(keys)[: int((~corpus.held_out).sum())]
-    chosen = order[np.cumsum(sizes[order]) - sizes[order] < _TOKENS_COUNTED]
-    ids = np.concatenate([corpus.tokens[bounds[d] : bounds[d + 1]] for d in chosen])
-    ids = ids.astype(np.int64)
+    training = np.flatnonzero(~corpus.held_out)
+    return np.concatenate([corpus.tokens[bounds[d] : bounds[d + 1]] for d in training])
+
+
+def _counts(corpus: TokenizedCorpus, vocabulary_size: int) -> npt.NDArray[np.float32]:
+    """(vocabulary_size, vocabulary_size) float32, symmetric: how often two pieces meet."""
+    ids = training_tokens(corpus)
     counts = np.zeros(vocabulary_size**2, dtype=np.float32)
     for distance in range(1, min(_WINDOW, len(ids) - 1) + 1):
-        pairs = ids[:-distance] * vocabulary_size + ids[distance:]
-        counts += np.bincount(pairs, minlength=vocabulary_size**2)
+        for start in range(0, len(ids) - distance, _STRETCH):
+            stretch = ids[start : start + _STRETCH + distance].astype(np.int64)
+            pairs = stretch[:-distance] * vocabulary_size + stretch[distance:]
+            counts += np.bincount(pairs, minlength=vocabulary_size**2)
     table = counts.reshape(vocabulary_size, vocabulary_size)
-    table = table + table.T
-    total = table.sum(axis=1, dtype=np.float64)
-    context = total**_SMOOTHING / np.sum(total**_SMOOTHING)
+    return table + table.T
+
+
+def _pointwise_information(
+    counts: npt.NDArray[np.float32], share: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float32]:
+    """(vocabulary_size, vocabulary_size) float32, at least 0."""
+    expected = np.outer(share, share * counts.sum(dtype=np.float64)).astype(np.float32)
     with np.errstate(divide="ignore", invalid="ignore"):
-        table /= np.outer(total, context).astype(np.float32)
-        information = np.log(table, out=table)
+        information = np.log(counts / expected)
     # No count, no information: log 0 and 0/0 both mean a pair that was never seen.
-    return np.where(information > 0, information, np.float32(0)), total / total.sum()
+    return np.where(information > 0, information, np.float32(0))
 
 
 def _singular_vectors(
-    information: npt.NDArray[np.float32],
-    frequency: npt.NDArray[np.float64],
-    size: int,
-    seed: int,
+    information: npt.NDArray[np.float32], share: npt.NDArray[np.float64], size: int, seed: int
 ) -> npt.NDArray[np.float32]:
     kept = min(size, len(information) - 1)
-    left, values, _ = randomized_svd(
+    left, _, _ = randomized_svd(
         csr_array(information), n_components=kept, n_iter=3, random_state=seed
     )
     vectors = np.zeros((len(information), size), dtype=np.float32)
-    vectors[:, :kept] = left * np.sqrt(values)
+    vectors[:, :kept] = left
     # Without the direction all words share, which would make any two sentences alike.
-    vectors -= frequency.astype(np.float32) @ vectors
-    vectors[frequency == 0] = 0
+    vectors -= share.astype(np.float32) @ vectors
+    vectors[share == 0] = 0
     # Spread the few strong directions over all dimensions: no unit should carry most of the norm.
     rotation, _ = np.linalg.qr(np.random.default_rng(seed).standard_normal((size, size)))
     vectors = vectors @ rotation.astype(np.float32)
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True) / np.sqrt(size)
-    scaled: npt.NDArray[np.float32] = np.divide(
-        vectors, norms, out=np.zeros_like(vectors), where=norms > 0, dtype=np.float32
-    )
+    norms = np.linalg.norm(vectors, axis=1) / np.sqrt(size)
+    wanted = _RARE / (_RARE + share)
+    factors = np.divide(wanted, norms, out=np.zeros_like(wanted), where=norms > 0)
+    scaled: npt.NDArray[np.float32] = vectors * factors[:, None].astype(np.float32)
     return scaled

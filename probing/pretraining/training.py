@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
+from transformers import BertForPreTraining
 
 from probing.errors import InputError
 from probing.pretraining.checkpoints import (
@@ -30,7 +31,7 @@ from probing.pretraining.checkpoints import (
     save_checkpoint,
     write_atomically,
 )
-from probing.pretraining.config import Objective, Precision, PretrainingConfig
+from probing.pretraining.config import Objective, Precision, PretrainingConfig, Start
 from probing.pretraining.corpus import TokenizedCorpus, tokenize_corpus
 from probing.pretraining.initialisation import initial_model
 from probing.pretraining.losses import MaskedBatch, pretraining_losses
@@ -144,14 +145,8 @@ class Trainer:
         # The fused attention of a processor is slower than the plain one at such lengths.
         plain = processes.device.type == "cpu"
         self.model.set_attn_implementation("eager" if plain else "sdpa")
-        matrices, vectors = _by_dimension(self.model.parameters())
         self.optimizer = torch.optim.AdamW(
-            [
-                {"params": matrices, "weight_decay": config.weight_decay},
-                {"params": vectors, "weight_decay": 0.0},
-            ],
-            lr=config.learning_rate,
-            fused=True,
+            _parameter_groups(self.model, config), lr=config.learning_rate, fused=True
         )
         self.tokens = 0
 
@@ -223,7 +218,7 @@ class Trainer:
                     )
                 loss = losses.mlm / n_masked
                 if self.with_sentence:
-                    loss = loss + losses.sentence / n_pairs
+                    loss = loss + config.sentence_weight * losses.sentence / n_pairs
                 loss.backward()  # type: ignore[no-untyped-call]
                 sums += losses.detached()
         # Without a gradient AdamW leaves a parameter alone, decay included: the pooler of `mlm`.
@@ -231,7 +226,7 @@ class Trainer:
         self.processes.add_up([*gradients, sums])
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.gradient_norm)
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(config, step)
+            group["lr"] = learning_rate(config, step) * group["factor"]
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.tokens += int(batch.attended.sum())
@@ -271,13 +266,20 @@ class Trainer:
         )
 
 
-def _by_dimension(parameters: Iterator[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-    """Matrices, which decay, and vectors (biases, layer norms), which do not."""
-    matrices: list[Tensor] = []
-    vectors: list[Tensor] = []
-    for parameter in parameters:
-        (matrices if parameter.ndim > 1 else vectors).append(parameter)
-    return matrices, vectors
+def _parameter_groups(
+    model: BertForPreTraining, config: PretrainingConfig
+) -> list[dict[str, list[Tensor] | float]]:
+    """Matrices, which decay, and vectors (biases, layer norms), which do not; embeddings apart."""
+    slow = config.embedding_rate if config.start is Start.COOCCURRENCE else 1.0
+    groups: dict[tuple[float, float], list[Tensor]] = {}
+    for name, parameter in model.named_parameters():
+        factor = slow if name.startswith("bert.embeddings.") else 1.0
+        decay = config.weight_decay if parameter.ndim > 1 else 0.0
+        groups.setdefault((factor, decay), []).append(parameter)
+    return [
+        {"params": parameters, "factor": factor, "weight_decay": decay}
+        for (factor, decay), parameters in groups.items()
+    ]
 
 
 def _cut(rows: slice, parts: int) -> list[slice]:
