@@ -103,7 +103,7 @@ MODELS: Final[tuple[ModelSource, ...]] = (
         citation="Devlin et al. 2019, BERT",
         note="4-layer BertModel made here; its pooler was trained by next sentence prediction",
         shipped="encoders/nsp-mini",
-        weights_sha256="f52b028578e47e0582dc6e2a11df40ba1ef110246fd390b72c349cc6d213fd95",
+        weights_sha256="86e906cd8a5f9cf8a17ed4871c9dcb39ea9ca59ef3c3b8a89ca9d1fda3809043",
     ),
     ModelSource(
         alias="mlm-mini",
@@ -112,7 +112,7 @@ MODELS: Final[tuple[ModelSource, ...]] = (
         citation="Devlin et al. 2019, BERT",
         note="twin of nsp-mini without next sentence prediction; its pooler was never trained",
         shipped="encoders/mlm-mini",
-        weights_sha256="9c5c49ae1ab1edd67fbf2625aab84a688572e33cfe81525c630a801e6e4a1579",
+        weights_sha256="e6f7d3a0805881eee9cd3909fa60954fbcdbfaa03e84020a98518dea8b502b18",
     ),
     ModelSource(
         alias="bert-base-uncased",

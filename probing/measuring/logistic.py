@@ -10,7 +10,7 @@ lies above the minimum, is small, not after a number of steps.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Self
 
 import numpy as np
@@ -120,7 +120,7 @@ def fit_logistic(
     ordered = [solutions[i] for i in range(len(strengths))]
     gaps = np.array([solution.gap for solution in ordered])
     return LogisticPath(
-        weights=torch.stack([solution.weights for solution in ordered]),
+        weights=objective.turned_back(torch.stack([solution.weights for solution in ordered])),
         losses=np.array([solution.loss for solution in ordered]),
         gaps=gaps,
         iterations=np.array([solution.iterations for solution in ordered]),
@@ -142,10 +142,16 @@ class _Solution:
 
 @dataclass(frozen=True)
 class _Objective:
-    """The loss of s strengths over features (d, n); k columns of weights each."""
+    """The loss of s strengths over features (d, n); k columns of weights each.
 
+    Features and weights are in the basis of the features' eigenvectors, where an approximate
+    Hessian is diagonal; the penalty is the same in any basis.
+    """
+
+    given: Tensor
+    """(d, n), the features as they came."""
     features: Tensor
-    """(d, n), the last row ones."""
+    """(d, n), turned; the last row ones."""
     members: Tensor
     """(k, n) one where an item is of a class, else zero."""
     basis: Tensor
@@ -164,7 +170,8 @@ class _Objective:
         moments, basis = torch.linalg.eigh(features[:-1] @ features[:-1].T / n)
         penalty = 1 / (n * torch.tensor(strengths, dtype=torch.float64, device=features.device))
         return cls(
-            features=features,
+            given=features,
+            features=_turned(features, basis),
             members=(members[1:] if n_classes == 2 else members).contiguous(),
             basis=basis,
             moments=moments.clamp(min=0),
@@ -173,13 +180,24 @@ class _Objective:
 
     def at(self, chosen: Tensor) -> Self:
         """The same for some of the strengths, by index or by mask."""
-        return type(self)(
-            self.features, self.members, self.basis, self.moments, self.penalty[chosen]
-        )
+        return replace(self, penalty=self.penalty[chosen])
 
     def double(self) -> Self:
-        parts = (self.features, self.members, self.basis, self.moments, self.penalty)
-        return type(self)(*(part.double() for part in parts))
+        basis = self.basis.double()
+        # one step of Newton and Schulz: orthogonal to the new precision
+        basis = 1.5 * basis - 0.5 * basis @ (basis.T @ basis)
+        return type(self)(
+            given=self.given.double(),
+            features=_turned(self.given.double(), basis),
+            members=self.members.double(),
+            basis=basis,
+            moments=self.moments.double(),
+            penalty=self.penalty.double(),
+        )
+
+    def turned_back(self, weights: Tensor) -> Tensor:
+        """Weights (s, k, d) for the features as they came."""
+        return torch.cat([weights[:, :, :-1] @ self.basis.T, weights[:, :, -1:]], dim=2)
 
     def initial_weights(self) -> Tensor:
         """(s, k, d): zero, the intercepts those of the class frequencies."""
@@ -241,9 +259,8 @@ class _Objective:
         The Hessian is taken to be uncertainty (s, k) times the second moments, plus the penalty.
         """
         solved = torch.empty_like(vectors)
-        turned = vectors[:, :, :-1] @ self.basis
-        turned /= uncertainty[:, :, None] * self.moments + self.penalty
-        solved[:, :, :-1] = turned @ self.basis.T
+        curvature = uncertainty[:, :, None] * self.moments + self.penalty
+        torch.div(vectors[:, :, :-1], curvature, out=solved[:, :, :-1])
         solved[:, :, -1] = vectors[:, :, -1] / uncertainty
         if solved.shape[1] > 1:
             # Adding one vector to all classes changes no probability: stay where they sum to zero.
@@ -396,6 +413,11 @@ def _line_search(
         size = torch.where(good, size, next_size)
     failed = ~good | ~(slope_at_zero < 0)
     return _Trial(size[:, None, None], moved, losses, residuals, failed)
+
+
+def _turned(features: Tensor, basis: Tensor) -> Tensor:
+    """Features (d, n) in another basis (d - 1, d - 1); the ones stay."""
+    return torch.cat([basis.T @ features[:-1], features[-1:]])
 
 
 def _products(left: Tensor, right: Tensor) -> Tensor:

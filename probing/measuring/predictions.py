@@ -237,12 +237,18 @@ def _macro_f1(
     n_classes = len(predictions.classes)
     gold = _members(predictions.gold, n_classes)
     hits = np.where(predictions.correct == 1, predictions.gold[:, None], -1)
+    members = {
+        view: (
+            _members(predictions.predicted[:, view], n_classes),
+            _members(hits[:, view], n_classes),
+        )
+        for view in np.flatnonzero((predictions.predicted >= 0).all(axis=0))
+    }
     for block in counts:
         true = gold @ block
         scores = np.full((block.shape[1], len(predictions.view_ids)), np.nan)
-        for view in np.flatnonzero((predictions.predicted >= 0).all(axis=0)):
-            found = _members(predictions.predicted[:, view], n_classes) @ block
-            both = _members(hits[:, view], n_classes) @ block
+        for view, (predicted, hit) in members.items():
+            found, both = predicted @ block, hit @ block
             present = true + found > 0
             shares = np.divide(2 * both, true + found, out=np.zeros_like(both), where=present)
             scores[:, view] = shares.sum(axis=0) / present.sum(axis=0)

@@ -8,7 +8,7 @@ from probing.tasks.generated.makers import MAKERS, Bench, Draft, Order, target_l
 from probing.tasks.generated.tree import GeneratedSentence, spell
 from probing.tasks.sentences import SPLITS, LabelledSentences
 
-DEFAULT_SIZES = (600, 150, 400)
+DEFAULT_SIZES = (400, 100, 300)
 """Sentences in train, dev and test."""
 
 _MOST_TRIES = 20_000
