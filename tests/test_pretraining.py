@@ -31,11 +31,7 @@ from probing.pretraining.checkpoints import load_checkpoint
 from probing.pretraining.config import Objective, Precision, PretrainingConfig, Start
 from probing.pretraining.corpus import TokenizedCorpus, read_documents, tokenize_corpus
 from probing.pretraining.export import command_line, export_encoder
-from probing.pretraining.initialisation import (
-    cooccurrence_vectors,
-    initial_model,
-    training_tokens,
-)
+from probing.pretraining.initialisation import cooccurrence_vectors, initial_model
 from probing.pretraining.losses import pretraining_losses
 from probing.pretraining.masking import mask_tokens
 from probing.pretraining.processes import Processes
@@ -379,7 +375,7 @@ def test_words_of_a_topic_start_close(corpus: TokenizedCorpus) -> None:
 def test_frequent_words_start_short_and_likely(corpus: TokenizedCorpus) -> None:
     tokenizer = load_vocabulary(corpus.vocabulary)
     vectors = cooccurrence_vectors(corpus, len(tokenizer), 16, 0)
-    pieces = np.bincount(training_tokens(corpus), minlength=len(tokenizer))
+    pieces = np.bincount(corpus.training_tokens(), minlength=len(tokenizer))
     model = initial_model(TINY, tokenizer, corpus)
     words = model.bert.embeddings.word_embeddings.weight.detach().numpy()
     seen = pieces > 0

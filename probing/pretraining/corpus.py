@@ -62,6 +62,12 @@ class TokenizedCorpus:
         if self.sentence_starts[-1] != len(self.tokens):
             raise ValueError("the last sentence must end with the last token")
 
+    def training_tokens(self) -> npt.NDArray[np.uint16]:
+        """(n_tokens,) uint16: the documents not held out, end to end."""
+        bounds = self.sentence_starts[self.document_starts]
+        training = np.flatnonzero(~self.held_out)
+        return np.concatenate([self.tokens[bounds[d] : bounds[d + 1]] for d in training])
+
     def document_weights(self) -> npt.NDArray[np.float64]:
         """(n_documents,) float64: how often each is drawn, by `SOURCE_WEIGHTS`."""
         weights = np.array([SOURCE_WEIGHTS.get(name, 1.0) for name in self.sources])

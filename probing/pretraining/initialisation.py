@@ -65,7 +65,7 @@ def initial_model(
         scale = _EMBEDDING_SCALE * config.initializer_range
         common = np.random.default_rng(config.seed).standard_normal(config.hidden)
         known = np.linalg.norm(vectors, axis=1) > 0
-        pieces = np.bincount(training_tokens(corpus), minlength=len(tokenizer)) + 1.0
+        pieces = np.bincount(corpus.training_tokens(), minlength=len(tokenizer)) + 1.0
         with torch.no_grad():
             words = model.bert.embeddings.word_embeddings.weight
             words[torch.from_numpy(known)] = torch.from_numpy(vectors[known]) * scale
@@ -103,16 +103,9 @@ def _save(vectors: npt.NDArray[np.float32], path: Path) -> None:
     writing.replace(path)
 
 
-def training_tokens(corpus: TokenizedCorpus) -> npt.NDArray[np.uint16]:
-    """(n_tokens,) the training documents end to end."""
-    bounds = corpus.sentence_starts[corpus.document_starts]
-    training = np.flatnonzero(~corpus.held_out)
-    return np.concatenate([corpus.tokens[bounds[d] : bounds[d + 1]] for d in training])
-
-
 def _counts(corpus: TokenizedCorpus, vocabulary_size: int) -> npt.NDArray[np.float32]:
     """(vocabulary_size, vocabulary_size) float32, symmetric: how often two pieces meet."""
-    ids = training_tokens(corpus)
+    ids = corpus.training_tokens()
     counts = np.zeros(vocabulary_size**2, dtype=np.float32)
     for distance in range(1, min(_WINDOW, len(ids) - 1) + 1):
         for start in range(0, len(ids) - distance, _STRETCH):
