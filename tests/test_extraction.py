@@ -14,6 +14,7 @@ from probing.encoding.extraction import extract, raw_outputs
 from probing.encoding.sharing import SharedExtraction
 from probing.encoding.store import read_manifest
 from probing.errors import InputError
+from probing.tasks import load_task
 from tests.conftest import FAMILIES, FAMILIES_WITH_POOLER, HIDDEN_SIZE, MAX_LENGTH
 
 SENTENCES = (
@@ -271,3 +272,27 @@ def test_what_tasks_share_is_encoded_once(tiny_encoder_folder, tmp_path):
         assert found.n_truncated == alone.n_truncated == 1
     stored = [read_manifest(folder) for folder in tmp_path.iterdir()]
     assert sorted(manifest["n_sentences"] for manifest in stored if manifest) == [1, 3]
+
+
+def test_bfloat16_in_every_family(family, encoder, tiny_encoder_folder):
+    rough = load_encoder(tiny_encoder_folder(family), dtype="bfloat16")
+    found, exact = extract(rough, SENTENCES), extract(encoder, SENTENCES)
+    for view_id in exact:
+        error = np.abs(found[view_id] - exact[view_id]).max()
+        assert error < 0.05 * np.abs(exact[view_id]).max(), view_id
+    if family not in ("albert", "electra"):  # a product maps their embeddings to the hidden size
+        np.testing.assert_array_equal(found["cls@0"], exact["cls@0"])
+    inside = raw_outputs(rough, SENTENCES[:1]).last_hidden_state[:, 0].numpy()
+    np.testing.assert_allclose(inside, found[f"cls@{rough.num_layers}"][:1], rtol=0, atol=0.05)
+
+
+@pytest.mark.real
+def test_bfloat16_keeps_what_tells_sentences_apart():
+    """Layer 3 of minilm: its ``[CLS]`` vectors differ by less than bfloat16 can hold of them."""
+    task = load_task("sts-mini")
+    sentences = list(task.sentences1[:60])
+    exact = extract(load_encoder("minilm"), sentences)
+    rough = extract(load_encoder("minilm", dtype="bfloat16"), sentences)
+    for view_id in exact:
+        spread = np.linalg.norm(exact[view_id] - exact[view_id].mean(axis=0))
+        assert np.linalg.norm(rough[view_id] - exact[view_id]) < 0.2 * spread, view_id

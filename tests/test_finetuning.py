@@ -180,6 +180,15 @@ def test_every_head_learns_and_leaves_the_encoder_alone(
     assert all(torch.equal(p, before[name]) for name, p in encoder.model.named_parameters())
 
 
+def test_a_bfloat16_encoder_is_trained_in_float32(
+    tiny_encoder_folder: Callable[[str], Path], data: FinetuningData
+) -> None:
+    rough = load_encoder(tiny_encoder_folder("bert"), dtype="bfloat16")
+    found = _train(rough, data, Head.POOLER)
+    assert np.isfinite(found.predicted).all()
+    assert {str(p.dtype) for p in rough.model.parameters()} == {"torch.float32", "torch.bfloat16"}
+
+
 class _InterruptedError(Exception):
     pass
 

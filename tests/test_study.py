@@ -12,8 +12,6 @@ import pandas as pd
 import pytest
 
 from probing import cli
-from probing.encoding.encoder import load_encoder
-from probing.encoding.extraction import extract
 from probing.errors import InputError
 from probing.runs import load_run
 from probing.scores import COLUMNS
@@ -326,13 +324,3 @@ def test_the_published_number_of_minilm(real_data: Path, tmp_path: Path) -> None
     assert chosen["pooler@6"] == pytest.approx(0.7307, abs=1e-3)
     assert np.isnan(chosen["cls@0"])
     assert "untrained" in done.stdout
-
-
-@pytest.mark.real
-def test_bfloat16_stays_close_to_float32() -> None:
-    sentences = ["A man is playing a guitar.", "Stocks fell sharply on Friday.", "Why is that so?"]
-    exact = extract(load_encoder("minilm"), sentences)
-    rough = extract(load_encoder("minilm", dtype="bfloat16"), sentences)
-    for view in exact:
-        error = np.linalg.norm(rough[view] - exact[view]) / np.linalg.norm(exact[view])
-        assert error < 0.05, view

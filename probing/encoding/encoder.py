@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -55,6 +55,8 @@ class Dtype(StrEnum):
 
     FLOAT32 = "float32"
     BFLOAT16 = "bfloat16"
+    """Matrix products in bfloat16; embeddings, layer norms and the sums from layer to layer stay
+    in float32."""
     AUTO = "auto"
     """bfloat16 where the hardware computes in it natively, else float32."""
 
@@ -100,6 +102,18 @@ class Encoder:
         """The pooler's dense layer ``W h_cls + b``; None where there is none."""
         return _pooler_dense(self.model)
 
+    def outputs(self, inputs: Mapping[str, torch.Tensor], **options: bool) -> Any:
+        """What the model returns for the inputs of a batch, its products in this dtype.
+
+        All that runs the encoder as it is goes through here; ``options`` are the model's own, such
+        as ``output_hidden_states``.
+        """
+        in_bfloat16 = self.dtype == torch.bfloat16
+        with torch.autocast(
+            self.device.type, dtype=torch.bfloat16, enabled=in_bfloat16, cache_enabled=False
+        ):
+            return self.model(**inputs, **options)
+
 
 def load_encoder(
     name: str | Path,
@@ -126,8 +140,8 @@ def load_encoder(
     torch_dtype = _dtype(dtype, torch_device)
     checkpoint = find_checkpoint(str(name), revision)
     tokenizer = _load_tokenizer(checkpoint)
-    model, pooler_state = _load_model(checkpoint, torch_dtype)
-    model = model.to(torch_device).eval()
+    model, pooler_state = _load_model(checkpoint)
+    model = _with_products_in(torch_dtype, model).to(torch_device).eval()
     config: Any = model.config
     if len(tokenizer) > config.vocab_size:
         raise InputError(
@@ -159,7 +173,7 @@ def random_twin(encoder: Encoder, seed: int) -> Encoder:
     config: Any = encoder.model.config
     with _seeded(seed):
         model = AutoModel.from_config(config, dtype=torch.float32, trust_remote_code=False)
-    model = model.to(device=encoder.device, dtype=encoder.dtype).eval()
+    model = _with_products_in(encoder.dtype, model).to(encoder.device).eval()
     return replace(
         encoder,
         name=f"{encoder.name}{CONTROL_SUFFIX}",
@@ -170,14 +184,14 @@ def random_twin(encoder: Encoder, seed: int) -> Encoder:
     )
 
 
-def _load_model(checkpoint: Checkpoint, dtype: torch.dtype) -> tuple[torch.nn.Module, PoolerState]:
+def _load_model(checkpoint: Checkpoint) -> tuple[torch.nn.Module, PoolerState]:
     try:
         # A pooler that the checkpoint lacks is drawn by the loader: seeded, so that it is the same
         # made-up pooler in every run.
         with _quiet(), _seeded(0):
             model, report = AutoModel.from_pretrained(
                 checkpoint.folder,
-                dtype=dtype,
+                dtype=torch.float32,
                 use_safetensors=True,
                 trust_remote_code=False,
                 local_files_only=True,
@@ -199,6 +213,20 @@ def _load_model(checkpoint: Checkpoint, dtype: torch.dtype) -> tuple[torch.nn.Mo
             f"({body[0]}, …): they would be random numbers; use a complete checkpoint"
         )
     return model, _pooler_state(model, missing=missing)
+
+
+def _with_products_in(dtype: torch.dtype, model: torch.nn.Module) -> torch.nn.Module:
+    """The same model with its weights in ``dtype``, but embeddings and norms in float32.
+
+    With all of it in bfloat16, the ``[CLS]`` vectors of the lower layers, which hardly differ from
+    sentence to sentence, would lose what they differ in.
+    """
+    for module in model.modules():
+        # Many models have norms of their own, which share nothing but the name.
+        if not (isinstance(module, torch.nn.Embedding) or "Norm" in type(module).__name__):
+            for parameter in module.parameters(recurse=False):
+                parameter.data = parameter.data.to(dtype)
+    return model
 
 
 def _not_an_encoder(checkpoint: Checkpoint, error: BaseException) -> InputError:

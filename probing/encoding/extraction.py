@@ -244,7 +244,7 @@ def raw_outputs(encoder: Encoder, sentences: Sequence[str]) -> RawOutputs:
     model.set_attn_implementation("eager")  # the fused kernels do not return the attention
     try:
         with torch.inference_mode():
-            outputs = model(**inputs, output_hidden_states=True, output_attentions=True)
+            outputs = encoder.outputs(inputs, output_hidden_states=True, output_attentions=True)
     finally:
         model.set_attn_implementation(fast_attention)
     pooler_output = getattr(outputs, "pooler_output", None)

@@ -88,7 +88,7 @@ def _fills_threads(encoder: Encoder, n_batches: float) -> bool:
 def encode_batch(encoder: Encoder, batch: Batch, views: Sequence[View]) -> torch.Tensor:
     """One batch: ``(n_views, n_sentences, hidden_size)`` float32 on the encoder's device."""
     masks = TokenMasks.of(batch.attention_mask, batch.word_mask, encoder.device)
-    outputs = encoder.model(**batch.inputs(encoder.device), output_hidden_states=True)
+    outputs = encoder.outputs(batch.inputs(encoder.device), output_hidden_states=True)
     layers = {view.layers[0] for view in views if view.pooling in TOKEN_POOLINGS}
     pooled = {layer: pool(outputs.hidden_states[layer], masks) for layer in layers}
     vectors = []
@@ -97,7 +97,8 @@ def encode_batch(encoder: Encoder, batch: Batch, views: Sequence[View]) -> torch
             vectors.append(outputs.pooler_output.float())
         elif view.pooling is Pooling.POOLER_DENSE and encoder.pooler_dense is not None:
             first_token = outputs.hidden_states[view.layers[0]][:, 0]
-            vectors.append(encoder.pooler_dense(first_token).float())
+            weight = encoder.pooler_dense.weight
+            vectors.append(encoder.pooler_dense(first_token.to(weight.dtype)).float())
         else:
             vectors.append(pooled[view.layers[0]][view.pooling])
     return torch.stack(vectors)

@@ -80,7 +80,8 @@ def _packed_forward(
     bias = layer.bias
 
     def forward(inputs: torch.Tensor) -> torch.Tensor:
-        outputs: torch.Tensor = operators._linear_pointwise(inputs, weight, bias, "none", [], "")
+        rows = inputs.to(layer.weight.dtype)  # what autocast does before a layer of PyTorch
+        outputs: torch.Tensor = operators._linear_pointwise(rows, weight, bias, "none", [], "")
         return outputs
 
     return forward

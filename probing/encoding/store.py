@@ -34,7 +34,7 @@ from probing.errors import InputError
 
 logger = logging.getLogger(__name__)
 
-FORMAT: Final = 3
+FORMAT: Final = 4
 """Raised when the layout of a shard, or the way its numbers are made, changes."""
 MANIFEST: Final = "manifest.json"
 SHARD_BYTES: Final = 128 * 2**20

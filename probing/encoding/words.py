@@ -248,7 +248,7 @@ def _encode_words(
             order = np.argsort(of_word[row, column], kind="stable")
             positions = torch.from_numpy(np.stack([row, column])[:, order]).to(encoder.device)
             lengths = torch.from_numpy(counts).to(encoder.device)
-            outputs = encoder.model(**batch.inputs(encoder.device), output_hidden_states=True)
+            outputs = encoder.outputs(batch.inputs(encoder.device), output_hidden_states=True)
             pooled = []
             for layer in layers:
                 chosen = outputs.hidden_states[layer][positions[0], positions[1]].float()

@@ -81,7 +81,7 @@ class LiveStates(nn.Module):
         """The copy lies where the encoder does."""
         super().__init__()
         self._data, self._device = data, encoder.device
-        body: Any = copy.deepcopy(encoder.model)
+        body: Any = copy.deepcopy(encoder.model).float()  # trained in float32 in any case
         if getattr(body, "pooler", None) is not None:
             body.pooler = None  # the summary has the dense layer; computed once is enough
         self.body = body
@@ -89,7 +89,7 @@ class LiveStates(nn.Module):
     def forward(self, sentences: NDArray[np.intp]) -> tuple[Tensor, Tensor]:
         """``(n_sentences, n_tokens, hidden_size)`` and the mask of the tokens."""
         batch = make_batch(self._data.tokenized, sentences, self._data.pad_id)
-        states = self.body(**batch.inputs(self._device)).last_hidden_state.float()
+        states = self.body(**batch.inputs(self._device)).last_hidden_state
         return states, batch.attention_mask.to(self._device)
 
 
@@ -180,7 +180,7 @@ def stored_states(encoder: Encoder, data: FinetuningData) -> Tensor:
 
     def fill(batch: Batch) -> None:
         with torch.no_grad():  # holds for one thread alone
-            states = encoder.model(**batch.inputs(encoder.device)).last_hidden_state
+            states = encoder.outputs(batch.inputs(encoder.device)).last_hidden_state
             flat[_places(tokenized, batch)] = states.float().cpu()[batch.attention_mask]
 
     with packed_linears(encoder.model, batch_tokens, len(tokenized.ids)):
