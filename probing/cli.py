@@ -43,6 +43,13 @@ def run(
         list[str] | None,
         typer.Option(help="An alias, a Hub id or a folder. May be repeated."),
     ] = None,
+    contrast: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Two of the models to compare view by view: 'ONE - OTHER'. May be repeated, as "
+            "for pairs pre-trained from several seeds; their mean is compared too."
+        ),
+    ] = None,
     task: Annotated[
         list[str] | None, typer.Option(help="A task (see probing tasks). May be repeated.")
     ] = None,
@@ -89,6 +96,7 @@ def run(
     from probing.reporting.verdict import verdict_text, wrapped
     from probing.study import PRESETS, run_study, this_command
     from probing.tasks import find_protocol
+    from probing.twins import contrast_names
 
     name = preset or "embedded"
     if name not in PRESETS:
@@ -97,7 +105,10 @@ def run(
         PRESETS[name], dtype=str(dtype), seed=seed, data_dir=data_dir, cache_dir=cache_dir
     )
     if model:
-        study = replace(study, models=tuple(model), contrasts=())
+        pairs = tuple(_contrast(text) for text in contrast or ())
+        study = replace(study, models=tuple(model), contrasts=pairs)
+    elif contrast:
+        raise InputError("--contrast compares models of --model: name them")
     if task:
         study = replace(study, tasks=tuple(task))
     if probe:
@@ -135,10 +146,10 @@ def run(
         if study.corpus is not None:
             verdict = decide(result.scores, model_name, claims=NEXT_SENTENCE_CLAIMS)
             console.print(escape(wrapped(verdict_text(verdict), console.width)))
-    for one, other in study.contrasts:
+    for name in contrast_names(study.contrasts):
         verdict = decide(
             result.scores,
-            f"{one} - {other}",
+            name,
             claims=TWIN_CLAIMS,
             aggregation=str(settings.aggregation),
         )
@@ -149,6 +160,13 @@ def run(
     console.print()
     console.print(f"report: {escape(str(write_report(result)))}", soft_wrap=True)
     console.print(f"run folder: {escape(str(result.folder))}", soft_wrap=True)
+
+
+def _contrast(text: str) -> tuple[str, str]:
+    one, minus, other = text.partition(" - ")
+    if not (minus and one.strip() and other.strip()):
+        raise InputError(f"contrast {text!r}: expected two models, 'ONE - OTHER'")
+    return one.strip(), other.strip()
 
 
 @app.command()

@@ -4,8 +4,8 @@ import json
 import logging
 import os
 import platform
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -76,17 +76,17 @@ def new_run_folder(out: Path) -> Iterator[Path]:
         raise InputError(f"--out {str(named)!r} is or holds the current folder: name a new folder")
     if _is_occupied(out) and not (out / "manifest.json").is_file():
         raise InputError(f"{out} exists and is not a run folder: choose another --out")
+    # Named before it is made: whatever interrupts from then on, it is removed.
+    folder = out.parent / f".{out.name}-{secrets.token_hex(8)}"
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    except OSError as error:
-        raise InputError(
-            f"cannot write to {out} ({error.strerror}): choose another --out"
-        ) from error
-    try:
+        try:
+            folder.mkdir(parents=True)
+        except OSError as error:
+            raise InputError(
+                f"cannot write to {out} ({error.strerror}): choose another --out"
+            ) from error
         with _log_file(folder / "run.log"):
             yield folder
-        folder.chmod(0o755)  # mkdtemp makes it private
         if out.exists():
             shutil.rmtree(out)
         folder.rename(out)

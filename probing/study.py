@@ -67,7 +67,8 @@ class Study:
     cache_dir: str | None = None
     """Where vectors are kept between runs; by default the platform's cache folder."""
     contrasts: tuple[tuple[str, str], ...] = ()
-    """Pairs of ``models`` that are compared view by view on the same sentence pairs."""
+    """Pairs of ``models`` that are compared view by view on the same sentence pairs; the mean over
+    several, such as the same pair pre-trained from several seeds, is compared too."""
     corpus: str | None = None
     """Folder of texts whose next sentences are read from every view (`probing.twins`)."""
 
@@ -82,6 +83,12 @@ class Study:
             raise InputError(f"seed {self.seed}: expected a whole number from 0 to {HIGHEST_SEED}")
         if self.n_seeds < 1 or self.seed + self.n_seeds - 1 > HIGHEST_SEED:
             raise InputError(f"{self.n_seeds} seeds from {self.seed} up: expected one or more")
+        strange = [name for pair in self.contrasts for name in pair if name not in self.models]
+        if strange:
+            raise InputError(
+                f"{strange[0]!r} is to be compared but is none of the study's models: expected "
+                f"two of {', '.join(self.models)}"
+            )
         unknown = [probe for probe in self.probes if probe not in PROBES]
         if unknown or not self.probes:
             raise InputError(
