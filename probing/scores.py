@@ -11,6 +11,10 @@ CONTROL_SUFFIX: Final = "+random"
 """What is added to a model's name for its random-weight twin."""
 
 
+MINUS: Final = " - "
+"""Between the two sides of a contrast, in whichever column; no name has it in itself."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Score:
     """One row of the results table; the fields are its columns, in order.

@@ -21,13 +21,13 @@ from probing.encoding.forward import encode_batch
 from probing.encoding.tokenization import Batch
 from probing.encoding.views import View
 from probing.measurements import Settings
-from probing.measuring.contrasts import MINUS, Cell, contrast_scores
+from probing.measuring.contrasts import Cell, contrast_scores
 from probing.measuring.predictions import Predictions, probe_scores, view_difference
 from probing.measuring.probes import fit_probes
 from probing.measuring.similarity import coded_subsets, cosine_similarities
 from probing.pretraining.corpus import TokenizedCorpus, held_out_documents
 from probing.pretraining.segments import SegmentPairs, gather_batch, make_segment_pairs
-from probing.scores import Score
+from probing.scores import MINUS, Score
 from probing.statistics import aggregate_correlations, bootstrap_correlations, paired_difference
 from probing.tasks import SentencePairs
 

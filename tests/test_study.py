@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -324,3 +325,29 @@ def test_the_published_number_of_minilm(real_data: Path, tmp_path: Path) -> None
     assert chosen["pooler@6"] == pytest.approx(0.7307, abs=1e-3)
     assert np.isnan(chosen["cls@0"])
     assert "untrained" in done.stdout
+
+
+def test_twins_of_several_seeds_are_compared_to_the_last_page(
+    tiny_encoder_folder: Folder,
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = ("mlm-0", "nsp-0", "mlm-1", "nsp-1")
+    models: list[str] = []
+    for name in names:
+        shutil.copytree(tiny_encoder_folder("bert"), tmp_path / name)
+        models += ["--model", f"./{name}"]
+    contrasts = ["--contrast", "./mlm-0 - ./nsp-0", "--contrast", "./mlm-1 - ./nsp-1"]
+    where = ["--task", "stsb", "--data-dir", data, "--out", "run"]
+    assert _main(monkeypatch, "run", *models, *contrasts, *where) == 0
+    compared = ["./mlm-0 - ./nsp-0", "./mlm-1 - ./nsp-1", "./mlm-0, ./mlm-1 - ./nsp-0, ./nsp-1"]
+    shown = capsys.readouterr().out
+    page = (tmp_path / "run" / "report.md").read_text(encoding="utf-8")
+    found = [line for line in page.splitlines() if line.startswith("## ")]
+    for name in compared:
+        assert f"Verdict for {name} on stsb" in " ".join(shown.split())
+        assert any(name in line.replace("\\", "") for line in found), found
+    assert sum("./mlm-0 " in line or line == "## ./mlm-0" for line in found) == 2

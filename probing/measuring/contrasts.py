@@ -13,14 +13,14 @@ import logging
 import math
 from collections.abc import Collection, Mapping, Sequence
 from itertools import product
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from probing.encoding.views import View
 from probing.measuring.similarity import coded_subsets
-from probing.scores import Score
+from probing.scores import MINUS, Score
 from probing.statistics import (
     Aggregation,
     Metric,
@@ -35,9 +35,6 @@ from probing.statistics import (
 logger = logging.getLogger(__name__)
 
 FloatArray = NDArray[np.float64]
-
-MINUS: Final = " - "
-"""Between the two sides of a contrast; no view, transform or probe has it in its name."""
 
 
 class Cell(NamedTuple):

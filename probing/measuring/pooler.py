@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 from probing.encoding.views import Pooling, View
-from probing.measuring.contrasts import MINUS, Cell, contrast_scores
+from probing.measuring.contrasts import Cell, contrast_scores
 from probing.measuring.geometry import effective_dimension
 from probing.measuring.gram import gram
 from probing.measuring.similarity import cosine_similarities
-from probing.scores import Score
+from probing.scores import MINUS, Score
 from probing.threads import over_views
 
 logger = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from typing import Any, Final
 import pandas as pd
 
 from probing.errors import InputError
-from probing.scores import CONTROL_SUFFIX
+from probing.scores import CONTROL_SUFFIX, MINUS
 
 _POINTS: Final = {
     "spearman": "Spearman × 100",
@@ -143,12 +143,19 @@ def twin(model: str) -> str:
 
 
 def models_of(scores: pd.DataFrame) -> tuple[str, ...]:
-    """The models of a table, without twins and floors, in order of appearance."""
+    """The models of a table, without twins, floors and contrasts, in order of appearance."""
     return tuple(
         str(name)
         for name in scores["model"].unique()
-        if not str(name).startswith(FLOOR_PREFIX) and not str(name).endswith(CONTROL_SUFFIX)
+        if not str(name).startswith(FLOOR_PREFIX)
+        and not str(name).endswith(CONTROL_SUFFIX)
+        and MINUS not in str(name)
     )
+
+
+def contrasts_of(scores: pd.DataFrame) -> tuple[str, ...]:
+    """The contrasts between models of a table, ``ONE - OTHER``, in order of appearance."""
+    return tuple(str(name) for name in scores["model"].unique() if MINUS in str(name))
 
 
 def floors(scores: pd.DataFrame, quantity: Quantity, *, task: str) -> dict[str, float]:

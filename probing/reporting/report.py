@@ -12,7 +12,7 @@ import jinja2
 import pandas as pd
 
 from probing.reporting import figures
-from probing.reporting.claims import Verdict, decide
+from probing.reporting.claims import NEXT_SENTENCE_CLAIMS, TWIN_CLAIMS, Verdict, decide
 from probing.reporting.figures import ANISOTROPY, COMPRESSION, SIMILARITY, Described, Quantity
 from probing.reporting.page_tables import (
     Table,
@@ -25,6 +25,7 @@ from probing.reporting.page_tables import (
 from probing.reporting.quantities import (
     DIFFERENCE,
     best_row,
+    contrasts_of,
     floors,
     models_of,
     quantities,
@@ -145,14 +146,17 @@ def build_report(run: Run) -> Report:
     states = {encoder["name"]: encoder["pooler"] for encoder in manifest["encoders"]}
     aggregation = manifest.get("aggregation", SIMILARITY.aggregation)
     verdicts = {model: _verdicts(scores, model, aggregation) for model in models}
+    further = _further_verdicts(scores, models, aggregation)
     return Report(
         title=f"{', '.join(models)} on {', '.join(tasks)}",
         passages=tuple(
             _passage(scores, model, tasks, verdicts[model], states[model]) for model in models
-        ),
+        )
+        + tuple(tuple(verdict_text(verdict).splitlines()) for verdict in further),
         sections=tuple(
             _section(scores, model, tasks, verdicts[model], states[model]) for model in models
-        ),
+        )
+        + tuple(_claims_section(verdict) for verdict in further),
         command=manifest["command"],
         repeat=_repeat(manifest),
         origins=(encoder_table(manifest), task_table(manifest)),
@@ -172,6 +176,28 @@ def _verdicts(scores: pd.DataFrame, model: str, aggregation: str) -> tuple[Verdi
     found = dict.fromkeys((aggregation, *compared["aggregation"].unique()))
     verdicts = [decide(scores, model, aggregation=str(name)) for name in found]
     return tuple(verdict for verdict in verdicts if verdict.overall)
+
+
+def _further_verdicts(
+    scores: pd.DataFrame, models: Sequence[str], aggregation: str
+) -> tuple[Verdict, ...]:
+    """On next sentences as each model has them, and on each contrast between models."""
+    found = [decide(scores, model, claims=NEXT_SENTENCE_CLAIMS) for model in models]
+    found += [
+        decide(scores, name, claims=TWIN_CLAIMS, aggregation=aggregation)
+        for name in contrasts_of(scores)
+    ]
+    return tuple(verdict for verdict in found if verdict.overall)
+
+
+def _claims_section(verdict: Verdict) -> Section:
+    title = f"{verdict.model} on {', '.join(verdict.tasks)}"
+    return Section(
+        title=title,
+        lines=(),
+        groups=(_group(title, "", {"claims": figures.effects(verdict)}),),
+        tables=(sentences_table(verdict), findings_table(verdict)),
+    )
 
 
 def _passage(
