@@ -3,9 +3,9 @@
     python docs/objective.py runs/objective mlm-mini=data/encoders/mlm-mini …
     python docs/objective.py
 
-The first form keeps of a run with contrasts its rows on next sentences and on the contrasts, its
-manifest, and of each encoder what its training came to, log and settings, in ``docs/objective/``.
-Both forms then write ``docs/objective.md`` from there, so that nothing in it is typed by hand.
+The first form keeps of a run with contrasts the rows that the claims rest on, its manifest, and of
+each encoder what its training came to, curve and settings, in ``docs/objective/``. Both forms then
+write ``docs/objective.md`` from there, so that nothing in it is typed by hand.
 """
 
 import json
@@ -38,11 +38,14 @@ def keep(run: Run, encoders: dict[str, Path]) -> None:
     read = (scores["task"] == "next-sentence") & scores["metric"].isin(
         ["accuracy", "accuracy_difference", "standard_error"]
     )
+    claimed = (scores["aggregation"].isin(["all", "none"]) & (scores["subset"] == "all")) & (
+        scores["metric"].isin(["spearman_difference", "standard_error", "selection_spearman"])
+    )
     manifest = json.loads(json.dumps(run.manifest))
     # where data and run lay is no part of the result
     manifest["command"] = re.sub(r" --(out|data-dir|cache-dir|corpus) \S+", "", manifest["command"])
     manifest["study"] |= {"data_dir": None, "cache_dir": None, "corpus": None}
-    scores[compared | read].to_csv(KEPT / "scores.csv", index=False, na_rep="NaN")
+    scores[compared | read | claimed].to_csv(KEPT / "scores.csv", index=False, na_rep="NaN")
     text = json.dumps(manifest, indent=2, ensure_ascii=False)
     (KEPT / "manifest.json").write_text(text + "\n", encoding="utf-8")
     for name, folder in encoders.items():
@@ -59,7 +62,8 @@ def page() -> str:
     manifest = json.loads((KEPT / "manifest.json").read_text(encoding="utf-8"))
     names = sorted(path.stem for path in KEPT.glob("*.json") if path.stem != "manifest")
     verdicts = [decide(scores, name, claims=TWIN_CLAIMS) for name in contrasts_of(scores)]
-    verdicts += [decide(scores, name, claims=NEXT_SENTENCE_CLAIMS) for name in models_of(scores)]
+    for name in models_of(scores):
+        verdicts += [decide(scores, name, claims=NEXT_SENTENCE_CLAIMS), decide(scores, name)]
     lines = [
         "# What next sentence prediction does, seed by seed",
         "",

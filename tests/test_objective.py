@@ -48,7 +48,7 @@ def test_what_is_kept_of_a_run_says_nothing_of_where_it_lay(
     scores = pd.read_csv(
         ROOT / "docs" / "objective" / "scores.csv", keep_default_na=False, na_values=["NaN"]
     )
-    extra = scores.head(1).assign(model="mlm-mini", task="stsb")
+    extra = scores.head(1).assign(model="mlm-mini", task="stsb", metric="pearson")
     manifest = {"command": "probing run --corpus a/b --out c --model x", "study": {"corpus": "a/b"}}
     run = Run(folder=tmp_path, scores=pd.concat([extra, scores]), manifest=manifest)
     objective.keep(run, {"nsp-mini": ROOT / "data" / "encoders" / "nsp-mini"})
