@@ -24,7 +24,7 @@ from probing.measurements import (
     measure_words,
 )
 from probing.runs import Run, describe_machine, describe_versions, new_run_folder, write_run
-from probing.scores import Score, score_table
+from probing.scores import MINUS, Score, score_table
 from probing.sources import TWINS
 from probing.tasks import (
     DEFAULT_PROTOCOL,
@@ -83,6 +83,12 @@ class Study:
             raise InputError(f"seed {self.seed}: expected a whole number from 0 to {HIGHEST_SEED}")
         if self.n_seeds < 1 or self.seed + self.n_seeds - 1 > HIGHEST_SEED:
             raise InputError(f"{self.n_seeds} seeds from {self.seed} up: expected one or more")
+        ambiguous = [model for model in self.models if MINUS in model]
+        if ambiguous:
+            raise InputError(
+                f"model {ambiguous[0]!r}: {MINUS!r} in a name stands for a difference in the "
+                "results table; rename the folder"
+            )
         strange = [name for pair in self.contrasts for name in pair if name not in self.models]
         if strange:
             raise InputError(
