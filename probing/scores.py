@@ -9,8 +9,6 @@ import pandas as pd
 
 CONTROL_SUFFIX: Final = "+random"
 """What is added to a model's name for its random-weight twin."""
-
-
 MINUS: Final = " - "
 """Between the two sides of a contrast, in whichever column; no name has it in itself."""
 

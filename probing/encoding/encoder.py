@@ -56,7 +56,8 @@ class Dtype(StrEnum):
     FLOAT32 = "float32"
     BFLOAT16 = "bfloat16"
     """Matrix products in bfloat16; embeddings, layer norms and the sums from layer to layer stay
-    in float32."""
+    in float32. Where a product maps the embeddings to the hidden size (ALBERT, ELECTRA), those sums
+    are bfloat16 on a CPU."""
     AUTO = "auto"
     """bfloat16 where the hardware computes in it natively, else float32."""
 
