@@ -23,6 +23,7 @@ from probing.measurements import (
     measure_pairs,
     measure_words,
 )
+from probing.next_sentence import next_sentence_scores
 from probing.runs import Run, describe_machine, describe_versions, new_run_folder, write_run
 from probing.scores import MINUS, Score, score_table
 from probing.sources import TWINS
@@ -36,7 +37,7 @@ from probing.tasks import (
     find_protocol,
     load_task,
 )
-from probing.twins import next_sentence_scores, twins_scores
+from probing.twins import twins_scores
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +71,7 @@ class Study:
     """Pairs of ``models`` that are compared view by view on the same sentence pairs; the mean over
     several, such as the same pair pre-trained from several seeds, is compared too."""
     corpus: str | None = None
-    """Folder of texts whose next sentences are read from every view (`probing.twins`)."""
+    """Folder of texts whose next sentences are read from every view (`probing.next_sentence`)."""
 
     def __post_init__(self) -> None:
         if not self.models or not self.tasks:

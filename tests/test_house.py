@@ -37,6 +37,7 @@ TOP = {
     "probing.study",
     "probing.standing",
     "probing.measurements",
+    "probing.next_sentence",
     "probing.twins",
     "probing.finetuning",
     "probing.cli",

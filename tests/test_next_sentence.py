@@ -1,0 +1,88 @@
+"""Next sentences, read from every view."""
+
+import numpy as np
+import pytest
+import torch
+
+from probing.encoding.encoder import load_encoder
+from probing.errors import InputError
+from probing.measurements import Settings
+from probing.next_sentence import (
+    NEXT_SENTENCE,
+    next_sentence_scores,
+    pair_vectors,
+    segment_pairs,
+)
+from probing.pretraining.corpus import choose_held_out, held_out_documents
+from probing.scores import score_table
+
+SETTINGS = Settings(seed=0, n_resamples=50, cache_dir=None)
+N_SOURCES, N_DOCUMENTS = 6, 5
+WORDS = ("cat", "dog", "mat", "red", "big", "small", "unlikely", "runs")
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("corpus")
+    rng = np.random.default_rng(0)
+    for source in range(N_SOURCES):
+        documents = []
+        for number in range(N_DOCUMENTS):
+            topic = WORDS[(source + number) % len(WORDS)]
+            lines = (f"the {topic} {rng.choice(WORDS)} is {topic}" for _ in range(30))
+            documents.append("\n".join(lines))
+        (folder / f"s{source}.txt").write_text("\n\n".join(documents), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def encoder(tiny_encoder_folder):
+    return load_encoder(tiny_encoder_folder("bert"))
+
+
+def test_only_held_out_documents_are_read(corpus, encoder):
+    documents = held_out_documents(corpus, encoder.tokenizer, corpus)
+    chosen = [choose_held_out(N_DOCUMENTS, 0.01, 0, source) for source in range(N_SOURCES)]
+    assert len(documents.document_starts) - 1 == sum(int(flags.sum()) for flags in chosen)
+    assert documents.held_out.tolist() == [False, True] * (N_SOURCES // 2)
+    first = documents.tokens[: documents.sentence_starts[1]].tolist()
+    place = int(np.flatnonzero(chosen[0])[0])
+    text = (corpus / "s0.txt").read_text(encoding="utf-8").split("\n\n")[place].splitlines()[0]
+    assert first == encoder.tokenizer(text, add_special_tokens=False)["input_ids"]
+
+
+def test_next_sentences_are_read_from_every_view(corpus, encoder):
+    sizes = {"train": 200, "dev": 60, "test": 100}
+    rows = score_table(next_sentence_scores(encoder, corpus, SETTINGS, sizes=sizes))
+    accuracy = rows[(rows["metric"] == "accuracy") & (rows["task"] == NEXT_SENTENCE)]
+    assert set(accuracy["view"]) == {str(view) for view in encoder.views} - {"cls@0"}
+    assert (accuracy["n"] == 100).all()
+    by_view = accuracy.set_index("view")["value"]
+    differences = rows[rows["metric"] == "accuracy_difference"].set_index("view")
+    for pooling in ("pooler", "cls"):
+        found = differences.loc[f"{pooling}@3 - mean@3"]
+        assert found["value"] == pytest.approx(by_view[f"{pooling}@3"] - by_view["mean@3"])
+        assert found["lower"] <= found["value"] <= found["upper"]
+
+
+def test_both_segments_are_in_one_input(corpus, encoder):
+    documents = held_out_documents(corpus, encoder.tokenizer, corpus)
+    pairs = segment_pairs(documents, 4, 24, held_out=True)
+    vectors = pair_vectors(encoder, documents, pairs, 24)
+    spans = zip(pairs.starts[0], pairs.lengths[0], strict=True)
+    first, second = (documents.tokens[start : start + size].tolist() for start, size in spans)
+    tokenizer = encoder.tokenizer
+    ids = [tokenizer.cls_token_id, *first, tokenizer.sep_token_id]
+    kinds = [0] * len(ids) + [1] * (len(second) + 1)
+    ids += [*second, tokenizer.sep_token_id]
+    with torch.inference_mode():
+        outputs = encoder.model(torch.tensor([ids]), token_type_ids=torch.tensor([kinds]))
+    np.testing.assert_allclose(
+        vectors["mean@3"][0], outputs.last_hidden_state[0].mean(dim=0), atol=1e-5
+    )
+    np.testing.assert_allclose(vectors["pooler@3"][0], outputs.pooler_output[0], atol=1e-5)
+
+
+def test_no_corpus_is_refused(encoder, tmp_path):
+    with pytest.raises(InputError, match=r"no NAME.txt or NAME.txt.xz"):
+        next_sentence_scores(encoder, tmp_path, SETTINGS)
