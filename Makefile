@@ -21,7 +21,8 @@ test: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered --cov-fail-under=90
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --durations 15 \
+		--cov --cov-report=term-missing:skip-covered --cov-fail-under=90
 
 # In place, with their outputs; on the data of PROBING_DATA where it is set.
 notebooks: install

@@ -1,10 +1,10 @@
 """The headline of README.md: from committed rows alone, and what is shipped measured again."""
 
-import importlib.util
 import json
 import re
 from pathlib import Path
 
+import headline
 import numpy as np
 import pytest
 
@@ -13,12 +13,6 @@ from probing.measuring.similarity import cosine_similarities, token_jaccard
 from probing.statistics import spearman
 
 ROOT = Path(__file__).parent.parent
-SPEC = importlib.util.spec_from_file_location("headline", ROOT / "docs" / "headline.py")
-assert SPEC is not None
-assert SPEC.loader is not None
-headline = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(headline)
-
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 NAMES = sorted(path.name for path in headline.RESULTS.iterdir())
 

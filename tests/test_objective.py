@@ -1,20 +1,15 @@
 """docs/objective.md: from committed rows alone, and its shipped encoders are those of the study."""
 
-import importlib.util
 import json
 from pathlib import Path
 
+import objective
 import pandas as pd
 import pytest
 
 from probing.runs import Run
 
 ROOT = Path(__file__).parent.parent
-SPEC = importlib.util.spec_from_file_location("objective", ROOT / "docs" / "objective.py")
-assert SPEC is not None
-assert SPEC.loader is not None
-objective = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(objective)
 
 
 def test_the_page_is_what_the_script_makes_of_the_committed_rows() -> None:
