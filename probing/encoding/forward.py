@@ -1,5 +1,7 @@
 """The forward pass: tokenized sentences to vectors, every layer under every pooling at once."""
 
+import ctypes
+import sys
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -65,6 +67,7 @@ def encode(
                 advance(len(batch.rows))
             for transfer in arriving:
                 transfer.finish(vectors)
+    _give_back_freed_memory()
     return {str(view): values for view, values in zip(views, vectors, strict=True)}
 
 
@@ -75,6 +78,17 @@ def _keep_freed_memory() -> None:
     twentieth of the forward pass on a CPU. Elsewhere than under glibc this does nothing.
     """
     torch.empty(_HIGHEST_THRESHOLD - 2**16, dtype=torch.uint8)  # made and freed, never touched
+
+
+def _give_back_freed_memory() -> None:
+    """Let glibc give back what `_keep_freed_memory` made it keep.
+
+    Otherwise that grows, in pieces that fit less and less, from shard to shard of a store.
+    """
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # other C libraries lack it
+        if trim is not None:
+            trim(0)
 
 
 def _fills_threads(encoder: Encoder, n_batches: float) -> bool:
