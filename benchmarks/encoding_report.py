@@ -7,23 +7,21 @@ from typing import Any
 
 def markdown(report: dict[str, Any]) -> str:
     """The report as tables."""
-    about = report["machine"]
-    lines = [
-        "# Encoding",
-        "",
-        (
-            f"{about['processor']}, {about['cores']} cores, {about['threads']} threads, "
-            f"bfloat16 by {', '.join(about['bfloat16']) or 'nothing'}; torch {about['torch']}, "
-            f"transformers {about['transformers']}, sentence-transformers "
-            f"{about['sentence-transformers']}. Load average before "
-            f"{report['load before'][0]:.1f}, after {report['load after'][0]:.1f}."
-        ),
-        "",
-    ]
-    for name in "abcde":
-        if name in report:
-            lines += [*_SECTIONS[name](report[name]), ""]
-    return "\n".join(lines)
+    lines = ["# Encoding", "", "Made by `python benchmarks/encoding.py`; medians."]
+    for name in sorted(report):
+        lines += ["", *_SECTIONS[name](report[name]["found"]), "", _circumstances(report[name])]
+    return "\n".join(lines) + "\n"
+
+
+def _circumstances(item: dict[str, Any]) -> str:
+    about = item["machine"]
+    before, after = item["load before and after"]
+    return (
+        f"*{about['processor']}, {about['cores']} cores, {about['threads']} threads, bfloat16 by "
+        f"{', '.join(about['bfloat16']) or 'nothing'}; torch {about['torch']}, transformers "
+        f"{about['transformers']}, sentence-transformers {about['sentence-transformers']}; load "
+        f"average before {before:.1f}, after {after:.1f}.*"
+    )
 
 
 def _section_a(rows: list[dict]) -> list[str]:
@@ -105,10 +103,32 @@ def _section_e(found: dict) -> list[str]:
     ]
 
 
+def _section_f(rows: list[dict]) -> list[str]:
+    return [
+        "## What bfloat16 costs (minilm)",
+        "",
+        (
+            "Largest absolute change of Spearman's correlation, on the scale to 1, against "
+            "float32, over the aggregations of a task; undefined: "
+            f"{', '.join(sorted({view for row in rows for view in row['undefined']})) or 'none'}."
+        ),
+        "",
+        "| task | pairs | views | most | next | next | median view |",
+        "|---|---:|---:|---:|---:|---:|---:|",
+        *(
+            f"| {row['task']} | {row['pairs']:,} | {len(row['largest'])} | "
+            + " | ".join(f"{one['change']:.4f} {one['view']}" for one in row["largest"][:3])
+            + f" | {statistics.median(one['change'] for one in row['largest']):.4f} |"
+            for row in rows
+        ),
+    ]
+
+
 _SECTIONS: dict[str, Callable[[Any], list[str]]] = {
     "a": _section_a,
     "b": _section_b,
     "c": _section_c,
     "d": _section_d,
     "e": _section_e,
+    "f": _section_f,
 }
