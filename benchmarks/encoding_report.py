@@ -83,6 +83,8 @@ def _section_d(rows: list[dict]) -> list[str]:
     return [
         "## Growth: a corpus into a store (minilm)",
         "",
+        f"Runs of each size: {', '.join(str(len(row['seconds'])) for row in rows)}.",
+        "",
         "| sentences | seconds | peak memory, MB |",
         "|---:|---:|---:|",
         *(

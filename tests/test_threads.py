@@ -54,7 +54,7 @@ def test_few_items_are_taken_ahead_and_none_after_the_caller_stopped() -> None:
 
     results = in_threads(str, items())
     assert next(results) == "0"
-    results.close()  # type: ignore[attr-defined]
+    results.close()
     assert len(taken) < 10
 
 
