@@ -42,12 +42,12 @@ from scipy.stats import spearmanr
 from sentence_transformers import SentenceTransformer
 
 import probing
-from probing.encoding.checkpoints import find_checkpoint
 from probing.encoding.encoder import Encoder, load_encoder
 from probing.encoding.extraction import extract, extract_to_store
 from probing.encoding.forward import default_batch_tokens, encode
+from probing.encoding.locating import find_checkpoint
 from probing.encoding.tokenization import Tokenized, batches, tokenize
-from probing.measuring.similarity import coded_subsets, cosine_similarities
+from probing.similarity.cosine import coded_subsets, cosine_similarities
 from probing.statistics import aggregate_correlations
 from probing.threads import in_threads
 

@@ -26,8 +26,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from probing.measuring.linear import STRENGTHS, LinearProbes
-from probing.runs import describe_machine, describe_versions
+from probing.encoding.description import describe_machine, describe_versions
+from probing.probes.linear import STRENGTHS, LinearProbes
 from probing.threads import over_views
 
 

@@ -17,9 +17,10 @@ from typing import Any
 
 import pandas as pd
 
+from probing.claims.deciding import decide
+from probing.claims.verdict import POOLER_STATES, verdict_text
 from probing.reporting import figures
-from probing.reporting.claims import decide
-from probing.reporting.quantities import (
+from probing.results.quantities import (
     DIFFERENCE,
     SIMILARITY,
     floors,
@@ -30,8 +31,7 @@ from probing.reporting.quantities import (
     signed,
     twin,
 )
-from probing.reporting.verdict import POOLER_STATES, verdict_text
-from probing.runs import Run, load_run
+from probing.results.run_folder import Run, load_run
 
 DOCS = Path(__file__).parent
 README = DOCS.parent / "README.md"

@@ -18,10 +18,10 @@ from typing import Any
 
 import pandas as pd
 
-from probing.reporting.claims import NEXT_SENTENCE_CLAIMS, TWIN_CLAIMS, decide
-from probing.reporting.quantities import contrasts_of, models_of
-from probing.reporting.verdict import verdict_text
-from probing.runs import Run, load_run
+from probing.claims.deciding import NEXT_SENTENCE_CLAIMS, TWIN_CLAIMS, decide
+from probing.claims.verdict import verdict_text
+from probing.results.quantities import contrasts_of, models_of
+from probing.results.run_folder import Run, load_run
 
 DOCS = Path(__file__).parent
 PAGE = DOCS / "objective.md"
@@ -83,8 +83,8 @@ def page() -> str:
         "",
         "The mean over the pairs is by the Multi-Bootstrap (Sellam et al. 2022), which draws pairs",
         "of encoders too. Of two pairs its interval is too narrow (see",
-        "`probing.twins.mean_contrasts`), and over tasks it takes them as independent, though the",
-        "encoders are the same: what the two pairs say one by one is to be held against it.",
+        "`probing.study.encoder_pairs.mean_contrasts`), and over tasks it takes them as",
+        "independent, though the encoders are the same: hold it against what each pair says.",
         "",
         *(line for verdict in verdicts for text in _lines(verdict_text(verdict)) for line in text),
     ]

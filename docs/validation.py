@@ -25,18 +25,18 @@ from sklearn.preprocessing import StandardScaler
 from validation_tables import markdown
 
 from probing import load_encoder, load_task
+from probing.encoding.description import describe_machine, describe_versions
 from probing.encoding.encoder import Encoder, random_twin
 from probing.encoding.extraction import extract
 from probing.encoding.sharing import SharedExtraction
-from probing.encoding.words import extract_words
-from probing.measurements import Settings, measure_floors, measure_labelled, measure_words
-from probing.measuring.linear import STRENGTHS, LinearProbes
-from probing.measuring.predictions import probe_scores
-from probing.measuring.probes import fit_probes
-from probing.measuring.rounds import usable_views
-from probing.runs import describe_machine, describe_versions
-from probing.scores import Score
+from probing.encoding.word_vectors import extract_words
+from probing.probes.driver import fit_probes
+from probing.probes.linear import STRENGTHS, LinearProbes
+from probing.probes.predictions import probe_scores
+from probing.probes.rounds import usable_views
+from probing.results.scores import Score
 from probing.statistics import accuracy_interval, bootstrap_correlations, percentile_interval
+from probing.study.measurements import Settings, measure_floors, measure_labelled, measure_words
 from probing.tasks import LabelledSentences, TaggedSentences
 
 ENCODER: Final = "minilm"

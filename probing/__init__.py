@@ -11,9 +11,9 @@ from probing.encoding.extraction import RawOutputs, extract, raw_outputs
 from probing.encoding.representations import Representations
 from probing.encoding.views import Pooling, View
 from probing.errors import InputError
-from probing.runs import Run, load_run
-from probing.standing import standing_run
-from probing.study import PRESETS, Study, run_study
+from probing.results.run_folder import Run, load_run
+from probing.study.standing import standing_run
+from probing.study.study import PRESETS, Study, run_study
 from probing.tasks import LabelledSentences, SentencePairs, TaggedSentences, load_task
 
 __all__ = [

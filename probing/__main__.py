@@ -1,5 +1,5 @@
 """``python -m probing``: the command line."""
 
-from probing.cli import main
+from probing.commands.main import main
 
 main()

@@ -11,9 +11,7 @@ import pandas as pd
 import pytest
 from scipy.stats import norm
 
-from probing.errors import InputError
-from probing.measuring.contrasts import Cell, contrast_scores
-from probing.reporting.claims import (
+from probing.claims.deciding import (
     CLAIMS,
     NEXT_SENTENCE_CLAIMS,
     OVERALL,
@@ -26,8 +24,10 @@ from probing.reporting.claims import (
     claim_rows,
     decide,
 )
-from probing.reporting.verdict import POOLER_STATES, verdict_text, wrapped
-from probing.scores import Score, score_table
+from probing.claims.verdict import POOLER_STATES, verdict_text, wrapped
+from probing.errors import InputError
+from probing.results.scores import Score, score_table
+from probing.similarity.contrasts import Cell, contrast_scores
 from probing.statistics import holm, random_effects
 
 C1_ROW = ("pooler@2 - mean@2", "raw", "cosine")

@@ -9,9 +9,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from probing.errors import InputError
-from probing.measuring.codelength import FRACTIONS, codelength_scores, online_codelength
-from probing.measuring.controls import control_labels
-from probing.measuring.linear import LinearProbes
+from probing.probes.codelength import FRACTIONS, codelength_scores, online_codelength
+from probing.probes.controls import control_labels
+from probing.probes.linear import LinearProbes
 
 N = 1500
 

@@ -12,11 +12,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from probing import cli
+from probing.commands import main as cli
 from probing.errors import InputError
 from probing.reporting.report import write_report
-from probing.runs import new_run_folder
-from probing.study import HIGHEST_SEED, Study, run_study
+from probing.results.run_folder import new_run_folder
+from probing.study.study import HIGHEST_SEED, Study, run_study
 
 Folder = Callable[[str], Path]
 PAIRS = "\n".join(
@@ -101,7 +101,7 @@ def test_an_interrupted_run_leaves_nothing(
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("probing.study.load_task", interrupted)
+    monkeypatch.setattr("probing.study.study.load_task", interrupted)
     assert _main(monkeypatch, "run", "--out", tmp_path / "run") == 130
     assert capsys.readouterr().err.startswith("probing: interrupted")
     assert list(tmp_path.iterdir()) == []
@@ -111,7 +111,7 @@ def test_a_terminated_run_leaves_nothing(tiny_encoder_folder: Folder, tmp_path: 
     (tmp_path / "pairs.tsv").write_text(PAIRS + "\n", encoding="utf-8")
     runs = tmp_path / "runs"
     runs.mkdir()
-    command = [sys.executable, "-c", "from probing.cli import main; main()", "run"]
+    command = [sys.executable, "-c", "from probing.commands.main import main; main()", "run"]
     command += ["--model", str(tiny_encoder_folder("bert")), "--task", str(tmp_path / "pairs.tsv")]
     command += ["--out", str(runs / "run"), "--cache-dir", str(tmp_path / "cache")]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
@@ -180,7 +180,7 @@ def test_what_ails_labels_is_told_with_the_name_of_the_task_before_encoding(
 ) -> None:
     file = tmp_path / "labels.tsv"
     file.write_text("\n".join(["sentence\tlabel", *rows]), encoding="utf-8")
-    monkeypatch.setattr("probing.study._measure", lambda *_, **__: pytest.fail("encoded"))
+    monkeypatch.setattr("probing.study.study._measure", lambda *_, **__: pytest.fail("encoded"))
     study = Study(models=(str(tiny_encoder_folder("bert")),), tasks=(str(file),))
     with pytest.raises(InputError, match=said) as refused:
         run_study(study, tmp_path / "run")
@@ -249,7 +249,7 @@ def test_a_warning_is_shown_once(
             logging.getLogger("probing.measuring").warning("cls@0 is constant")
         raise InputError("enough")
 
-    monkeypatch.setattr("probing.study.run_study", repeated)
+    monkeypatch.setattr("probing.study.study.run_study", repeated)
     logging.getLogger().handlers.clear()
     assert _main(monkeypatch, "run") == 2
     assert capsys.readouterr().err.count("cls@0 is constant") == 1

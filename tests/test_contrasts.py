@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy.stats import rankdata, spearmanr
 
-from probing.measuring.contrasts import Cell, contrast_scores
-from probing.measuring.selection import select_layer
-from probing.measuring.similarity import similarity_scores
-from probing.scores import Score
+from probing.results.scores import Score
+from probing.similarity.contrasts import Cell, contrast_scores
+from probing.similarity.cosine import similarity_scores
+from probing.similarity.layer_selection import select_layer
 from probing.statistics import Metric, williams_test
 
 SUBSETS = ["a"] * 40 + ["b"] * 50 + ["c"] * 60

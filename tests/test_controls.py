@@ -13,18 +13,18 @@ from hypothesis import strategies as st
 from probing import Study, load_encoder
 from probing.encoding.sharing import SharedExtraction
 from probing.errors import InputError
-from probing.measurements import Settings, measure_labelled
-from probing.measuring.controls import (
+from probing.probes.controls import (
     FLOORS,
     control_labels,
     fit_floor,
     selectivity,
     shuffled_labels,
 )
-from probing.measuring.mlp import Setting, TrainedProbes
-from probing.measuring.predictions import Predictions, probe_scores
-from probing.measuring.probes import fit_probes
-from probing.scores import Score, score_table
+from probing.probes.driver import fit_probes
+from probing.probes.mlp import Setting, TrainedProbes
+from probing.probes.predictions import Predictions, probe_scores
+from probing.results.scores import Score, score_table
+from probing.study.measurements import Settings, measure_labelled
 from probing.tasks import LabelledSentences
 
 SUBJECTS = ("cats", "dogs", "mice", "birds")

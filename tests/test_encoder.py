@@ -11,12 +11,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from probing.encoding import checkpoints
+from probing.encoding import locating
 from probing.encoding.encoder import PoolerState, load_encoder, random_twin
 from probing.encoding.extraction import extract
 from probing.encoding.views import View
 from probing.errors import InputError
-from probing.sources import MODELS
+from probing.sources.declarations import MODELS
 from tests.conftest import FAMILIES, FAMILIES_WITH_POOLER, MAX_LENGTH
 
 Folder = Callable[[str], Path]
@@ -157,7 +157,7 @@ def test_without_a_network_a_hub_id_fails_within_seconds(
 
 
 def test_a_wrong_weight_hash_is_refused(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkpoints, "_packaged_folder", lambda _: copied)
+    monkeypatch.setattr(locating, "_packaged_folder", lambda _: copied)
     with pytest.raises(InputError, match=r"have SHA-256 .*, expected 53aa5117"):
         load_encoder("minilm")
 

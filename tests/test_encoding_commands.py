@@ -4,11 +4,11 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from probing.encoding.cache import cached_stores
-from probing.encoding.commands import cache_app, extract_command
+from probing.commands.extract import cache_app, extract_command
 from probing.encoding.encoder import load_encoder
 from probing.encoding.extraction import extract
-from probing.encoding.store import open_store
+from probing.encoding.store.cache import cached_stores
+from probing.encoding.store.shards import open_store
 from probing.errors import InputError
 
 SENTENCES = ["the cat sat", "a dog runs", "a dog runs", "the mat is red " * 20]

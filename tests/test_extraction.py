@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from probing.encoding.encoder import PoolerState, load_encoder, random_twin
 from probing.encoding.extraction import extract, raw_outputs
 from probing.encoding.sharing import SharedExtraction
-from probing.encoding.store import read_manifest
+from probing.encoding.store.shards import read_manifest
 from probing.errors import InputError
 from probing.tasks import load_task
 from tests.conftest import FAMILIES, FAMILIES_WITH_POOLER, HIDDEN_SIZE, MAX_LENGTH

@@ -14,12 +14,12 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
+from probing.claims.deciding import decide
 from probing.errors import InputError
 from probing.reporting import figures
-from probing.reporting.claims import decide
 from probing.reporting.figures import ACCURACY, ANISOTROPY, COMPRESSION, SIMILARITY, Described
 from probing.reporting.figures.drawing import apart, contrasting, in_order, mark
-from probing.reporting.quantities import (
+from probing.results.quantities import (
     floors,
     models_of,
     points,
@@ -28,7 +28,7 @@ from probing.reporting.quantities import (
     signed,
     written,
 )
-from probing.scores import Score, score_table
+from probing.results.scores import Score, score_table
 
 POOLINGS = ("cls", "mean", "mean_words", "max")
 

@@ -20,34 +20,34 @@ import pytest
 import torch
 from torch import nn
 
+from probing.claims.deciding import Outcome, decide
+from probing.claims.verdict import verdict_text
+from probing.commands.learning_tables import frozen_gap, learning_tables
 from probing.encoding.encoder import Encoder, load_encoder
 from probing.encoding.tokenization import tokenize
 from probing.errors import InputError
-from probing.finetuning.checkpoints import CheckpointKeeper, load_cell, save_cell
-from probing.finetuning.data import load_material, tokenized_data
-from probing.finetuning.study import UNFINISHED, FinetuningStudy, run_finetuning
-from probing.measuring.finetuning import (
+from probing.finetuning.cell_training import (
     Finetuned,
     Progress,
     _training_batches,
     finetune,
 )
-from probing.measuring.finetuning_network import (
+from probing.finetuning.data import load_material, tokenized_data
+from probing.finetuning.experiment import UNFINISHED, FinetuningStudy, run_finetuning
+from probing.finetuning.frozen_limit import linear_limit
+from probing.finetuning.heads import Head, Summary, available_heads, pair_features
+from probing.finetuning.network import (
     FinetuningData,
     stored_states,
     untouched_features,
 )
-from probing.measuring.finetuning_scores import Trained, finetuning_scores
-from probing.measuring.frozen_limit import linear_limit
-from probing.measuring.heads import Head, Summary, available_heads, pair_features
-from probing.measuring.recipes import FROZEN, Recipe, recipes_for
-from probing.reporting.claims import Outcome, decide
+from probing.finetuning.recipes import FROZEN, Recipe, recipes_for
+from probing.finetuning.saved_cells import CheckpointKeeper, load_cell, save_cell
+from probing.finetuning.score_rows import Trained, finetuning_scores
 from probing.reporting.figures import learning_curves
-from probing.reporting.learning import frozen_gap, learning_tables
 from probing.reporting.report import write_report
-from probing.reporting.verdict import verdict_text
-from probing.runs import load_run
-from probing.scores import Score, score_table
+from probing.results.run_folder import load_run
+from probing.results.scores import Score, score_table
 
 SHORT = Recipe(least_steps=6, most_steps=6, looks=3, batch_size=8)
 SHORT_FROZEN = replace(FROZEN, least_steps=3, most_steps=3)

@@ -13,8 +13,8 @@ from scipy.stats import entropy
 from sklearn.decomposition import PCA
 from sklearn.metrics.pairwise import cosine_similarity, paired_cosine_distances
 
-from probing.measuring.contrasts import Cell, contrast_scores
-from probing.measuring.geometry import (
+from probing.similarity.contrasts import Cell, contrast_scores
+from probing.similarity.geometry import (
     TRANSFORMS,
     Transform,
     TransformKind,

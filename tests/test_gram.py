@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from probing.measuring.gram import gram
+from probing.statistics.gram import gram
 
 
 @pytest.mark.parametrize("width", [1, 95, 96, 97, 250])

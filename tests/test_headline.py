@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import probing
-from probing.measuring.similarity import cosine_similarities, token_jaccard
+from probing.similarity.cosine import cosine_similarities, token_jaccard
 from probing.statistics import spearman
 
 ROOT = Path(__file__).parent.parent

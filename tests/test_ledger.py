@@ -6,8 +6,9 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from probing.reporting.ledger import compare, ledger_table, published_numbers
-from probing.scores import Score, score_table
+from probing.commands.ledger_table import ledger_table
+from probing.reporting.ledger import compare, published_numbers
+from probing.results.scores import Score, score_table
 
 
 def _published(**changes: object) -> dict[str, object]:

@@ -20,25 +20,25 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
 
 from probing.errors import InputError
-from probing.measuring.linear import STRENGTHS, LinearProbe, LinearProbes
-from probing.measuring.logistic import LogisticPath, fit_logistic
-from probing.measuring.mlp import MLP, SENTEVAL_GRID, Setting, TrainedProbes
-from probing.measuring.predictions import (
+from probing.probes.driver import Probes, fit_probes
+from probing.probes.linear import STRENGTHS, LinearProbe, LinearProbes
+from probing.probes.logistic import LogisticPath, fit_logistic
+from probing.probes.mlp import MLP, SENTEVAL_GRID, Setting, TrainedProbes
+from probing.probes.predictions import (
     Predictions,
     place_of,
     probe_scores,
     view_difference,
 )
-from probing.measuring.probes import Probes, fit_probes
-from probing.measuring.regression import (
+from probing.probes.ridge import (
     PairFeatures,
     fit_regression,
     fit_ridge,
     regression_scores,
 )
-from probing.measuring.rounds import rounds_of
-from probing.measuring.standardisation import Standardisation
-from probing.scores import Score, score_table
+from probing.probes.rounds import rounds_of
+from probing.probes.standardisation import Standardisation
+from probing.results.scores import Score, score_table
 from probing.threads import over_views
 
 Views = dict[str, NDArray[np.float32]]
@@ -153,7 +153,7 @@ def test_strengths_come_back_in_the_order_given() -> None:
 def test_strengths_fitted_after_each_other_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     vectors, labels = planted(200, 8, 5, seed=2)
     together = path_of(vectors, labels, STRENGTHS)
-    monkeypatch.setattr("probing.measuring.logistic._MAX_LOGITS", 1)
+    monkeypatch.setattr("probing.probes.logistic._MAX_LOGITS", 1)
     apart = path_of(vectors, labels, STRENGTHS)
     assert apart.converged.all()
     assert apart.losses == pytest.approx(together.losses, rel=1e-4)

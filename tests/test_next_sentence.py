@@ -6,15 +6,15 @@ import torch
 
 from probing.encoding.encoder import load_encoder
 from probing.errors import InputError
-from probing.measurements import Settings
-from probing.next_sentence import (
+from probing.pretraining.corpus import choose_held_out, held_out_documents
+from probing.results.scores import score_table
+from probing.study.measurements import Settings
+from probing.study.next_sentence import (
     NEXT_SENTENCE,
     next_sentence_scores,
     pair_vectors,
     segment_pairs,
 )
-from probing.pretraining.corpus import choose_held_out, held_out_documents
-from probing.scores import score_table
 
 SETTINGS = Settings(seed=0, n_resamples=50, cache_dir=None)
 N_SOURCES, N_DOCUMENTS = 6, 5

@@ -7,7 +7,7 @@ import objective
 import pandas as pd
 import pytest
 
-from probing.runs import Run
+from probing.results.run_folder import Run
 
 ROOT = Path(__file__).parent.parent
 

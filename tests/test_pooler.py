@@ -12,8 +12,10 @@ from sklearn.metrics.pairwise import paired_cosine_distances
 
 from probing.encoding.encoder import Encoder, load_encoder, random_twin
 from probing.encoding.extraction import extract
-from probing.measuring.contrasts import Cell, contrast_scores
-from probing.measuring.pooler import (
+from probing.results.scores import Score
+from probing.similarity.contrasts import Cell, contrast_scores
+from probing.similarity.cosine import cosine_similarities
+from probing.similarity.pooler import (
     RANDOM_POOLERS,
     PoolerWeights,
     pooler_diagnostics,
@@ -23,8 +25,6 @@ from probing.measuring.pooler import (
     variance_recovered,
     weight_scores,
 )
-from probing.measuring.similarity import cosine_similarities
-from probing.scores import Score
 from tests.conftest import FAMILIES_WITH_POOLER
 
 SENTENCES = (

@@ -24,9 +24,10 @@ from transformers import (
 from typer.testing import CliRunner
 
 import probing
+from probing.commands import pretrain as command
 from probing.encoding.encoder import PoolerState
 from probing.errors import InputError
-from probing.pretraining import command, training
+from probing.pretraining import training
 from probing.pretraining.checkpoints import load_checkpoint
 from probing.pretraining.config import Objective, Precision, PretrainingConfig, Start
 from probing.pretraining.corpus import TokenizedCorpus, read_documents, tokenize_corpus

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from probing import cli
-from probing.study import PRESETS, Study
+from probing.commands import main as cli
+from probing.study.study import PRESETS, Study
 from tests.test_study import HEADER, ROWS, write_data
 
 ROOT = Path(__file__).parent.parent

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from probing.reporting.claims import decide
+from probing.claims.deciding import decide
+from probing.claims.verdict import verdict_text
 from probing.reporting.page_tables import Cell, Table
-from probing.reporting.quantities import SIMILARITY, select, with_interval
 from probing.reporting.report import build_report, write_report
-from probing.reporting.verdict import verdict_text
-from probing.runs import Run, load_run
-from probing.study import Study, run_study
+from probing.results.quantities import SIMILARITY, select, with_interval
+from probing.results.run_folder import Run, load_run
+from probing.study.study import Study, run_study
 from tests.browser import chromium
 from tests.test_figures import invented_scores
 from tests.test_study import HEADER, ROWS, write_data
@@ -52,7 +52,7 @@ def invented(measured: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
         "tasks": [task | {"name": name, "remark": remark} for name in (*TASKS, *PROBED)],
     }
     folder = tmp_path_factory.mktemp("invented")
-    warning = "WARNING probing.measuring.similarity: cls@0 is the same vector for every sentence\n"
+    warning = "WARNING probing.similarity.cosine: cls@0 is the same vector for every sentence\n"
     (folder / "run.log").write_text("INFO probing: fine\n" + 2 * warning, encoding="utf-8")
     return Run(folder=folder, scores=invented_scores(tasks=TASKS, probes=PROBED), manifest=manifest)
 

@@ -12,7 +12,7 @@ from sklearn.metrics.pairwise import paired_cosine_distances
 
 from probing.encoding.encoder import load_encoder
 from probing.encoding.extraction import extract
-from probing.measuring.similarity import cosine_similarities, similarity_scores, token_jaccard
+from probing.similarity.cosine import cosine_similarities, similarity_scores, token_jaccard
 from probing.tasks import SentencePairs, load_task
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from probing.finetuning.study import FinetuningStudy, run_finetuning
-from probing.measuring.recipes import recipes_for
-from probing.runs import write_run
-from probing.standing import standing_finetuning, standing_run
-from probing.study import Study, run_study
+from probing.finetuning.experiment import FinetuningStudy, run_finetuning
+from probing.finetuning.recipes import recipes_for
+from probing.results.run_folder import write_run
+from probing.study.standing import standing_finetuning, standing_run
+from probing.study.study import Study, run_study
 from tests.test_study import HEADER, ROWS, write_data
 
 

@@ -19,10 +19,10 @@ import torch
 from hypothesis import given, settings
 from safetensors import safe_open
 
-from probing.encoding.cache import cache_folder, cached_stores, clear_cache
 from probing.encoding.encoder import load_encoder, random_twin
 from probing.encoding.extraction import extract, extract_to_store
-from probing.encoding.store import (
+from probing.encoding.store.cache import cache_folder, cached_stores, clear_cache
+from probing.encoding.store.shards import (
     Recipe,
     open_store,
     read_shard,

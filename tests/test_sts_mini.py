@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 from scipy.stats import spearmanr
 
-from probing.measuring.similarity import token_jaccard
-from probing.shipped import shipped_data
+from probing.similarity.cosine import token_jaccard
+from probing.sources.shipped import shipped_data
 
 FOLDER = shipped_data() / "sts-mini"
 CARD = (FOLDER / "README.md").read_text(encoding="utf-8")

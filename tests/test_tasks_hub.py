@@ -14,7 +14,7 @@ import pytest
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
 from probing.errors import InputError
-from probing.sources import DATASETS
+from probing.sources.declarations import DATASETS
 from probing.tasks import LabelledSentences, SentencePairs, hub, load_task
 
 SOURCES = {source.name: source for source in DATASETS}
@@ -42,8 +42,8 @@ class Calls:
         return SimpleNamespace()
 
     def install(self, monkeypatch: pytest.MonkeyPatch) -> "Calls":
-        monkeypatch.setattr("probing.hub.snapshot_download", self.snapshot_download)
-        monkeypatch.setattr("probing.hub.HfApi", lambda: self)
+        monkeypatch.setattr("probing.sources.fetching.snapshot_download", self.snapshot_download)
+        monkeypatch.setattr("probing.sources.fetching.HfApi", lambda: self)
         return self
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from probing.sources import DATASETS, DatasetSource, TaskKind
+from probing.sources.declarations import DATASETS, DatasetSource, TaskKind
 from probing.tasks import LabelledSentences, SentencePairs, TaggedSentences, load_task
 
 pytestmark = pytest.mark.real

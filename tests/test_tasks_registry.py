@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from probing import shipped
 from probing.errors import InputError
-from probing.shipped import shipped_data
-from probing.sources import DATASETS, LINGUISTIC, DatasetSource, TaskKind
+from probing.sources import shipped
+from probing.sources.declarations import DATASETS, LINGUISTIC, DatasetSource, TaskKind
+from probing.sources.shipped import shipped_data
 from probing.tasks import (
     PROTOCOLS,
     LabelledSentences,

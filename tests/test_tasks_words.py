@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from probing.errors import InputError
 from probing.tasks import TaggedSentences, load_task
-from probing.tasks.words import TAG_COLUMNS, read_conllu
+from probing.tasks.tagged_words import TAG_COLUMNS, read_conllu
 
 
 def word(place: str, form: str, tag: str = "X", feats: str = "_") -> str:

@@ -7,16 +7,16 @@ import pytest
 
 from probing.encoding.encoder import load_encoder, random_twin
 from probing.encoding.extraction import extract
-from probing.measurements import Settings
-from probing.measuring.similarity import cosine_similarities
-from probing.scores import score_table
+from probing.results.scores import score_table
+from probing.similarity.cosine import cosine_similarities
 from probing.statistics import spearman
-from probing.tasks import load_task
-from probing.twins import (
+from probing.study.encoder_pairs import (
     contrast_names,
     twin_contrasts,
     twins_scores,
 )
+from probing.study.measurements import Settings
+from probing.tasks import load_task
 
 SETTINGS = Settings(seed=0, n_resamples=50, cache_dir=None)
 

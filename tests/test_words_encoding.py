@@ -8,10 +8,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 
-from probing.encoding.cache import cached_stores
 from probing.encoding.encoder import load_encoder
 from probing.encoding.extraction import raw_outputs
-from probing.encoding.words import extract_words
+from probing.encoding.store.cache import cached_stores
+from probing.encoding.word_vectors import extract_words
 from probing.errors import InputError
 from tests.conftest import FAMILIES, MAX_LENGTH
 

@@ -19,14 +19,14 @@ from probing.encoding.extraction import (
     checked_sentences,
     chosen_views,
     encode_here,
-    encoding_progress,
     stored_representations,
 )
-from probing.encoding.filling import Encoded, Job, chunked, fill_store
 from probing.encoding.forward import default_batch_tokens
 from probing.encoding.representations import Representations
-from probing.encoding.store import Recipe, StorageDtype
+from probing.encoding.store.filling import Encoded, Job, chunked, fill_store
+from probing.encoding.store.shards import Recipe, StorageDtype
 from probing.errors import InputError
+from probing.progress import progress
 
 logger = logging.getLogger(__name__)
 
@@ -139,7 +139,7 @@ def extract_on_ray(
     with _cluster(address) as ray:
         pool = _Pool(ray, settings, workers)
         recipe, found_revision = pool.wait_for_first()
-        with encoding_progress(model, None) as advance:
+        with progress(f"encoding with {model}", None) as advance:
             stored = fill_store(
                 Path(folder),
                 chunked(checked_sentences(sentences), recipe.shard_sentences),
@@ -202,7 +202,7 @@ class _Pool:
         return self._described
 
     def encode(self, jobs: Iterator[Job]) -> Iterator[tuple[Job, Encoded]]:
-        """An engine (`probing.encoding.filling.Engine`): shards as they get ready."""
+        """An engine (`probing.encoding.store.filling.Engine`): shards as they get ready."""
         again: deque[Job] = deque()
         deaths: dict[int, int] = {}
         no_more = False

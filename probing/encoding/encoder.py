@@ -14,10 +14,10 @@ from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
-from probing.encoding.checkpoints import Checkpoint, find_checkpoint
+from probing.encoding.locating import Checkpoint, find_checkpoint
 from probing.encoding.views import TOKEN_POOLINGS, Pooling, View
 from probing.errors import InputError
-from probing.scores import CONTROL_SUFFIX
+from probing.results.scores import CONTROL_SUFFIX
 
 logger = logging.getLogger(__name__)
 

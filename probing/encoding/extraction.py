@@ -1,9 +1,8 @@
 """Sentences to vectors, in memory or on disk: every layer under every pooling, and the pooler."""
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -12,18 +11,17 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import Progress
 
-from probing.encoding.cache import find_store
 from probing.encoding.encoder import Encoder
-from probing.encoding.filling import Encoded, Engine, Job, chunked, fill_store
 from probing.encoding.forward import default_batch_tokens, encode
 from probing.encoding.representations import Representations
-from probing.encoding.store import Recipe, StorageDtype, StoredVectors
+from probing.encoding.store.cache import find_store
+from probing.encoding.store.filling import Encoded, Engine, Job, chunked, fill_store
+from probing.encoding.store.shards import Recipe, StorageDtype, StoredVectors
 from probing.encoding.tokenization import make_batch, tokenize
 from probing.encoding.views import View
 from probing.errors import InputError
+from probing.progress import progress
 
 logger = logging.getLogger(__name__)
 
@@ -70,9 +68,8 @@ def extract(
         batch_tokens: Padded tokens in one forward pass, at least one sentence; by default what
             suits the device.
         cache_dir: Keep the vectors in a store of their own under this folder
-            (`probing.encoding.cache`) and read them from it, now and when the same is asked for
-            again; a run that was killed goes on from its last shard. Without it, nothing is
-            written.
+            (`probing.encoding.store.cache`) and read them from it, now and when the same is asked
+            for again; a killed run resumes from its last shard. Without it, nothing is written.
         storage_dtype: ``float32`` or ``float16`` (`StorageDtype`), where there is a ``cache_dir``.
 
     Returns:
@@ -88,7 +85,7 @@ def extract(
     batch_tokens = batch_tokens or default_batch_tokens(encoder)
     if cache_dir is None:
         tokenized = tokenize(encoder, distinct)
-        with encoding_progress(encoder.name, len(distinct)) as advance:
+        with progress(f"encoding with {encoder.name}", len(distinct)) as advance:
             vectors = encode(encoder, tokenized, kept, batch_tokens=batch_tokens, advance=advance)
         found = Representations(distinct=vectors, rows=rows, truncated=tokenized.truncated)
         _report_truncation(found, encoder.max_length)
@@ -100,7 +97,7 @@ def extract(
         storage_dtype=storage_dtype,
     )
     folder, recipe = find_store(Path(cache_dir), recipe, distinct)
-    with encoding_progress(encoder.name, len(distinct)) as advance:
+    with progress(f"encoding with {encoder.name}", len(distinct)) as advance:
         stored = fill_store(
             folder,
             chunked(distinct, recipe.shard_sentences),
@@ -138,7 +135,7 @@ def extract_to_store(
         batch_tokens: As in `extract`.
         storage_dtype: ``float32`` or ``float16`` (`StorageDtype`).
         shard_sentences: Sentences in one shard; by default what makes a shard of about
-            `probing.encoding.store.SHARD_BYTES`.
+            `probing.encoding.store.shards.SHARD_BYTES`.
 
     Raises:
         InputError: There is no sentence, one is empty, the encoder lacks a view, the folder holds
@@ -152,7 +149,7 @@ def extract_to_store(
         shard_sentences=shard_sentences,
     )
     chunks = chunked(checked_sentences(sentences), recipe.shard_sentences)
-    with encoding_progress(encoder.name, None) as advance:
+    with progress(f"encoding with {encoder.name}", None) as advance:
         stored = fill_store(
             Path(folder),
             chunks,
@@ -215,19 +212,6 @@ def stored_representations(
     found = Representations(distinct=stored, rows=rows, truncated=stored.lost)
     _report_truncation(found, max_length)
     return found
-
-
-@contextmanager
-def encoding_progress(model: str, n_sentences: int | None) -> Iterator[Callable[[int], None]]:
-    """A bar on standard error for long work; nothing where that is no terminal.
-
-    The function it gives is told how many more sentences are done.
-    """
-    console = Console(stderr=True)
-    silent = not console.is_terminal or (n_sentences is not None and n_sentences < 500)
-    with Progress(console=console, transient=True, disable=silent) as progress:
-        bar = progress.add_task(f"encoding with {model}", total=n_sentences)
-        yield lambda n_done: progress.advance(bar, n_done)
 
 
 def raw_outputs(encoder: Encoder, sentences: Sequence[str]) -> RawOutputs:

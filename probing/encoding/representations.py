@@ -21,7 +21,7 @@ class Representations(Mapping[str, NDArray[np.float32]]):
 
     distinct: Mapping[str, NDArray[np.float32]] = field(repr=False)
     """View id → ``(n_distinct, hidden_size)``: each distinct sentence was encoded once. Arrays in
-    memory, or a `probing.encoding.store.StoredVectors` that reads them when they are asked for."""
+    memory, or `probing.encoding.store.shards.StoredVectors`, read when they are asked for."""
     rows: NDArray[np.int64] = field(repr=False)
     """``(n_sentences,)``: row of ``distinct`` for each sentence."""
     truncated: NDArray[np.bool_] = field(repr=False)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from probing.encoding.encoder import Encoder
 from probing.encoding.tokenization import tokenize
 from probing.errors import InputError
-from probing.measuring.finetuning_network import FinetuningData
+from probing.finetuning.network import FinetuningData
 from probing.tasks import LabelledSentences, SentencePairs, Task, load_task
 
 DEV_ITEMS: Final = 300

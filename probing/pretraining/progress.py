@@ -4,12 +4,11 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Final
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from probing.progress import progress, unseen
 
 logger = logging.getLogger(__name__)
 
@@ -32,23 +31,14 @@ class ProgressReport:
 @contextmanager
 def training_progress(steps: int, *, visible: bool) -> Iterator[Callable[[ProgressReport], None]]:
     """A function to call after every step."""
-    console = Console(stderr=True)
-    live = Progress(
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.description}"),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not (visible and console.is_terminal),
-    )
     smoothed = math.nan
     first: ProgressReport | None = None
     spoken = time.monotonic()
-    with live:
-        task = live.add_task("", total=steps)
+    done = 0
+    with progress("pre-training", steps) if visible else nullcontext(unseen) as advance:
 
         def report(now: ProgressReport) -> None:
-            nonlocal smoothed, first, spoken
+            nonlocal smoothed, first, spoken, done
             if first is None:
                 first, smoothed = now, now.mlm_loss
             smoothed = _SMOOTHING * smoothed + (1 - _SMOOTHING) * now.mlm_loss
@@ -58,8 +48,9 @@ def training_progress(steps: int, *, visible: bool) -> Iterator[Callable[[Progre
                 f"MLM loss {smoothed:.3f}, held-out sentence accuracy "
                 f"{now.held_out_accuracy:.3f}, {speed:,.0f} tokens/s"
             )
-            live.update(task, completed=now.step, description=text)
-            if visible and live.disable and time.monotonic() - spoken > _SECONDS_BETWEEN_LINES:
+            advance(now.step - done, text)
+            done = now.step
+            if visible and time.monotonic() - spoken > _SECONDS_BETWEEN_LINES:
                 spoken = time.monotonic()
                 logger.info("step %d of %d: %s", now.step, steps, text)
 

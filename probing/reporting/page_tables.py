@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from probing.reporting.claims import Finding, Verdict
-from probing.reporting.quantities import (
+from probing.claims.deciding import Finding, Verdict
+from probing.results.quantities import (
     Quantity,
     best_row,
     floors,

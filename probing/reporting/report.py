@@ -11,8 +11,9 @@ from typing import Any, Final
 import jinja2
 import pandas as pd
 
+from probing.claims.deciding import NEXT_SENTENCE_CLAIMS, TWIN_CLAIMS, Verdict, decide
+from probing.claims.verdict import POOLER_STATES, verdict_text
 from probing.reporting import figures
-from probing.reporting.claims import NEXT_SENTENCE_CLAIMS, TWIN_CLAIMS, Verdict, decide
 from probing.reporting.figures import ANISOTROPY, COMPRESSION, SIMILARITY, Described, Quantity
 from probing.reporting.page_tables import (
     Table,
@@ -22,7 +23,7 @@ from probing.reporting.page_tables import (
     sentences_table,
     task_table,
 )
-from probing.reporting.quantities import (
+from probing.results.quantities import (
     DIFFERENCE,
     best_row,
     contrasts_of,
@@ -35,8 +36,7 @@ from probing.reporting.quantities import (
     with_interval,
     written,
 )
-from probing.reporting.verdict import POOLER_STATES, verdict_text
-from probing.runs import Run
+from probing.results.run_folder import Run
 
 _WIDE: Final = 4.0
 """Inches: a wider figure takes the whole width of the page."""
@@ -111,7 +111,7 @@ def write_report(run: Run) -> Path:
     The page is one file: figures inline, no request leaves it. Written anew each time.
 
     Args:
-        run: From `probing.runs.load_run`.
+        run: From `probing.results.run_folder.load_run`.
 
     Returns:
         The path of ``report.html``.

@@ -3,9 +3,9 @@
 from probing.tasks.catalogue import TaskEntry, catalogue
 from probing.tasks.pairs import SentencePairs
 from probing.tasks.protocols import DEFAULT_PROTOCOL, PROTOCOLS, Protocol, find_protocol
-from probing.tasks.registry import GENERATED_NAMES, GENERATED_PREFIX, Task, load_task
+from probing.tasks.registry import GENERATED_NAMES, GENERATED_PREFIX, Task, describe_task, load_task
 from probing.tasks.sentences import LabelledSentences
-from probing.tasks.words import TaggedSentences
+from probing.tasks.tagged_words import TaggedSentences
 
 __all__ = [
     "DEFAULT_PROTOCOL",
@@ -19,6 +19,7 @@ __all__ = [
     "Task",
     "TaskEntry",
     "catalogue",
+    "describe_task",
     "find_protocol",
     "load_task",
 ]

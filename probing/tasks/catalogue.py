@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from probing.sources import DATASETS, DatasetSource, TaskKind
+from probing.sources.declarations import DATASETS, DatasetSource, TaskKind
 from probing.tasks.registry import GENERATED_PREFIX, task_entry_points
 from probing.tasks.sentences import SPLITS
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from probing.sources import DatasetSource, TaskKind
+from probing.sources.declarations import DatasetSource, TaskKind
 from probing.tasks.pairs import SentencePairs, read_pairs
 from probing.tasks.protocols import Protocol
 from probing.tasks.sentences import LabelledSentences, read_labelled
 from probing.tasks.tables import SPLIT_NAMES, Table
-from probing.tasks.words import TaggedSentences, read_conllu
+from probing.tasks.tagged_words import TaggedSentences, read_conllu
 
 logger = logging.getLogger(__name__)
 

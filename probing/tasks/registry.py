@@ -8,12 +8,12 @@ from difflib import get_close_matches
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 from probing.errors import InputError
-from probing.shipped import shipped_data
-from probing.sources import DATASETS, LINGUISTIC, DatasetSource, TaskKind
-from probing.tasks.hub import read_hub
+from probing.sources.declarations import DATASETS, LINGUISTIC, DatasetSource, TaskKind
+from probing.sources.shipped import shipped_data
+from probing.tasks.hub_datasets import read_hub
 from probing.tasks.official import read_official, read_official_words
 from probing.tasks.pairs import SentencePairs, read_pairs
 from probing.tasks.protocols import DEFAULT_PROTOCOL, Protocol, find_protocol
@@ -26,7 +26,7 @@ from probing.tasks.tables import (
     read_bytes,
     read_table,
 )
-from probing.tasks.words import TaggedSentences, read_conllu
+from probing.tasks.tagged_words import TaggedSentences, read_conllu
 
 Task = SentencePairs | LabelledSentences | TaggedSentences
 """What a task is: text and gold, nothing else."""
@@ -259,3 +259,14 @@ def _load_entry_point(point: EntryPoint) -> Task:
             "TaggedSentences"
         )
     return task
+
+
+def describe_task(task: Task) -> dict[str, Any]:
+    """What the manifest says of a task."""
+    return {
+        "name": task.name,
+        "split": task.split if isinstance(task, SentencePairs) else "",
+        "rows": len(task),
+        "origin": task.origin,
+        "remark": task.remark,
+    }

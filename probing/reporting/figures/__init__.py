@@ -7,10 +7,10 @@ One set of functions serves every measurement: which numbers of the table are dr
 from probing.reporting.figures.comparisons import comparison, effects, road
 from probing.reporting.figures.curves import layer_curves, selectivity
 from probing.reporting.figures.drawing import Described
-from probing.reporting.figures.learning import learning_curves, learning_rows
+from probing.reporting.figures.encoder_pairs import model_curves, training_curves
+from probing.reporting.figures.learning_curves import learning_curves, learning_rows
 from probing.reporting.figures.maps import attention_map, cka_map, heat_map, task_map
-from probing.reporting.figures.twins import model_curves, training_curves
-from probing.reporting.quantities import ACCURACY, ANISOTROPY, COMPRESSION, SIMILARITY, Quantity
+from probing.results.quantities import ACCURACY, ANISOTROPY, COMPRESSION, SIMILARITY, Quantity
 
 __all__ = [
     "ACCURACY",

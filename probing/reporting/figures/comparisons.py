@@ -11,8 +11,8 @@ import matplotlib as mpl
 import pandas as pd
 from matplotlib.axes import Axes
 
+from probing.claims.deciding import Finding, Outcome, Verdict
 from probing.errors import InputError
-from probing.reporting.claims import Finding, Outcome, Verdict
 from probing.reporting.figures.drawing import (
     CHARACTER,
     COLUMN,
@@ -22,7 +22,7 @@ from probing.reporting.figures.drawing import (
     Described,
     canvas,
 )
-from probing.reporting.quantities import (
+from probing.results.quantities import (
     DIFFERENCE,
     SIMILARITY,
     Quantity,
@@ -32,7 +32,7 @@ from probing.reporting.quantities import (
     select,
     signed,
 )
-from probing.scores import CONTROL_SUFFIX
+from probing.results.scores import CONTROL_SUFFIX
 
 _OKABE_ITO: Final = mpl.color_sequences["okabe_ito"]
 _SERIES: Final[tuple[tuple[Any, str], ...]] = (

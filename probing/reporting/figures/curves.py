@@ -19,7 +19,7 @@ from probing.reporting.figures.drawing import (
     layer_ticks,
     mark,
 )
-from probing.reporting.quantities import (
+from probing.results.quantities import (
     ACCURACY,
     SIMILARITY,
     Quantity,

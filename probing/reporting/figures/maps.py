@@ -27,7 +27,7 @@ from probing.reporting.figures.drawing import (
     contrasting,
     in_order,
 )
-from probing.reporting.quantities import (
+from probing.results.quantities import (
     SIMILARITY,
     Quantity,
     best_row,

@@ -1,0 +1,57 @@
+"""What the manifest of a run says of an encoder, of the libraries and of the machine."""
+
+import os
+import platform
+from importlib.metadata import version
+from typing import Any, Final
+
+import torch
+
+from probing.encoding.encoder import Encoder
+
+_LIBRARIES: Final = (
+    "probing",
+    "torch",
+    "transformers",
+    "tokenizers",
+    "datasets",
+    "numpy",
+    "scipy",
+    "pandas",
+    "scikit-learn",
+)
+
+
+def describe_encoder(encoder: Encoder, truncated: dict[str, int]) -> dict[str, Any]:
+    """What the manifest says of an encoder, and how many sentences of each task it cut short."""
+    return {
+        "name": encoder.name,
+        "revision": encoder.revision,
+        "architecture": type(encoder.model).__name__,
+        "pooler": str(encoder.pooler_state),
+        "weights_sha256": encoder.weight_hash,
+        "tokenizer_sha256": encoder.tokenizer_hash,
+        "dtype": str(encoder.dtype).removeprefix("torch."),
+        "device": str(encoder.device),
+        "max_length": encoder.max_length,
+        "num_layers": encoder.num_layers,
+        "hidden_size": encoder.hidden_size,
+        "truncated_sentences": truncated,
+    }
+
+
+def describe_versions() -> dict[str, str]:
+    """The installed version of each library that can change a number."""
+    return {name: version(name) for name in _LIBRARIES}
+
+
+def describe_machine() -> dict[str, str | int | None]:
+    """Python, system, processor and threads; nothing that names the machine or its user."""
+    return {
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.release()}",
+        "processor": str(torch.cpu.get_capabilities().get("cpu_name", platform.machine())),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+    }

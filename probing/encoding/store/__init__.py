@@ -1,0 +1,1 @@
+"""Vectors on disk: shards, how they are filled, and the cache that keeps them."""

@@ -1,0 +1,344 @@
+"""A fine-tuning run: every head, training size and seed on every task; its result is a run folder.
+
+While it runs, finished cells and the checkpoints of the one in training stand in a folder beside
+the run, ``NAME.unfinished``. The same call takes them up again after a kill.
+"""
+
+import hashlib
+import json
+import logging
+import math
+import shlex
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from probing.encoding.description import describe_encoder, describe_machine, describe_versions
+from probing.encoding.encoder import Encoder, load_encoder
+from probing.errors import InputError
+from probing.finetuning.cell_training import Finetuned, finetune
+from probing.finetuning.data import Material, load_material, tokenized_data
+from probing.finetuning.frozen_limit import LinearLimit, linear_limit
+from probing.finetuning.heads import DEFAULT_HEADS, Head, available_heads, check_heads
+from probing.finetuning.network import stored_states, untouched_features
+from probing.finetuning.recipes import Recipe
+from probing.finetuning.saved_cells import CheckpointKeeper, load_cell, save_cell
+from probing.finetuning.score_rows import (
+    FINETUNED,
+    FINETUNED_FROZEN,
+    Trained,
+    finetuning_scores,
+    resumption_rows,
+    subset_name,
+)
+from probing.results.run_folder import (
+    Run,
+    new_run_folder,
+    write_run,
+)
+from probing.results.scores import Score, score_table
+from probing.tasks.registry import describe_task
+
+logger = logging.getLogger(__name__)
+
+UNFINISHED: Final = ".unfinished"
+"""Added to the name of a run folder for what is kept until the run is whole."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuningStudy:
+    """What is trained. Two equal studies on equal data give equal scores, to rounding."""
+
+    model: str
+    tasks: tuple[str, ...]
+    heads: tuple[Head, ...] = ()
+    """Empty for those of `DEFAULT_HEADS` that the encoder has."""
+    train_sizes: tuple[int | None, ...] = (100, 1000, None)
+    """Training items; None for all that a task has."""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    recipes: tuple[Recipe, ...] = (Recipe(),)
+    """`Recipe` for full fine-tuning, `FROZEN` for the readout alone, or both."""
+    max_length: int = 64
+    """Tokens a sentence; longer ones are cut, which is rare in the tasks at hand."""
+    data_dir: str | None = None
+    n_resamples: int = 1000
+
+    def __post_init__(self) -> None:
+        for name in ("tasks", "train_sizes", "seeds", "recipes"):
+            values = getattr(self, name)
+            if not values:
+                raise InputError(f"fine-tuning needs at least one of its {name}")
+        for values in (self.tasks, self.heads, self.train_sizes, self.seeds):
+            repeated = next((value for value in values if values.count(value) > 1), None)
+            if repeated is not None:
+                raise InputError(f"{str(repeated)!r} is named twice: name it once")
+        if min(self.seeds) < 0:
+            raise InputError(f"seed {min(self.seeds)}: expected a whole number from 0 up")
+        if any(size is not None and size < 2 for size in self.train_sizes):
+            raise InputError("a training size must be at least 2, or all")
+
+
+@dataclass(frozen=True)
+class CellReport:
+    """One trained cell, for who watches."""
+
+    task: str
+    head: Head
+    subset: str
+    seed: int
+    frozen: bool
+    metric: str
+    value: float
+    cell: Finetuned
+
+
+def run_finetuning(
+    study: FinetuningStudy,
+    out: Path,
+    *,
+    command: Sequence[str] = (),
+    checkpoint_seconds: float = 60.0,
+    watch: Callable[[CellReport], None] = lambda _: None,
+) -> Run:
+    """Train every cell and write the run folder; go on where an earlier call was killed.
+
+    Args:
+        study: What is trained.
+        out: The run folder; it either is whole or is not there.
+        command: For the manifest.
+        checkpoint_seconds: Between two checkpoints of the cell in training.
+        watch: Told of every cell as it ends.
+
+    Raises:
+        InputError: A model, task or head is unknown or does not fit, a loss is no longer a number,
+            or ``out`` cannot be written.
+    """
+    started, cpu = datetime.now(UTC), time.process_time()
+    with new_run_folder(out) as folder:
+        materials = [load_material(task, study.data_dir) for task in study.tasks]
+        encoder = load_encoder(study.model)
+        encoder = replace(encoder, max_length=min(study.max_length, encoder.max_length))
+        check_heads(encoder, study.heads)
+        heads = study.heads or _default_heads(encoder)
+        unfinished = out.with_name(out.name + UNFINISHED)
+        rows: list[Score] = []
+        cells: list[dict[str, Any]] = []
+        truncated: dict[str, int] = {}
+        for material in materials:
+            trainer = _Trainer(study, encoder, material, unfinished, checkpoint_seconds)
+            truncated[material.task.name] = int(trainer.data.tokenized.truncated.sum())
+            for report in trainer.cells(heads):
+                watch(report)
+                cells.append(_describe_cell(report))
+            rows += trainer.rows()
+        rows = [replace(row, model=encoder.name, revision=encoder.revision) for row in rows]
+        settings = asdict(study) | {
+            "seed": study.seeds[0],
+            "dtype": "float32",
+            "heads": [str(head) for head in heads],
+        }
+        manifest = {
+            "study": settings,
+            "command": shlex.join(command),
+            "started": started.isoformat(timespec="seconds"),
+            "seconds": round((datetime.now(UTC) - started).total_seconds(), 1),
+            "cpu_seconds": round(time.process_time() - cpu, 1),
+            "encoders": [describe_encoder(encoder, truncated)],
+            "tasks": [
+                describe_task(material.task) | {"remark": _remark(material)}
+                for material in materials
+            ],
+            "cells": cells,
+            "versions": describe_versions(),
+            "machine": describe_machine(),
+        }
+        run = Run(folder=folder, scores=score_table(rows), manifest=manifest)
+        write_run(run)
+    shutil.rmtree(unfinished, ignore_errors=True)
+    return replace(run, folder=out)
+
+
+class _Trainer:
+    """All cells of one task."""
+
+    def __init__(
+        self,
+        study: FinetuningStudy,
+        encoder: Encoder,
+        material: Material,
+        unfinished: Path,
+        checkpoint_seconds: float,
+    ) -> None:
+        self.study, self.encoder, self.unfinished = study, encoder, unfinished
+        self.checkpoint_seconds = checkpoint_seconds
+        self.data = tokenized_data(encoder, material)
+        self.digest = _digest(encoder, material)
+        self.stored: Tensor | None = None
+        self.limits: dict[tuple[Any, ...], LinearLimit] = {}
+        self.trained: dict[str, list[Trained]] = {}
+        self.resumed: dict[str, dict[tuple[str, str, int], int]] = {}
+
+    def cells(self, heads: Sequence[Head]) -> Iterator[CellReport]:
+        """Train, or take up, every cell in turn."""
+        for size in self._sizes():
+            subset = subset_name(size)
+            for seed in self.study.seeds:
+                chosen = np.random.default_rng(seed).permutation(self.data.train)[:size]
+                train = np.sort(chosen)
+                for head in heads:
+                    limit = self._limit(head, train, seed)
+                    if any(recipe.frozen for recipe in self.study.recipes):
+                        one = Trained(head, subset, seed, limit.predicted)
+                        self.trained.setdefault(limit.probe, []).append(one)
+                    for recipe in self.study.recipes:
+                        yield self._cell(head, subset, seed, train, limit, recipe)
+
+    def rows(self) -> list[Score]:
+        """The score rows of all cells; of the linear probes those of single cells alone."""
+        rows: list[Score] = []
+        layer = self.encoder.num_layers
+        for probe, trained in self.trained.items():
+            found = finetuning_scores(
+                trained,
+                self.data,
+                probe=probe,
+                layer=layer,
+                seed=self.study.seeds[0],
+                n_resamples=self.study.n_resamples,
+            )
+            is_limit = probe not in (FINETUNED, FINETUNED_FROZEN)
+            rows += [row for row in found if not is_limit or row.aggregation == "none"]
+            rows += resumption_rows(
+                self.resumed.get(probe, {}),
+                task=self.data.task,
+                probe=probe,
+                layer=layer,
+                n=len(self.data.test),
+            )
+        return rows
+
+    def _sizes(self) -> tuple[int | None, ...]:
+        """From few to all; a size that the task does not have is left out."""
+        n = len(self.data.train)
+        sizes = sorted(self.study.train_sizes, key=lambda size: math.inf if size is None else size)
+        kept = tuple(size for size in sizes if size is None or size < n)
+        for size in sizes:
+            if size not in kept:
+                logger.warning(
+                    "%s has %d training items: no training on %d", self.data.task, n, size
+                )
+        if not kept:
+            raise InputError(
+                f"{self.data.task} has {n} training items: expected a smaller --train-size, or all"
+            )
+        return kept
+
+    def _cell(
+        self,
+        head: Head,
+        subset: str,
+        seed: int,
+        train: NDArray[np.intp],
+        limit: LinearLimit,
+        recipe: Recipe,
+    ) -> CellReport:
+        probe = FINETUNED_FROZEN if recipe.frozen else FINETUNED
+        name = "-".join(
+            [self.data.task.replace(":", "-"), str(head), subset.replace(":", "-"), f"seed{seed}"]
+        )
+        name += "-frozen" * recipe.frozen
+        settings = [self.digest, head, subset, seed, len(train), limit.penalty, asdict(recipe)]
+        digest = hashlib.sha256(json.dumps(settings).encode()).hexdigest()
+        path = self.unfinished / f"{name}.safetensors"
+        keeper = CheckpointKeeper(
+            self.unfinished / name, digest, every_seconds=self.checkpoint_seconds
+        )
+        cell = load_cell(path, digest)
+        if cell is None:
+            cell = finetune(
+                self.encoder,
+                self.data,
+                self._states(),
+                head=head,
+                train=train,
+                penalty=limit.penalty,
+                recipe=recipe,
+                seed=seed,
+                keeper=keeper,
+            )
+            save_cell(path, cell, digest)
+        keeper.forget()
+        self.trained.setdefault(probe, []).append(Trained(head, subset, seed, cell.predicted))
+        if cell.resumed_from is not None:
+            self.resumed.setdefault(probe, {})[str(head), subset, seed] = cell.resumed_from
+        return CellReport(
+            task=self.data.task,
+            head=head,
+            subset=subset,
+            seed=seed,
+            frozen=recipe.frozen,
+            metric=self.data.metric,
+            value=self.data.score(self.data.test, cell.predicted),
+            cell=cell,
+        )
+
+    def _states(self) -> Tensor:
+        if self.stored is None:
+            self.stored = stored_states(self.encoder, self.data)
+        return self.stored
+
+    def _limit(self, head: Head, train: NDArray[np.intp], seed: int) -> LinearLimit:
+        """The linear probe; of all rows and a head without chance in it one serves every seed."""
+        drawn = seed if head is Head.POOLER_FRESH else None
+        key = (head, drawn, train.tobytes())
+        if key not in self.limits:
+            rows = np.concatenate([train, self.data.dev, self.data.test])
+            features = untouched_features(
+                self.encoder, self.data, self._states(), rows, head=head, seed=seed
+            )
+            self.limits[key] = linear_limit(features, self.data, train=train, rows=rows, seed=seed)
+        return self.limits[key]
+
+
+def _default_heads(encoder: Encoder) -> tuple[Head, ...]:
+    there = available_heads(encoder)
+    for head in DEFAULT_HEADS:
+        if head not in there:
+            logger.warning("%s has no pooler: the head %s is left out", encoder.name, head)
+    return tuple(head for head in DEFAULT_HEADS if head in there)
+
+
+def _digest(encoder: Encoder, material: Material) -> str:
+    """Of what all cells of a task share."""
+    parts = [encoder.weight_hash, encoder.tokenizer_hash, encoder.max_length, material.task.name]
+    parts += [material.task.origin, len(material.train), len(material.dev), len(material.test)]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _remark(material: Material) -> str:
+    return "; ".join(text for text in (material.task.remark, material.remark) if text)
+
+
+def _describe_cell(report: CellReport) -> dict[str, Any]:
+    cell = report.cell
+    return {
+        "task": report.task,
+        "head": str(report.head),
+        "subset": report.subset,
+        "seed": report.seed,
+        "frozen": report.frozen,
+        report.metric: report.value,
+        "steps": cell.steps,
+        "best_step": cell.best_step,
+        "dev": cell.dev_score,
+        "seconds": round(cell.seconds, 1),
+        "resumed_from_step": cell.resumed_from,
+    }

@@ -1,0 +1,134 @@
+"""Which rows are fitted on, chosen by and tested, and which views can be."""
+
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from probing.errors import InputError
+from probing.probes.standardisation import fault_of
+
+logger = logging.getLogger(__name__)
+
+_OUTER_FOLDS: Final = 10
+"""For tasks without splits, as in SentEval."""
+
+_INNER_FOLDS: Final = 5
+"""For tasks with a train and a test split alone, as in SentEval."""
+
+
+@dataclass(frozen=True, eq=False)
+class Round:
+    """Rows for one test: what the final probe is fitted on, and what its setting is chosen by."""
+
+    train: NDArray[np.intp]
+    test: NDArray[np.intp]
+    choices: tuple[tuple[NDArray[np.intp], NDArray[np.intp]], ...]
+    """Pairs of rows to fit on and rows to choose by."""
+
+
+def rounds_of(
+    vectors: Mapping[str, Any], splits: ArrayLike, *, strata: NDArray[np.intp], seed: int
+) -> tuple[Round, ...]:
+    """The rounds that the splits of a task ask for; see `probing.probes.driver.fit_probes`.
+
+    Args:
+        vectors: View id → n rows.
+        splits: ``(n,)`` of ``train``, ``dev`` and ``test``, or the empty string in every entry.
+        strata: ``(n,)`` classes that folds share out evenly.
+        seed: Of the folds.
+
+    Raises:
+        InputError: No view, rows that do not match, or splits that do not serve.
+    """
+    parts = _checked_splits(vectors, splits, len(strata))
+    rng = np.random.default_rng(seed)
+    rows = np.arange(len(strata))
+    if (parts == "").all():
+        fold = _folds(strata, _OUTER_FOLDS, rng)
+        choosing = [(number, (number + 1) % _OUTER_FOLDS) for number in range(_OUTER_FOLDS)]
+        return tuple(
+            Round(
+                train=rows[fold != test],
+                test=rows[fold == test],
+                choices=((rows[(fold != test) & (fold != dev)], rows[fold == dev]),),
+            )
+            for test, dev in choosing
+        )
+    train, test = rows[parts == "train"], rows[parts == "test"]
+    dev = rows[parts == "dev"]
+    if len(dev):
+        return (Round(train, test, ((train, dev),)),)
+    fold = _folds(strata[train], _INNER_FOLDS, rng)
+    inner = tuple((train[fold != part], train[fold == part]) for part in range(_INNER_FOLDS))
+    return (Round(train, test, inner),)
+
+
+def check_rows(view_id: str, rows: Any, n: int) -> None:
+    """Raise `InputError` where a view does not have one row for each of n labels."""
+    if len(rows) != n:
+        raise InputError(
+            f"{view_id} has {len(rows)} rows for {n} labels: expected one row for each label"
+        )
+
+
+def _checked_splits(vectors: Mapping[str, Any], splits: ArrayLike, n: int) -> NDArray[np.str_]:
+    """Splits ``(n,)``, after the checks of shape."""
+    parts = np.asarray(splits).astype(str)
+    if not vectors:
+        raise InputError("found no view, expected vectors of at least one")
+    for view_id in vectors:
+        check_rows(view_id, vectors[view_id], n)
+    if parts.shape != (n,):
+        raise InputError(f"found {len(parts)} splits for {n} labels")
+    found = set(parts.tolist())
+    if found != {""} and not {"train", "test"} <= found <= {"train", "dev", "test"}:
+        shown = ", ".join(repr(split) for split in sorted(found)) or "none"
+        raise InputError(f"expected splits train, test and perhaps dev, or '' alone; found {shown}")
+    return parts
+
+
+def _folds(strata: NDArray[np.intp], n_folds: int, rng: np.random.Generator) -> NDArray[np.intp]:
+    """Fold of each row ``(n,)``, every class shared out as evenly as its size allows.
+
+    sklearn's StratifiedKFold refuses or warns of classes with fewer rows than folds.
+    """
+    if len(strata) < n_folds:
+        raise InputError(f"found {len(strata)} rows, expected at least {n_folds} for the folds")
+    shuffled = rng.permutation(len(strata))
+    by_class = shuffled[np.argsort(strata[shuffled], kind="stable")]
+    folds = np.empty(len(strata), dtype=np.intp)
+    folds[by_class] = np.arange(len(strata)) % n_folds
+    return folds
+
+
+class _Some(Mapping[str, Any]):
+    """Some of the views, read when they are wanted."""
+
+    def __init__(self, vectors: Mapping[str, Any], view_ids: list[str]) -> None:
+        self._vectors, self._view_ids = vectors, view_ids
+
+    def __getitem__(self, view_id: str) -> Any:
+        return self._vectors[view_id]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._view_ids)
+
+    def __len__(self) -> int:
+        return len(self._view_ids)
+
+
+def usable_views(vectors: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The views on which something can be measured; the log says why the others are not."""
+    view_ids = []
+    for view_id in vectors:
+        rows = np.asarray(vectors[view_id])
+        fault = fault_of(rows) if np.issubdtype(rows.dtype, np.floating) else None
+        if fault is None:
+            view_ids.append(view_id)
+        else:
+            logger.warning("%s: %s, its scores are NaN", view_id, fault)
+    return _Some(vectors, view_ids)

@@ -1,0 +1,110 @@
+"""The run folder: written whole or not at all, and read back."""
+
+import json
+import logging
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from probing.errors import InputError
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a study left behind: its folder, its results table and its manifest."""
+
+    folder: Path
+    scores: pd.DataFrame
+    manifest: dict[str, Any]
+
+
+def load_run(folder: Path) -> Run:
+    """Read a run folder back. Raises `InputError` where it is not one."""
+    try:
+        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        table = pd.read_parquet(folder / "scores.parquet")
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{folder} is not a run folder ({error}): expected one written by probing run"
+        ) from error
+    return Run(folder=folder, scores=table, manifest=manifest)
+
+
+def write_run(run: Run) -> None:
+    """Write ``scores.parquet``, ``scores.csv`` (NaN spelt out) and ``manifest.json``."""
+    run.scores.to_parquet(run.folder / "scores.parquet", index=False)
+    run.scores.to_csv(run.folder / "scores.csv", index=False, na_rep="NaN")
+    (run.folder / "manifest.json").write_text(
+        json.dumps(run.manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
+
+
+@contextmanager
+def new_run_folder(out: Path) -> Iterator[Path]:
+    """A hidden folder beside ``out`` that becomes ``out`` when the body ends well.
+
+    It is removed when the body does not end well. A run that stands at ``out`` is replaced.
+
+    Raises:
+        InputError: ``out`` is occupied by something that is not a run, is the folder that the
+            user is in, or cannot be written.
+    """
+    named, out = out, _resolved(out)
+    if Path.cwd().is_relative_to(out):
+        raise InputError(f"--out {str(named)!r} is or holds the current folder: name a new folder")
+    if _is_occupied(out) and not (out / "manifest.json").is_file():
+        raise InputError(f"{out} exists and is not a run folder: choose another --out")
+    # Named before it is made: whatever interrupts from then on, it is removed.
+    folder = out.parent / f".{out.name}-{secrets.token_hex(8)}"
+    try:
+        try:
+            folder.mkdir(parents=True)
+        except OSError as error:
+            raise InputError(
+                f"cannot write to {out} ({error.strerror}): choose another --out"
+            ) from error
+        with _log_file(folder / "run.log"):
+            yield folder
+        if out.exists():
+            shutil.rmtree(out)
+        folder.rename(out)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _resolved(out: Path) -> Path:
+    """The place itself, for a link to a folder can be neither removed nor renamed over."""
+    try:
+        return out.resolve()
+    except (OSError, RuntimeError) as error:  # a loop of links
+        raise InputError(f"cannot read {out} ({error}): choose another --out") from error
+
+
+def _is_occupied(out: Path) -> bool:
+    try:
+        return out.exists() and (not out.is_dir() or any(out.iterdir()))
+    except OSError as error:
+        raise InputError(f"cannot read {out} ({error.strerror}): choose another --out") from error
+
+
+@contextmanager
+def _log_file(path: Path) -> Iterator[None]:
+    """Keep what the package logs meanwhile in a file of the run."""
+    package = logging.getLogger("probing")
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    level = package.level
+    package.addHandler(handler)
+    package.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        package.setLevel(level)
+        package.removeHandler(handler)
+        handler.close()

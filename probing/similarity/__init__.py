@@ -1,0 +1,1 @@
+"""Vectors and gold similarity to score rows."""

@@ -1,0 +1,87 @@
+"""Choosing the best layer on development data, never on the data it is then tested on."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from probing.encoding.views import Pooling, View
+from probing.results.scores import Score
+from probing.similarity.contrasts import Cell, contrast_scores
+from probing.similarity.cosine import cosine_similarities
+
+
+@dataclass(frozen=True)
+class LayerSelection:
+    """Spearman of mean pooling at every layer on the development pairs, and what follows."""
+
+    rows: tuple[Score, ...]
+    """``num_layers + 1`` rows in the order of the layers, metric ``selection_spearman``: the
+    record of the choice."""
+
+    @property
+    def last(self) -> int:
+        """The last layer."""
+        return len(self.rows) - 1
+
+    @property
+    def best(self) -> int:
+        """The layer with the highest value, the lowest such layer where several share it."""
+        return self._highest(self.rows)
+
+    @property
+    def best_earlier(self) -> int:
+        """The same among the layers before the last."""
+        return self._highest(self.rows[:-1])
+
+    def _highest(self, rows: Sequence[Score]) -> int:
+        values = [-math.inf if math.isnan(row.value) else row.value for row in rows]
+        return values.index(max(values))
+
+
+def select_layer(
+    vectors: Mapping[str, NDArray[np.float32]],
+    gold: NDArray[np.float64],
+    *,
+    task: str,
+    split: str,
+    seed: int,
+    n_resamples: int,
+) -> LayerSelection:
+    """The best layer under mean pooling on development pairs.
+
+    Args:
+        vectors: View id → ``(2 * n_pairs, hidden_size)``, first sentences then second ones; the
+            views ``mean@0`` to ``mean@last`` are used.
+        gold: ``(n_pairs,)`` float64 without NaN; subsets are taken together.
+        task: Name of the task that the choice is made on.
+        split: Its split, such as ``dev``.
+        seed: Of the bootstrap.
+        n_resamples: Of the bootstrap.
+
+    Raises:
+        ValueError: A layer is missing, there is only one, or the split is ``test``.
+    """
+    if split == "test":
+        raise ValueError("a layer is chosen on development pairs, found the split test")
+    views = sorted(View.parse(view_id) for view_id in vectors)
+    by_layer = [v for v in views if v.pooling is Pooling.MEAN and v.layer is not None]
+    if [view.layer for view in by_layer] != list(range(len(by_layer))) or len(by_layer) < 2:
+        found = ", ".join(map(str, by_layer)) or "none"
+        raise ValueError(f"expected mean@0 to mean@last, found {found}")
+    view_ids = [str(view) for view in by_layer]
+    similarities = cosine_similarities(vectors, view_ids)
+    columns = {Cell(view_id): similarities[:, i] for i, view_id in enumerate(view_ids)}
+    scores = contrast_scores(
+        columns,
+        gold,
+        cells=columns,
+        task=task,
+        split=split,
+        subsets=None,
+        seed=seed,
+        n_resamples=n_resamples,
+    )
+    return LayerSelection(rows=tuple(replace(row, metric="selection_spearman") for row in scores))

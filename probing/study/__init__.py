@@ -1,0 +1,1 @@
+"""Which encoders are measured on which tasks; the result is a run."""

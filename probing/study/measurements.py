@@ -1,0 +1,376 @@
+"""What a study measures of one encoder, on one task and on none."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from probing.claims.deciding import claim_rows
+from probing.encoding.encoder import Encoder
+from probing.encoding.sharing import SharedExtraction
+from probing.encoding.word_vectors import extract_words
+from probing.probes.codelength import codelength_scores, online_codelength
+from probing.probes.controls import FLOORS, control_labels, fit_floor
+from probing.probes.driver import NAMED, MissingClasses, fit_probes
+from probing.probes.predictions import probe_scores
+from probing.probes.ridge import PairFeatures, fit_regression
+from probing.results.scores import Score
+from probing.similarity.contrasts import Cell, contrast_scores
+from probing.similarity.cosine import cosine_similarities, similarity_scores, token_jaccard
+from probing.similarity.geometry import (
+    cka_scores,
+    fit_axes,
+    geometry_scores,
+    transformed_similarities,
+)
+from probing.similarity.layer_selection import LayerSelection, select_layer
+from probing.similarity.pooler import PoolerWeights, pooler_scores, road, weight_scores
+from probing.tasks import LabelledSentences, SentencePairs, TaggedSentences, Task
+from probing.threads import over_views
+
+logger = logging.getLogger(__name__)
+
+
+CODELENGTH: Final = "codelength"
+"""The probe that measures online codelength; the others are those of `probing.probes.driver`."""
+
+PROBES: Final = (*NAMED, CODELENGTH)
+"""Names of the probes that a study can use."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What all measurements of a study share."""
+
+    seed: int
+    n_resamples: int
+    cache_dir: Path | None
+    """Where vectors are kept between runs; None to keep none."""
+    probes: tuple[str, ...] = ("linear",)
+    """Of `PROBES`."""
+    controls: bool = False
+    """Whether each probe is also trained on the control task."""
+    n_seeds: int = 1
+    """Over how many seeds, from ``seed`` up, what is random in a probe is averaged."""
+
+
+@dataclass(frozen=True)
+class Supervision:
+    """The pairs that a supervised readout is fitted and tuned on."""
+
+    train: SentencePairs
+    development: SentencePairs
+
+
+def measure_pairs(
+    extract: SharedExtraction,
+    task: SentencePairs,
+    selection: LayerSelection | None,
+    settings: Settings,
+    *,
+    control: bool,
+    supervision: Supervision | None = None,
+) -> tuple[list[Score], int]:
+    """STS correlation, contrasts, anatomy of the pooler and geometry of one encoder on one task.
+
+    Args:
+        extract: Of the encoder or its random-weight twin.
+        task: n_pairs sentence pairs.
+        selection: The layer chosen on development pairs; None where there was nothing to choose.
+        settings: Of the study.
+        control: Whether the encoder is the twin, of which only what the claims need is measured.
+        supervision: Pairs for the supervised readout; None where the task has none.
+
+    Returns:
+        The rows, without model and revision, and how many sentences were truncated.
+    """
+    encoder = extract.encoder
+    representations = extract(task.sentences1 + task.sentences2)
+    # read once from the store, and used by every measurement
+    view_ids = tuple(representations)
+    read = over_views(representations.distinct.__getitem__, view_ids)
+    representations = replace(representations, distinct=dict(zip(view_ids, read, strict=True)))
+    vectors = dict(zip(view_ids, over_views(representations.__getitem__, view_ids), strict=True))
+    averages = {view_id: representations[view_id] for view_id in _layer_averages(encoder)}
+    measured = [*vectors, *averages]
+    similarities = cosine_similarities({**vectors, **averages}, measured)
+    rows = similarity_scores(
+        similarities,
+        task.scores,
+        view_ids=measured,
+        task=task.name,
+        split=task.split,
+        subsets=task.subsets,
+        probe="cosine",
+        seed=settings.seed,
+        n_resamples=settings.n_resamples,
+    )
+    columns = {Cell(view_id): similarities[:, i] for i, view_id in enumerate(measured)}
+    transformed: dict[Cell, NDArray[np.float64]] = {}
+    if not control:
+        moving = [v for v in vectors if not np.isnan(columns[Cell(v)]).any()]
+        axes = over_views(lambda view_id: fit_axes(vectors[view_id]), moving)
+        fitted = dict(zip(moving, axes, strict=True))
+        transformed = transformed_similarities(vectors, fitted, fitted_on="target")
+    predicted: dict[Cell, NDArray[np.float64]] = {}
+    if supervision is not None and not control:
+        predicted = _supervised_readout(extract, task, supervision, settings)
+    wanted = [Cell(*row) for row in _claimed(encoder, selection, control=control)]
+    wanted += road(vectors, best=None if selection is None else selection.best)
+    rows += contrast_scores(
+        {**columns, **transformed, **predicted},
+        task.scores,
+        cells=tuple(dict.fromkeys([*transformed, *predicted, *wanted])),
+        task=task.name,
+        split=task.split,
+        subsets=task.subsets,
+        seed=settings.seed,
+        n_resamples=settings.n_resamples,
+    )
+    rows += pooler_scores(
+        vectors,
+        task.scores,
+        None if control else _pooler_weights(encoder),  # nothing compares the twin's poolers
+        task=task.name,
+        split=task.split,
+        subsets=task.subsets,
+        seed=settings.seed,
+        n_resamples=settings.n_resamples,
+    )
+    rows += geometry_scores(
+        representations.distinct, task=task.name, split=task.split, seed=settings.seed
+    )
+    return rows, representations.n_truncated
+
+
+def _supervised_readout(
+    extract: SharedExtraction, task: SentencePairs, supervision: Supervision, settings: Settings
+) -> dict[Cell, NDArray[np.float64]]:
+    """The similarity ``(n_pairs,)`` that a ridge regression reads from each view."""
+    parts = (supervision.train, supervision.development, task)
+    sentences = [sentence for part in parts for sentence in part.sentences1]
+    sentences += [sentence for part in parts for sentence in part.sentences2]
+    predictions = fit_regression(
+        PairFeatures(extract(sentences)),
+        np.concatenate([part.scores for part in parts]),
+        np.repeat(["train", "dev", "test"], [len(part) for part in parts]),
+        seed=settings.seed,
+    )
+    return {
+        Cell(view_id, probe="regression"): predictions.predicted[:, column]
+        for column, view_id in enumerate(predictions.view_ids)
+    }
+
+
+def measure_labelled(
+    extract: SharedExtraction, task: LabelledSentences, settings: Settings
+) -> tuple[list[Score], int]:
+    """The probes of one encoder on one task of labelled sentences or pairs.
+
+    Returns:
+        The rows, without model and revision, and how many sentences were truncated.
+    """
+    vectors: Mapping[str, NDArray[np.float32]]
+    if task.sentences2 is None:
+        vectors = extract(task.sentences)
+        truncated = vectors.n_truncated
+    else:
+        both = extract(task.sentences + task.sentences2)
+        vectors, truncated = PairFeatures(both), both.n_truncated
+    return _probed(
+        vectors, _texts(task), task.labels, task.splits, settings, task=task.name
+    ), truncated
+
+
+def measure_words(
+    encoder: Encoder, task: TaggedSentences, settings: Settings
+) -> tuple[list[Score], int]:
+    """The probes of one encoder on the words of tagged sentences.
+
+    A word that has no vector (cut off, or nothing to the tokenizer) takes no part; the log says
+    how many.
+
+    Returns:
+        The rows, without model and revision, and how many words took no part.
+    """
+    words = extract_words(encoder, task.sentences, cache_dir=settings.cache_dir)
+    kept = np.flatnonzero(~words.lost)
+    types = [word for sentence in task.sentences for word in sentence]
+    tags = [tag for sentence in task.tags for tag in sentence]
+    splits = np.repeat(task.splits, [len(sentence) for sentence in task.sentences])
+    rows = _probed(
+        {view_id: words[view_id][kept] for view_id in words},
+        [types[row] for row in kept],
+        [tags[row] for row in kept],
+        splits[kept].tolist(),
+        settings,
+        task=task.name,
+        groups=words.sentences[kept],
+    )
+    return rows, int(words.lost.sum())
+
+
+def _probed(
+    vectors: Mapping[str, NDArray[np.float32]],
+    items: Sequence[str],
+    labels: Sequence[str],
+    splits: Sequence[str],
+    settings: Settings,
+    *,
+    task: str,
+    groups: NDArray[np.int64] | None = None,
+) -> list[Score]:
+    """Every probe on the real labels, and with ``settings.controls`` on those of the control."""
+    rows: list[Score] = []
+    seeds = range(settings.seed, settings.seed + settings.n_seeds)
+    targets = {"real": [list(labels)] * len(seeds)}
+    if settings.controls:
+        targets["control"] = [control_labels(items, labels, seed=s).tolist() for s in seeds]
+    train = [row for row, split in enumerate(splits) if split in ("train", "")]
+    for kind, draws in targets.items():
+        for probe in settings.probes:
+            if probe == CODELENGTH:
+                taught = {view_id: vectors[view_id][train] for view_id in vectors}
+                lengths = [
+                    online_codelength(taught, [wanted[row] for row in train], seed=seed)
+                    for seed, wanted in zip(seeds, draws, strict=True)
+                ]
+                rows += codelength_scores(lengths, task=task, seed=settings.seed, labels=kind)
+                continue
+            # with splits the linear probe has one optimum, whatever the seed
+            certain = probe == "linear" and kind == "real" and "dev" in splits
+            predictions = [
+                fit_probes(
+                    vectors,
+                    wanted,
+                    splits,
+                    probe=probe,
+                    seed=seed,
+                    missing_classes=MissingClasses.ACCEPT,
+                )
+                for seed, wanted in list(zip(seeds, draws, strict=True))[: 1 if certain else None]
+            ]
+            rows += probe_scores(
+                predictions,
+                task=task,
+                seed=settings.seed,
+                labels=kind,
+                groups=None if groups is None else groups[predictions[0].items],
+                n_resamples=settings.n_resamples,
+            )
+    return rows
+
+
+def _texts(task: LabelledSentences) -> tuple[str, ...]:
+    if task.sentences2 is None:
+        return task.sentences
+    return tuple(f"{one} {two}" for one, two in zip(task.sentences, task.sentences2, strict=True))
+
+
+def choose_layer(
+    extract: SharedExtraction, development: SentencePairs, settings: Settings
+) -> tuple[LayerSelection | None, list[Score]]:
+    """The best layer on development pairs, and the rows that are about no one task.
+
+    Returns:
+        The choice (None for an encoder of a single layer) with its record, the weights of the
+        pooler, and linear CKA between all views on the development sentences.
+    """
+    encoder = extract.encoder
+    representations = extract(development.sentences1 + development.sentences2)
+    rows = cka_scores(
+        representations.distinct, task=development.name, split=development.split, seed=settings.seed
+    )
+    weights = _pooler_weights(encoder)
+    if weights is not None:
+        rows += weight_scores(weights, layer=encoder.num_layers, seed=settings.seed)
+    if encoder.num_layers == 0:
+        logger.warning("%s has no layer to choose from", encoder.name)
+        return None, rows
+    selection = select_layer(
+        representations,
+        development.scores,
+        task=development.name,
+        split=development.split,
+        seed=settings.seed,
+        n_resamples=settings.n_resamples,
+    )
+    logger.info(
+        "%s: layer %d chosen on %s %s",
+        encoder.name,
+        selection.best,
+        development.name,
+        development.split,
+    )
+    return selection, rows + list(selection.rows)
+
+
+def measure_floors(task: Task, settings: Settings) -> list[Score]:
+    """What is reached without an encoder: word overlap, or majority, bag of words and length."""
+    if isinstance(task, SentencePairs):
+        return _overlap_floor(task, settings)
+    if isinstance(task, LabelledSentences):
+        texts, labels, splits = _texts(task), task.labels, task.splits
+        floors = tuple(FLOORS)
+    else:
+        texts = tuple(word for sentence in task.sentences for word in sentence)
+        labels = tuple(tag for sentence in task.tags for tag in sentence)
+        lengths = [len(sentence) for sentence in task.sentences]
+        splits = tuple(np.repeat(task.splits, lengths).tolist())
+        floors = ("floor:majority", "floor:bag-of-words")
+    rows: list[Score] = []
+    for floor in floors:
+        predictions = fit_floor(
+            floor,
+            texts,
+            labels,
+            splits,
+            seed=settings.seed,
+            missing_classes=MissingClasses.ACCEPT,
+        )
+        scores = probe_scores(
+            predictions, task=task.name, seed=settings.seed, n_resamples=settings.n_resamples
+        )
+        rows += [replace(score, model=floor) for score in scores]
+    return rows
+
+
+def _overlap_floor(task: SentencePairs, settings: Settings) -> list[Score]:
+    scores = similarity_scores(
+        token_jaccard(task.sentences1, task.sentences2)[:, np.newaxis],
+        task.scores,
+        view_ids=("none",),
+        task=task.name,
+        split=task.split,
+        subsets=task.subsets,
+        probe="none",
+        seed=settings.seed,
+        n_resamples=settings.n_resamples,
+    )
+    return [replace(score, model="floor:jaccard") for score in scores]
+
+
+def _claimed(
+    encoder: Encoder, selection: LayerSelection | None, *, control: bool
+) -> list[tuple[str, str, str]]:
+    earlier = None if selection is None else selection.best_earlier
+    return claim_rows(encoder.num_layers, earlier, control=control)
+
+
+def _layer_averages(encoder: Encoder) -> list[str]:
+    """The averages of two layers that papers call "first-last": one from 0, one from 1."""
+    return [f"mean@{first}+{encoder.num_layers}" for first in (0, 1) if first < encoder.num_layers]
+
+
+def _pooler_weights(encoder: Encoder) -> PoolerWeights | None:
+    dense = encoder.pooler_dense
+    if dense is None:
+        return None
+    return PoolerWeights(
+        weight=dense.weight.detach().double().cpu().numpy(),
+        bias=dense.bias.detach().double().cpu().numpy(),
+    )

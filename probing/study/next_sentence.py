@@ -1,0 +1,158 @@
+"""What each view of an encoder knows of next sentences, of which the pooler was made to tell."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from probing.encoding.encoder import Encoder
+from probing.encoding.forward import encode_batch
+from probing.encoding.tokenization import Batch
+from probing.pretraining.corpus import TokenizedCorpus, held_out_documents
+from probing.pretraining.segments import SegmentPairs, gather_batch, make_segment_pairs
+from probing.probes.driver import fit_probes
+from probing.probes.predictions import Predictions, probe_scores, view_difference
+from probing.results.scores import MINUS, Score
+from probing.study.measurements import Settings
+
+NEXT_SENTENCE: Final = "next-sentence"
+"""The task of `next_sentence_scores`: does the second segment follow the first?"""
+
+SIZES: Final[Mapping[str, int]] = MappingProxyType({"train": 4000, "dev": 1000, "test": 4000})
+"""Pairs of each split."""
+
+_BATCH_PAIRS: Final = 64
+_LENGTH: Final = 64
+"""Tokens of a pair at most: the length that the shipped encoders were trained with."""
+
+
+def next_sentence_scores(
+    encoder: Encoder, corpus: Path, settings: Settings, *, sizes: Mapping[str, int] = SIZES
+) -> list[Score]:
+    """Accuracy with which a linear probe tells next sentences from random ones, for every view.
+
+    Both segments are in one input, ``[CLS] first [SEP] second [SEP]``, as in pre-training (Devlin
+    et al. 2019). All pairs are of documents that no shipped encoder was trained on; those of the
+    test split are of other documents than those of train and dev.
+
+    Args:
+        encoder: one with a BERT tokenizer and segment embeddings.
+        corpus: folder of texts, one sentence a line, a blank line between documents.
+        settings: of the study.
+        sizes: pairs of ``train``, ``dev`` and ``test``, in this order.
+
+    Returns:
+        The rows of `probe_scores` for each view but ``cls@0``, and ``accuracy_difference`` with its
+        ``standard_error`` for the pooler and ``cls`` of the last layer against its mean.
+
+    Raises:
+        InputError: the folder holds no corpus, or too few documents of two sentences or more.
+    """
+    length = min(_LENGTH, encoder.max_length)
+    documents = held_out_documents(corpus, encoder.tokenizer, corpus)
+    parts = [
+        segment_pairs(documents, sizes["train"] + sizes["dev"], length, held_out=False),
+        segment_pairs(documents, sizes["test"], length, held_out=True),
+    ]
+    vectors = [pair_vectors(encoder, documents, pairs, length) for pairs in parts]
+    labels = np.concatenate([pairs.labels for pairs in parts])
+    splits = np.repeat(list(sizes), list(sizes.values()))
+    predictions = fit_probes(
+        {view_id: np.concatenate([part[view_id] for part in vectors]) for view_id in vectors[0]},
+        np.where(labels == 0, "next", "random"),
+        splits,
+        seed=settings.seed,
+    )
+    rows = probe_scores(
+        predictions, task=NEXT_SENTENCE, seed=settings.seed, n_resamples=settings.n_resamples
+    )
+    return rows + _contrasts(encoder, predictions, settings)
+
+
+def _contrasts(encoder: Encoder, predictions: Predictions, settings: Settings) -> list[Score]:
+    last = encoder.num_layers
+    rows = []
+    for pooling in ("pooler", "cls"):
+        view, mean = f"{pooling}@{last}", f"mean@{last}"
+        if view not in predictions.view_ids:
+            continue
+        difference = view_difference(
+            predictions, view, mean, seed=settings.seed, n_resamples=settings.n_resamples
+        )
+        row = Score(
+            task=NEXT_SENTENCE,
+            aggregation="all",
+            view=f"{view}{MINUS}{mean}",
+            layer=last,
+            pooling=f"{pooling}{MINUS}mean",
+            probe=predictions.probe,
+            metric="accuracy_difference",
+            value=float(difference.difference),
+            lower=float(difference.lower),
+            upper=float(difference.upper),
+            n=len(predictions.gold),
+            seed=settings.seed,
+        )
+        error = replace(
+            row,
+            metric="standard_error",
+            value=float(difference.standard_error),
+            lower=math.nan,
+            upper=math.nan,
+        )
+        rows += [row, error]
+    return rows
+
+
+def segment_pairs(
+    documents: TokenizedCorpus, count: int, length: int, *, held_out: bool
+) -> SegmentPairs:
+    """``count`` pairs of at most ``length`` tokens, half of them next sentences.
+
+    Of the documents that are held out for test, or of the others.
+    """
+    return make_segment_pairs(
+        documents,
+        count=count,
+        length=length,
+        held_out=held_out,
+        sentence_order=False,
+        short_share=0.0,
+        seed=0,
+    )
+
+
+def pair_vectors(
+    encoder: Encoder, documents: TokenizedCorpus, pairs: SegmentPairs, length: int
+) -> dict[str, NDArray[np.float32]]:
+    """View id → ``(n_pairs, hidden_size)`` float32, both segments in one input."""
+    views = tuple(view for view in encoder.views if str(view) != "cls@0")
+    tokenizer = encoder.tokenizer
+    parts = []
+    for start in range(0, len(pairs), _BATCH_PAIRS):
+        batch = gather_batch(
+            documents,
+            pairs,
+            slice(start, min(start + _BATCH_PAIRS, len(pairs))),
+            length=length,
+            cls_id=tokenizer.cls_token_id,
+            sep_id=tokenizer.sep_token_id,
+            pad_id=tokenizer.pad_token_id,
+        )
+        inputs = Batch(
+            rows=np.arange(start, start + len(batch.labels)),
+            ids=torch.from_numpy(batch.ids),
+            attention_mask=torch.from_numpy(batch.attended),
+            word_mask=torch.from_numpy(batch.maskable),
+            is_padded=not batch.attended.all(),
+            segments=torch.from_numpy(batch.segments),
+        )
+        parts.append(encode_batch(encoder, inputs, views).cpu().numpy())
+    stacked = np.concatenate(parts, axis=1)
+    return {str(view): vectors for view, vectors in zip(views, stacked, strict=True)}
