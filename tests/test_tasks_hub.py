@@ -15,7 +15,7 @@ from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
 from probing.errors import InputError
 from probing.sources.declarations import DATASETS
-from probing.tasks import LabelledSentences, SentencePairs, hub, load_task
+from probing.tasks import LabelledSentences, SentencePairs, hub_datasets, load_task
 
 SOURCES = {source.name: source for source in DATASETS}
 
@@ -234,4 +234,4 @@ def test_damage_in_the_rows_names_the_row(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_an_unpinned_data_set_is_refused() -> None:
     with pytest.raises(InputError, match="task stsb has no pinned revision on the Hub"):
-        hub.read_hub(replace(SOURCES["stsb"], hub_revision=None))
+        hub_datasets.read_hub(replace(SOURCES["stsb"], hub_revision=None))
