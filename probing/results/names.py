@@ -1,4 +1,4 @@
-"""The grammar of the names in the results table; made and parsed here and nowhere else.
+"""The grammar of the names in the results table, made and parsed here and nowhere else.
 
 - A **difference** is ``ONE - OTHER``, in whichever column: ``pooler@6 - mean@6``.
 - The **twin** of a model, which has its architecture and random weights, is ``minilm+random``.
@@ -56,6 +56,11 @@ def is_twin(model: str) -> bool:
 def floor_name(kind: str) -> str:
     """The model name of a floor, such as ``floor:jaccard``."""
     return f"{FLOOR_PREFIX}{kind}"
+
+
+def floor_kind(model: str) -> str:
+    """What is after ``floor:`` in the name of a floor."""
+    return model.removeprefix(FLOOR_PREFIX)
 
 
 def is_floor(model: str) -> bool:

@@ -18,6 +18,7 @@ from probing.probes.controls import FLOORS, control_labels, fit_floor
 from probing.probes.driver import NAMED, MissingClasses, fit_probes
 from probing.probes.predictions import probe_scores
 from probing.probes.ridge import PairFeatures, fit_regression
+from probing.results.names import floor_name
 from probing.results.scores import Score
 from probing.results.target import Target
 from probing.similarity.contrasts import Cell, contrast_scores
@@ -314,7 +315,7 @@ def measure_floors(task: Task, settings: Settings) -> list[Score]:
         labels = tuple(tag for sentence in task.tags for tag in sentence)
         lengths = [len(sentence) for sentence in task.sentences]
         splits = tuple(np.repeat(task.splits, lengths).tolist())
-        floors = ("floor:majority", "floor:bag-of-words")
+        floors = (floor_name("majority"), floor_name("bag-of-words"))
     rows: list[Score] = []
     for floor in floors:
         predictions = fit_floor(
@@ -340,7 +341,7 @@ def _overlap_floor(task: SentencePairs, settings: Settings) -> list[Score]:
         view_ids=("none",),
         probe="none",
     )
-    return [replace(score, model="floor:jaccard") for score in scores]
+    return [replace(score, model=floor_name("jaccard")) for score in scores]
 
 
 def _claimed(
