@@ -1,4 +1,4 @@
-"""The training loop: `transformers`' `BertForPreTraining`, AdamW, checkpoints, a log.
+"""The training loop: `transformers`' `BertForPreTraining`, AdamW, checkpoints, snapshots, a log.
 
 Data order, masks and dropout are functions of (seed, step). So a killed run resumes to the same
 loss curve, twins see the same inputs, and the gradient of a step is the same sum however it is
@@ -8,10 +8,11 @@ shared out over micro-batches and processes.
 import json
 import logging
 import math
+import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Final
@@ -31,20 +32,21 @@ from probing.pretraining.checkpoints import (
     save_checkpoint,
     write_atomically,
 )
-from probing.pretraining.config import Objective, Precision, PretrainingConfig, Start
+from probing.pretraining.config import Decay, Objective, Precision, PretrainingConfig
 from probing.pretraining.corpus import TokenizedCorpus, tokenize_corpus
-from probing.pretraining.initialisation import initial_model
+from probing.pretraining.gradients import Gradients, WorkingCopy, added, clipped_sum
 from probing.pretraining.losses import MaskedBatch, pretraining_losses
 from probing.pretraining.masking import mask_tokens
 from probing.pretraining.processes import Processes, joined_processes
 from probing.pretraining.progress import ProgressReport, training_progress
 from probing.pretraining.segments import SegmentPairs, gather_batch, make_segment_pairs
+from probing.pretraining.start import Start, find_start, initial_model
 from probing.pretraining.vocabulary import load_vocabulary
 
 logger = logging.getLogger(__name__)
 
 # Streams of chance, so that no two share their draws.
-_MASKS, _HELD_OUT_MASKS, _DROPOUT = range(3)
+_MASKS, _HELD_OUT_MASKS, _DROPOUT, _LABELS = range(4)
 _HELD_OUT_BATCH: Final = 64
 LOG_COLUMNS: Final = (
     "step",
@@ -74,6 +76,8 @@ class Schedule:
     """Steps between two looks at the held-out pairs."""
     held_out_pairs: int = 512
     final_held_out_pairs: int = 4096
+    snapshots: tuple[int, ...] = ()
+    """Tokens after which the encoder is kept (or looked at), padding counted; 0 is the start."""
     cache: Path | None = None
     """Where the tokenised corpus is kept; beside the run where None."""
 
@@ -96,6 +100,9 @@ class Evaluation:
     pairs: int
 
 
+_HELD_OUT_LOSS: Final = LOG_COLUMNS.index("held_out_mlm_loss")
+
+
 def native_bfloat16(device: torch.device) -> bool:
     """Whether the hardware multiplies bfloat16 itself; where it does not, float32 is quicker."""
     if device.type == "cuda":
@@ -108,11 +115,29 @@ def native_bfloat16(device: torch.device) -> bool:
 
 
 def learning_rate(config: PretrainingConfig, step: int) -> float:
-    """The rate of the update that follows `step` updates: linear up, then linear to 0."""
+    """The rate of the update that follows `step` updates: linear up, then by `Decay`."""
     warmup = max(1, round(config.warmup_share * config.steps))
     if step < warmup:
         return config.learning_rate * (step + 1) / warmup
+    if config.decay is Decay.CONSTANT:
+        return config.learning_rate
     return config.learning_rate * (config.steps - step) / max(1, config.steps - warmup)
+
+
+def snapshot_steps(config: PretrainingConfig, tokens: tuple[int, ...]) -> dict[int, int]:
+    """Updates after which a snapshot is due → its tokens.
+
+    Raises:
+        InputError: a snapshot lies beyond the end of the run.
+    """
+    size = config.batch_size * config.length
+    for wanted in tokens:
+        if not 0 <= round(wanted / size) <= config.steps:
+            raise InputError(
+                f"snapshot at {wanted:,} tokens: expected 0 to {config.steps * size:,}, the end "
+                "of the run"
+            )
+    return {round(wanted / size): wanted for wanted in tokens}
 
 
 class Trainer:
@@ -124,27 +149,31 @@ class Trainer:
         schedule: Schedule,
         corpus: TokenizedCorpus,
         processes: Processes,
+        start: Start | None = None,
     ) -> None:
         self.config = config
         self.schedule = schedule
         self.corpus = corpus
         self.processes = processes
         self.tokenizer = load_vocabulary(corpus.vocabulary)
-        self.with_sentence = config.objective is not Objective.MLM
+        self.with_sentence = config.objective.has_sentence_loss
         self.bfloat16 = schedule.precision is Precision.BFLOAT16 or (
             schedule.precision is Precision.AUTO and native_bfloat16(processes.device)
         )
         self.training_pairs = self._pairs(
             config.steps * config.batch_size, seed=config.seed, held_out=False
         )
+        if config.objective is Objective.MLM_SHUFFLED:
+            self.training_pairs = permuted_labels(self.training_pairs, config.seed)
         self.held_out_pairs = self._pairs(
             schedule.final_held_out_pairs, seed=config.corpus_seed, held_out=True
         )
-        self.model = initial_model(config, self.tokenizer, corpus)
+        self.model = initial_model(config, self.tokenizer, start)
         self.model.to(processes.device)  # type: ignore[arg-type]
         # The fused attention of a processor is slower than the plain one at such lengths.
         plain = processes.device.type == "cpu"
         self.model.set_attn_implementation("eager" if plain else "sdpa")
+        self.working = WorkingCopy(self.model, bfloat16=self.bfloat16)
         self.optimizer = torch.optim.AdamW(
             _parameter_groups(self.model, config), lr=config.learning_rate, fused=True
         )
@@ -205,28 +234,35 @@ class Trainer:
         config, device = self.config, self.processes.device
         n_masked, n_pairs = len(batch.targets), len(batch.labels)
         self.model.train()
+        self.working.model.train()
+        self.working.refresh()
         sums = torch.zeros(4, device=device)
+        mlm_gradients: Gradients | None = None
+        sentence_gradients: Gradients | None = None
         share = self.processes.share(n_pairs)
         with torch.random.fork_rng(enabled=config.dropout > 0):
             for micro, pairs in enumerate(_cut(share, self.schedule.micro_batches)):
                 if config.dropout > 0:
                     stream = [config.seed, _DROPOUT, step, self.processes.rank, micro]
                     torch.manual_seed(int(np.random.default_rng(stream).integers(2**62)))
-                with torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.bfloat16):
-                    losses = pretraining_losses(
-                        self.model, batch.part(pairs, device), with_sentence=self.with_sentence
-                    )
-                loss = losses.mlm / n_masked
+                losses = pretraining_losses(
+                    self.working.model, batch.part(pairs, device), with_sentence=self.with_sentence
+                )
                 if self.with_sentence:
-                    loss = loss + config.sentence_weight * losses.sentence / n_pairs
-                loss.backward()  # type: ignore[no-untyped-call]
+                    more = self.working.gradients(losses.sentence / n_pairs, keep_graph=True)
+                    sentence_gradients = added(sentence_gradients, more)
+                more = self.working.gradients(losses.mlm / n_masked, keep_graph=False)
+                mlm_gradients = added(mlm_gradients, more)
                 sums += losses.detached()
-        # Without a gradient AdamW leaves a parameter alone, decay included: the pooler of `mlm`.
-        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
-        self.processes.add_up([*gradients, sums])
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.gradient_norm)
+        self.processes.add_up([sums])
+        parts = [(mlm_gradients, 1.0), (sentence_gradients, config.sentence_weight)]
+        present = [(gradients, weight) for gradients, weight in parts if gradients is not None]
+        total = clipped_sum(present, config.gradient_norm, self.processes)
+        # Without a gradient AdamW leaves a parameter as it is, decay included: the pooler of `mlm`.
+        for parameter, gradient in zip(self.working.masters, total, strict=True):
+            parameter.grad = gradient
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(config, step) * group["factor"]
+            group["lr"] = learning_rate(config, step)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.tokens += int(batch.attended.sum())
@@ -240,7 +276,8 @@ class Trainer:
     @torch.no_grad()
     def evaluate(self, n_pairs: int) -> Evaluation:
         """The first `n_pairs` held-out pairs, masked the same way every time."""
-        self.model.eval()
+        self.working.model.eval()
+        self.working.refresh()
         device = self.processes.device
         sums = torch.zeros(4, device=device)
         n_masked = 0
@@ -251,9 +288,10 @@ class Trainer:
             n_masked += len(batch.targets)
             share = self.processes.share(len(batch.labels))
             if share.start < share.stop:
-                with torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.bfloat16):
-                    part = batch.part(share, device)
-                    losses = pretraining_losses(self.model, part, with_sentence=self.with_sentence)
+                part = batch.part(share, device)
+                losses = pretraining_losses(
+                    self.working.model, part, with_sentence=self.with_sentence
+                )
                 sums += losses.detached()
         self.processes.add_up([sums])
         mlm, mlm_correct, sentence, correct = sums.tolist()
@@ -266,19 +304,23 @@ class Trainer:
         )
 
 
+def permuted_labels(pairs: SegmentPairs, seed: int) -> SegmentPairs:
+    """The same pairs with their labels in another order: as many of each, and nothing to learn."""
+    rng = np.random.default_rng([seed, _LABELS])
+    return replace(pairs, labels=rng.permutation(pairs.labels))
+
+
 def _parameter_groups(
     model: BertForPreTraining, config: PretrainingConfig
 ) -> list[dict[str, list[Tensor] | float]]:
-    """Matrices, which decay, and vectors (biases, layer norms), which do not; embeddings apart."""
-    slow = config.embedding_rate if config.start is Start.COOCCURRENCE else 1.0
-    groups: dict[tuple[float, float], list[Tensor]] = {}
-    for name, parameter in model.named_parameters():
-        factor = slow if name.startswith("bert.embeddings.") else 1.0
-        decay = config.weight_decay if parameter.ndim > 1 else 0.0
-        groups.setdefault((factor, decay), []).append(parameter)
+    """Matrices, which decay, and vectors (biases, layer norms), which do not."""
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     return [
-        {"params": parameters, "factor": factor, "weight_decay": decay}
-        for (factor, decay), parameters in groups.items()
+        {
+            "params": [p for p in trained if (p.ndim > 1) == matrices],
+            "weight_decay": config.weight_decay if matrices else 0.0,
+        }
+        for matrices in (True, False)
     ]
 
 
@@ -288,57 +330,94 @@ def _cut(rows: slice, parts: int) -> list[slice]:
     return [slice(a, b) for a, b in pairwise(cuts) if b > a]
 
 
-def pretrain(
-    config: PretrainingConfig, corpus: Path, out: Path, schedule: Schedule | None = None
-) -> Evaluation:
-    """Train one BERT on a folder of text; start again after an interruption by the same call.
+Look = Callable[[Trainer, int], None]
+"""What is done with a run at a snapshot, whose tokens are given. It must be repeatable: after an
+interruption the looks since the last checkpoint are taken again."""
 
-    Writes to `out`: ``checkpoints/``, ``training_log.parquet`` (a row a step, `LOG_COLUMNS`) and,
-    at the end, the network and tokenizer by `save_pretrained` and ``pretraining.json`` (the
-    configuration and the final evaluation). A finished folder is not trained again.
+
+def pretrain(
+    config: PretrainingConfig,
+    corpus: Path,
+    out: Path,
+    schedule: Schedule | None = None,
+    *,
+    start: str | Path | None = None,
+    revision: str | None = None,
+    look: Look | None = None,
+) -> Evaluation:
+    """Train one BERT on a folder of text; rerun the same call to resume after an interruption.
+
+    Writes to `out`: ``checkpoints/``, ``training_log.parquet`` (a row a step, `LOG_COLUMNS`),
+    ``snapshots/TOKENS/`` where asked for and, at the end, the network and tokenizer by
+    `save_pretrained` and ``pretraining.json`` (the configuration and the final evaluation). A
+    finished folder is not trained again.
 
     Args:
-        config: all that decides the weights.
+        config: all that decides the weights, but for the start.
         corpus: folder of ``NAME.txt`` or ``NAME.txt.xz``, one sentence a line, a blank line
             between documents.
         out: folder of the run.
         schedule: how to carry it out.
+        start: alias, Hub id or folder of a BERT to continue, with its own tokenizer; None starts
+            from nothing.
+        revision: of a Hub id.
+        look: called at each snapshot of the schedule in place of saving the encoder.
 
     Returns:
         The evaluation on held-out documents at the end.
 
     Raises:
-        InputError: no corpus, too little of it, a loss that is no longer a number, or `out` belongs
-            to another configuration.
+        InputError: no corpus, too little of it, no such start, a loss that is no longer a number,
+            or `out` belongs to another configuration.
     """
     schedule = schedule or Schedule()
+    continued = None if start is None else find_start(start, revision)
+    tokenizer = None if continued is None else continued.tokenizer
     with joined_processes(schedule.device) as processes:
         cache = schedule.cache or out.parent / "corpus-cache"
         if processes.rank == 0:
-            tokenize_corpus(corpus, cache, config)
+            tokenize_corpus(corpus, cache, config, tokenizer)
         processes.wait()
-        tokenized = tokenize_corpus(corpus, cache, config)
-        digest = f"{config.digest()}-{tokenized.digest}"
+        tokenized = tokenize_corpus(corpus, cache, config, tokenizer)
+        origin = "nothing" if continued is None else continued.weight_hash[:16]
+        digest = f"{config.digest()}-{tokenized.digest}-{origin}"
         finished = out / "pretraining.json"
         if finished.is_file():
             found = json.loads(finished.read_text(encoding="utf-8"))
             if found["digest"] != digest:
                 raise InputError(f"{out} holds another finished run: give another --out")
             return Evaluation(**found["evaluation"])
-        return _run(Trainer(config, schedule, tokenized, processes), out, digest)
+        trainer = Trainer(config, schedule, tokenized, processes, continued)
+        return _run(trainer, out, digest, continued, look or _save_snapshot(out))
 
 
-def _run(trainer: Trainer, out: Path, digest: str) -> Evaluation:
+def _save_snapshot(out: Path) -> Look:
+    def save(trainer: Trainer, tokens: int) -> None:
+        target = out / "snapshots" / f"{tokens:012d}"
+        writing = target.with_name(f".writing-{target.name}")
+        shutil.rmtree(writing, ignore_errors=True)
+        trainer.model.save_pretrained(writing)
+        trainer.tokenizer.save_pretrained(writing)
+        shutil.rmtree(target, ignore_errors=True)
+        writing.rename(target)
+
+    return save
+
+
+def _run(
+    trainer: Trainer, out: Path, digest: str, continued: Start | None, look: Look
+) -> Evaluation:
     config, schedule, processes = trainer.config, trainer.schedule, trainer.processes
     checkpoints = out / "checkpoints"
+    due = snapshot_steps(config, schedule.snapshots)
     rows: list[tuple[float, ...]] = []
-    start, earlier = 0, 0.0
+    begin, earlier = 0, 0.0
     checkpoint = load_checkpoint(checkpoints, digest)
     if checkpoint is not None:
         restore(checkpoint, trainer.model, trainer.optimizer)
-        start, trainer.tokens, earlier = checkpoint.step, checkpoint.tokens, checkpoint.seconds
+        begin, trainer.tokens, earlier = checkpoint.step, checkpoint.tokens, checkpoint.seconds
         rows = list(checkpoint.log.itertuples(index=False, name=None))
-        logger.info("resumed after step %d", start)
+        logger.info("resumed after step %d", begin)
     processes.wait()
     began = saved = time.monotonic()
 
@@ -355,9 +434,14 @@ def _run(trainer: Trainer, out: Path, digest: str) -> Evaluation:
         save_checkpoint(checkpoints, state, digest)
         write_atomically(frame, out / "training_log.parquet")
 
+    if begin == 0 and 0 in due and processes.rank == 0:
+        look(trainer, 0)
     with training_progress(config.steps, visible=processes.rank == 0) as progress:
         held_out_accuracy = math.nan
-        for step, batch in trainer.training_batches(start):
+        for step, batch in trainer.training_batches(begin):
+            if rows and rows[-1][_HELD_OUT_LOSS] <= config.until_loss:
+                logger.info("held-out loss %.3f: done", rows[-1][_HELD_OUT_LOSS])
+                break
             mlm, sentence, accuracy = trainer.train_step(step, batch)
             held_out_mlm = held_out_sentence = math.nan
             if (step + 1) % schedule.evaluate_every == 0 or step + 1 == config.steps:
@@ -369,23 +453,36 @@ def _run(trainer: Trainer, out: Path, digest: str) -> Evaluation:
             learnt = (step + 1, trainer.tokens, mlm, sentence, accuracy, rate)
             rows.append((*learnt, held_out_mlm, held_out_sentence, seconds))
             progress(ProgressReport(step + 1, trainer.tokens, mlm, held_out_accuracy, seconds))
+            if step + 1 in due and processes.rank == 0:
+                look(trainer, due[step + 1])
             if processes.rank == 0 and time.monotonic() - saved > schedule.checkpoint_seconds:
                 save(step + 1)
                 saved = time.monotonic()
     evaluation = trainer.evaluate(len(trainer.held_out_pairs))
     if processes.rank == 0:
-        save(config.steps)
-        _finish(trainer, out, digest, evaluation)
+        save(len(rows))
+        _finish(trainer, out, digest, continued, evaluation)
     processes.wait()
     return evaluation
 
 
-def _finish(trainer: Trainer, out: Path, digest: str, evaluation: Evaluation) -> None:
+def _finish(
+    trainer: Trainer, out: Path, digest: str, continued: Start | None, evaluation: Evaluation
+) -> None:
     trainer.model.save_pretrained(out)
     trainer.tokenizer.save_pretrained(out)
+    start = None
+    if continued is not None:
+        start = {
+            "name": continued.name,
+            "revision": continued.revision,
+            "weight_hash": continued.weight_hash,
+        }
     result = {
         "digest": digest,
         "config": trainer.config.as_dict(),
+        "start": start,
+        "corpus": trainer.corpus.digest,
         "sources": list(trainer.corpus.sources),
         "tokens": trainer.tokens,
         "bfloat16": trainer.bfloat16,
