@@ -124,7 +124,7 @@ PLANS: Final[Mapping[str, Plan]] = {
         held_out_pairs=512,
     ),
     "full": Plan(
-        shared_tokens=4_000_000,
+        shared_tokens=2_500_000,
         until_loss=3.5,
         looks=(0, 250_000, 500_000, 1_000_000, 2_000_000),
         seeds={
