@@ -35,7 +35,8 @@ from probing.cause.suite import (
 from probing.pretraining.checkpoints import write_atomically
 from probing.pretraining.config import Decay, Objective, Pooler, PretrainingConfig
 from probing.pretraining.start import find_start, initial_model
-from probing.pretraining.training import Schedule, Trainer, native_bfloat16, pretrain
+from probing.pretraining.trainer import Schedule, Trainer, native_bfloat16
+from probing.pretraining.training import pretrain
 
 logger = logging.getLogger(__name__)
 
@@ -104,7 +105,9 @@ class Plan:
 
 def _rounds(seeds: Mapping[str, int], arms: tuple[Arm, ...]) -> list[Cell]:
     most = max(seeds.get(arm.name, 0) for arm in arms)
-    return [Cell(arm, seed) for seed in range(most) for arm in arms if seed < seeds.get(arm.name, 0)]
+    return [
+        Cell(arm, seed) for seed in range(most) for arm in arms if seed < seeds.get(arm.name, 0)
+    ]
 
 
 PLANS: Final[Mapping[str, Plan]] = {
@@ -270,7 +273,13 @@ def _look(
     similarities = suite_cosines(suite, found.views(weight, bias))
     evaluation = trainer.evaluate(len(trainer.held_out_pairs))
     rows: list[dict[str, object]] = [
-        {"task": task, "view": view, "metric": "spearman", "value": value, "n": len(suite.gold[task])}
+        {
+            "task": task,
+            "view": view,
+            "metric": "spearman",
+            "value": value,
+            "n": len(suite.gold[task]),
+        }
         for name, value in suite_scores(suite, similarities).items()
         for task, view in [name.split("/")]
     ]

@@ -39,7 +39,8 @@ class TokenizedCorpus:
     """Every document of every source as word-piece ids, in one array.
 
     Attributes:
-        tokens: (n_tokens,) uint16 (uint32 for a vocabulary beyond 65,536), all sentences end to end, without special tokens.
+        tokens: (n_tokens,) uint16, all sentences end to end, without special tokens; uint32 for a
+            vocabulary beyond 65,536.
         sentence_starts: (n_sentences + 1,) int64, offsets into `tokens`.
         document_starts: (n_documents + 1,) int64, offsets into the sentences.
         document_source: (n_documents,) int16, index into `sources`.
