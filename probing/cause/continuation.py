@@ -95,12 +95,11 @@ class Plan:
 
     def cells(self) -> list[Cell]:
         """In the order of their weight as evidence: pairs of the main arms, controls, weights."""
-        order = [
+        return [
             *_rounds(self.seeds, (MLM, NSP)),
             *_rounds(self.seeds, (SHUFFLED, SOP)),
             *_rounds(self.seeds, (NSP_THIRD, NSP_TENTH)),
         ]
-        return order
 
 
 def _rounds(seeds: Mapping[str, int], arms: tuple[Arm, ...]) -> list[Cell]:
@@ -268,7 +267,8 @@ def _look(
         pad_id=int(trainer.tokenizer.pad_token_id),
         bfloat16=trainer.bfloat16,
     )
-    dense = trainer.model.bert.pooler.dense
+    bert: Any = trainer.model.bert
+    dense = bert.pooler.dense
     weight, bias = (p.detach().float().cpu().numpy() for p in (dense.weight, dense.bias))
     similarities = suite_cosines(suite, found.views(weight, bias))
     evaluation = trainer.evaluate(len(trainer.held_out_pairs))

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from probing.errors import InputError
 from probing.statistics.correlation import spearman
 from probing.tasks.pairs import SentencePairs
 from probing.tasks.registry import load_task
@@ -73,13 +74,11 @@ def load_suite(
     tokenizer: Any, data_dir: Path | None, tasks: Sequence[str] = (*POOLED_TASKS, BESIDE)
 ) -> Suite:
     """The test rows of `tasks`, without pairs of the dev split of STS-B."""
-    dev = load_task(BESIDE, data_dir, split="dev")
-    assert isinstance(dev, SentencePairs)
+    dev = _pairs(BESIDE, data_dir, split="dev")
     seen = {frozenset(pair) for pair in zip(dev.sentences1, dev.sentences2, strict=True)}
     kept: dict[str, list[tuple[str, str, float]]] = {}
     for name in tasks:
-        task = load_task(name, data_dir)
-        assert isinstance(task, SentencePairs)
+        task = _pairs(name, data_dir)
         rows = zip(task.sentences1, task.sentences2, task.scores.tolist(), strict=True)
         kept[name] = [row for row in rows if frozenset(row[:2]) not in seen]
     sentences = sorted({text for rows in kept.values() for row in rows for text in row[:2]})
@@ -93,6 +92,13 @@ def load_suite(
         sentences=tuple(sentences),
         ids=token_ids(tokenizer, sentences),
     )
+
+
+def _pairs(name: str, data_dir: Path | None, *, split: str | None = None) -> SentencePairs:
+    task = load_task(name, data_dir, split=split)
+    if not isinstance(task, SentencePairs):
+        raise InputError(f"task {name} has labels: expected sentence pairs with a similarity")
+    return task
 
 
 def token_ids(tokenizer: Any, sentences: Sequence[str]) -> tuple[tuple[int, ...], ...]:

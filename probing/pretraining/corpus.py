@@ -243,7 +243,7 @@ def held_out_documents(
     held_out = np.arange(len(documents)) % 2 == 1
     arrays = _tokenized(tokenizer, [documents])
     return TokenizedCorpus(
-        **arrays,
+        **arrays,  # type: ignore[arg-type]
         document_source=np.array(sources, dtype=np.int16),
         held_out=held_out,
         sources=tuple(files),

@@ -22,9 +22,9 @@ class WorkingCopy:
     """
 
     def __init__(self, model: BertForPreTraining, *, bfloat16: bool) -> None:
-        self._masters = list(model.parameters())
+        self._masters: list[Tensor] = list(model.parameters())
         self.model: BertForPreTraining = copy.deepcopy(model).bfloat16() if bfloat16 else model
-        self._copies = list(self.model.parameters()) if bfloat16 else []
+        self._copies: list[Tensor] = list(self.model.parameters()) if bfloat16 else []
         self.masters = [p for p in self._masters if p.requires_grad]
         """The float32 parameters that are trained."""
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]

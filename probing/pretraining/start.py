@@ -80,7 +80,8 @@ def initial_model(
     if config.pooler is Pooler.DRAW:
         generator = torch.Generator().manual_seed(config.seed + _POOLER_STREAM)
         with torch.no_grad():
-            for layer in (model.bert.pooler.dense, model.cls.seq_relationship):
+            bert: Any = model.bert
+            for layer in (bert.pooler.dense, model.cls.seq_relationship):
                 layer.weight.normal_(0.0, config.initializer_range, generator=generator)
                 layer.bias.zero_()
     if config.freeze is Freeze.BODY:
@@ -108,7 +109,7 @@ def _from_nothing(config: PretrainingConfig, tokenizer: Tokenizer) -> BertForPre
 
 def _continued(config: PretrainingConfig, start: Start) -> BertForPreTraining:
     with _quiet():
-        model, report = BertForPreTraining.from_pretrained(
+        loaded: Any = BertForPreTraining.from_pretrained(
             start.folder,
             dtype=torch.float32,
             use_safetensors=True,
@@ -117,6 +118,7 @@ def _continued(config: PretrainingConfig, start: Start) -> BertForPreTraining:
             attention_probs_dropout_prob=config.dropout,
             output_loading_info=True,
         )
+    model, report = loaded
     body = sorted(
         name
         for name in report["missing_keys"]
