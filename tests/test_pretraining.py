@@ -29,7 +29,7 @@ from probing.encoding.encoder import PoolerState
 from probing.errors import InputError
 from probing.pretraining import training
 from probing.pretraining.checkpoints import load_checkpoint
-from probing.pretraining.config import Objective, Precision, PretrainingConfig
+from probing.pretraining.config import Decay, Freeze, Objective, Precision, PretrainingConfig
 from probing.pretraining.corpus import TokenizedCorpus, read_documents, tokenize_corpus
 from probing.pretraining.export import command_line, export_encoder
 from probing.pretraining.losses import pretraining_losses
@@ -521,7 +521,8 @@ def test_the_card_s_command_repeats_the_run(monkeypatch: pytest.MonkeyPatch) -> 
     app = typer.Typer()
     app.command()(command.pretrain_command)
     config = replace(TINY, objective=Objective.MLM_SOP, seed=4, dropout=0.1, sentence_weight=0.5)
-    config = replace(config, freeze="body", decay="constant", source_weights={"first": 2.5})
+    config = replace(config, freeze=Freeze.BODY, decay=Decay.CONSTANT)
+    config = replace(config, source_weights=(("first", 2.5),))
     words = command_line(config).split()[2:]
     result = CliRunner().invoke(app, words, catch_exceptions=False)
     assert result.exit_code == 0
