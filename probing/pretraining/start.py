@@ -11,6 +11,7 @@ from transformers import AutoConfig, AutoTokenizer, BertConfig, BertForPreTraini
 from transformers import PreTrainedTokenizerBase as Tokenizer
 from transformers.utils import logging as transformers_logging
 
+from probing.encoding.difference import put_in_place
 from probing.encoding.locating import find_checkpoint
 from probing.errors import InputError
 from probing.pretraining.config import Freeze, Pooler, PretrainingConfig
@@ -30,6 +31,8 @@ class Start:
     revision: str
     weight_hash: str
     tokenizer: Tokenizer
+    changed: Path | None = None
+    """Tensors that replace those of the folder's body."""
 
 
 def find_start(name: str | Path, revision: str | None = None) -> Start:
@@ -60,7 +63,14 @@ def find_start(name: str | Path, revision: str | None = None) -> Start:
     for token in _SPECIAL:
         if getattr(tokenizer, f"{token}_token_id") is None:
             raise InputError(f"the tokenizer of {name} has no [{token.upper()}] token")
-    return Start(str(name), folder, checkpoint.revision, checkpoint.weight_hash, tokenizer)
+    return Start(
+        name=str(name),
+        folder=folder,
+        revision=checkpoint.revision,
+        weight_hash=checkpoint.weight_hash,
+        tokenizer=tokenizer,
+        changed=checkpoint.changed,
+    )
 
 
 def initial_model(
@@ -134,6 +144,8 @@ def _continued(config: PretrainingConfig, start: Start) -> BertForPreTraining:
             f"length {config.length} is more than the {model.config.max_position_embeddings} "
             f"positions of {start.name}: lower --length"
         )
+    if start.changed is not None:
+        put_in_place(model.bert, start.changed)
     result: BertForPreTraining = model
     return result
 
