@@ -40,13 +40,14 @@ from probing.pretraining.training import pretrain
 
 logger = logging.getLogger(__name__)
 
-LENGTH: Final = 64
 BATCH: Final = 32
 LEARNING_RATE: Final = 2e-4
 HELD_OUT_SENTENCES: Final = 4096
 """Of the held-out documents, on which whitening and a ridge readout are fitted."""
 SHORTEST: Final = 5
 """Tokens of such a sentence at least."""
+LONGEST: Final = 46
+"""Tokens of such a sentence at most, special ones not counted."""
 LAST_LAYER: Final = "last-layer.safetensors"
 _CHECKPOINT_SECONDS: Final = 120.0
 
@@ -90,6 +91,8 @@ class Plan:
     looks: tuple[int, ...]
     """The last is the length of a branch."""
     seeds: Mapping[str, int]
+    length: int = 64
+    """Tokens a sequence."""
     held_out_pairs: int = 1024
     tasks: tuple[str, ...] = ("sts12", "sts13", "sts14", "sts15", "sts16", "sickr", "stsb")
 
@@ -109,11 +112,13 @@ def _rounds(seeds: Mapping[str, int], arms: tuple[Arm, ...]) -> list[Cell]:
     ]
 
 
+_STEP: Final = 64 * BATCH
+
 PLANS: Final[Mapping[str, Plan]] = {
     "smoke": Plan(
-        shared_tokens=16 * BATCH * LENGTH,
+        shared_tokens=16 * _STEP,
         until_loss=0.0,
-        looks=(0, 4 * BATCH * LENGTH, 8 * BATCH * LENGTH),
+        looks=(0, 4 * _STEP, 8 * _STEP),
         seeds={MLM.name: 2, NSP.name: 2, SHUFFLED.name: 1},
         held_out_pairs=64,
         tasks=("stsb",),
@@ -155,9 +160,9 @@ class Continuation:
     def config(self, tokens: int, **choices: object) -> PretrainingConfig:
         """Of one training run."""
         common = {
-            "length": LENGTH,
+            "length": self.plan.length,
             "batch_size": BATCH,
-            "steps": round(tokens / (LENGTH * BATCH)),
+            "steps": round(tokens / (self.plan.length * BATCH)),
             "learning_rate": LEARNING_RATE,
             "source_weights": self.source_weights,
         }
@@ -206,11 +211,10 @@ def run_continuation(work: Continuation) -> bool:
 def _shared_phase(work: Continuation, suite: Suite) -> None:
     """MLM without a sentence loss from the encoder on, and the sentences as its end sees them."""
     folder = work.out / "shared"
-    steps = round(work.plan.shared_tokens / (LENGTH * BATCH))
     config = work.config(
         work.plan.shared_tokens, objective=Objective.MLM, until_loss=work.plan.until_loss
     )
-    schedule = work.schedule(evaluate_every=max(1, min(250, steps // 4)), snapshots=())
+    schedule = work.schedule(evaluate_every=max(1, min(250, config.steps // 4)), snapshots=())
     evaluation = pretrain(config, work.corpus, folder, schedule, start=work.encoder)
     logger.info("shared phase: held-out MLM loss %.3f", evaluation.mlm_loss)
     vectors = folder / LAST_LAYER
@@ -327,7 +331,7 @@ def _held_out_sentences(trainer: Trainer) -> list[list[int]]:
     bounds = corpus.document_starts
     sentences = np.concatenate([np.arange(bounds[d], bounds[d + 1]) for d in documents])
     lengths = np.diff(corpus.sentence_starts)[sentences]
-    sentences = sentences[(lengths >= SHORTEST) & (lengths <= LENGTH)]
+    sentences = sentences[(lengths >= SHORTEST) & (lengths <= LONGEST)]
     rng = np.random.default_rng(trainer.config.corpus_seed)
     count = min(HELD_OUT_SENTENCES, len(sentences))
     first, last = int(tokenizer.cls_token_id), int(tokenizer.sep_token_id)

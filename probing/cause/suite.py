@@ -102,9 +102,10 @@ def _pairs(name: str, data_dir: Path | None, *, split: str | None = None) -> Sen
 
 
 def token_ids(tokenizer: Any, sentences: Sequence[str]) -> tuple[tuple[int, ...], ...]:
-    """Ids of each sentence with its special tokens, cut to `MAX_LENGTH`, not padded."""
+    """Ids of each sentence with its special tokens, cut to `MAX_LENGTH` or what the model takes."""
+    longest = min(MAX_LENGTH, tokenizer.model_max_length)
     found = tokenizer(
-        list(sentences), padding=False, truncation=True, max_length=MAX_LENGTH, verbose=False
+        list(sentences), padding=False, truncation=True, max_length=longest, verbose=False
     )
     return tuple(tuple(ids) for ids in found["input_ids"])
 
