@@ -23,6 +23,7 @@ from probing.cause.continuation import (
     Plan,
     run_continuation,
 )
+from probing.cause.dissection import read_out, swapped
 from probing.cause.suite import cosines, load_suite
 from probing.encoding.encoder import load_encoder
 from probing.errors import InputError
@@ -196,3 +197,33 @@ def test_two_processes_share_the_cells(work: Continuation) -> None:
         assert worker.exitcode == 0
     assert run_continuation(shared)
     pd.testing.assert_frame_equal(rows_of(work), rows_of(shared), atol=1e-4, rtol=0)
+
+
+def test_a_swap_of_nothing_is_what_was_measured(work: Continuation) -> None:
+    suite = load_suite(find_start(work.encoder).tokenizer, work.data_dir, PLAN.tasks)
+    swaps = swapped(work.out, suite, seeds=2)
+    assert len(swaps) == 2 * 2 * 2 * 2  # seeds, bodies, poolers, views
+    rows = rows_of(work)
+    end = rows[(rows.tokens == PLAN.looks[-1]) & (rows.metric == "spearman")]
+    for arm, pooler in (("mlm", "start"), ("mlm+nsp", "trained")):
+        mine = swaps[(swaps.body == arm) & (swaps.pooler == pooler) & (swaps["view"] == "pooler")]
+        measured = end[(end.arm == arm) & (end["view"] == "pooler")]
+        np.testing.assert_allclose(mine.value, measured.value, atol=0.01)  # kept in float16
+
+
+def test_a_readout_brings_back_what_is_there(work: Continuation) -> None:
+    suite = load_suite(find_start(work.encoder).tokenizer, work.data_dir, PLAN.tasks)
+    found = read_out(work.out, suite, {NSP: 2, SHUFFLED: 2})
+    assert set(zip(found.arm, found.seed, strict=True)) == {
+        ("mlm+nsp", 0),
+        ("mlm+nsp", 1),
+        ("mlm+shuffled", 0),
+    }
+    value = found.set_index(["arm", "seed", "view", "readout"]).value
+    # The mean regressed onto itself is the mean, but for a mean that is taken away and put back.
+    np.testing.assert_allclose(
+        value.xs(("mean", "ridge"), level=("view", "readout")),
+        value.xs(("mean", "none"), level=("view", "readout")),
+        atol=0.05,
+    )
+    assert found.value.notna().all()

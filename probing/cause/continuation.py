@@ -49,6 +49,7 @@ SHORTEST: Final = 5
 LONGEST: Final = 46
 """Tokens of such a sentence at most, special ones not counted."""
 LAST_LAYER: Final = "last-layer.safetensors"
+HELD_OUT: Final = "held-out.safetensors"
 _CHECKPOINT_SECONDS: Final = 120.0
 
 
@@ -321,7 +322,7 @@ def _keep_vectors(trainer: Trainer, folder: Path) -> None:
         bfloat16=trainer.bfloat16,
     )
     halves = {"mean": found.mean.astype(np.float16), "cls": found.cls.astype(np.float16)}
-    _save_tensors(halves, folder / "held-out.safetensors")
+    _save_tensors(halves, folder / HELD_OUT)
 
 
 def _held_out_sentences(trainer: Trainer) -> list[list[int]]:
