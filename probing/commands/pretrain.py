@@ -22,8 +22,11 @@ _SUFFIXES = {"k": 1_000, "m": 1_000_000}
 
 def pretrain_command(
     corpus: Annotated[
-        Path,
-        typer.Option(help="Folder of NAME.txt[.xz]: a sentence a line, a blank line a document."),
+        str,
+        typer.Option(
+            help="Folder of NAME.txt[.xz]: a sentence a line, a blank line a document; or a Hub "
+            "data set, OWNER/NAME[/CONFIG]@REVISION:COLUMN."
+        ),
     ],
     out: Annotated[Path, typer.Option(help="Folder of the run; rerun the command to resume it.")],
     start: Annotated[

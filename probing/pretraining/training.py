@@ -26,6 +26,7 @@ from probing.pretraining.checkpoints import (
 )
 from probing.pretraining.config import PretrainingConfig
 from probing.pretraining.corpus import tokenize_corpus
+from probing.pretraining.hub_corpus import corpus_folder
 from probing.pretraining.processes import joined_processes
 from probing.pretraining.progress import ProgressReport, training_progress
 from probing.pretraining.start import Start, find_start
@@ -55,7 +56,7 @@ interruption the looks since the last checkpoint are taken again."""
 
 def pretrain(
     config: PretrainingConfig,
-    corpus: Path,
+    corpus: str | Path,
     out: Path,
     schedule: Schedule | None = None,
     *,
@@ -73,7 +74,7 @@ def pretrain(
     Args:
         config: all that decides the weights, but for the start.
         corpus: folder of ``NAME.txt`` or ``NAME.txt.xz``, one sentence a line, a blank line
-            between documents.
+            between documents; or a data set of the Hub (`probing.pretraining.hub_corpus`).
         out: folder of the run.
         schedule: how to carry it out.
         start: alias, Hub id or folder of a BERT to continue, with its own tokenizer; None starts
@@ -94,9 +95,9 @@ def pretrain(
     with joined_processes(schedule.device) as processes:
         cache = schedule.cache or out.parent / "corpus-cache"
         if processes.rank == 0:
-            tokenize_corpus(corpus, cache, config, tokenizer)
+            tokenize_corpus(corpus_folder(corpus, cache), cache, config, tokenizer)
         processes.wait()
-        tokenized = tokenize_corpus(corpus, cache, config, tokenizer)
+        tokenized = tokenize_corpus(corpus_folder(corpus, cache), cache, config, tokenizer)
         origin = "nothing" if continued is None else continued.weight_hash[:16]
         digest = f"{config.digest()}-{tokenized.digest}-{origin}"
         finished = out / "pretraining.json"
