@@ -13,8 +13,8 @@ import pytest
 import probing
 
 ROOT = Path(__file__).parent.parent
-WITHOUT_EXAMPLE = {"training_curves"}
-"""Public functions whose input takes minutes to make."""
+WITHOUT_EXAMPLE = {"training_curves", "from_sentence_transformer"}
+"""Public functions whose input takes minutes to make, or needs a package that is no dependency."""
 
 
 def lengths(sentences: Sequence[str]) -> list[list[int]]:
