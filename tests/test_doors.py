@@ -192,7 +192,8 @@ REGRESSOR = """
 import probing
 from sklearn.linear_model import LassoCV
 
-probing.Study([ENCODER], ["stsb"], data_dir="data", probes=["linear", LassoCV()]).run("run").report()
+study = probing.Study([ENCODER], ["stsb"], data_dir="data", probes=["linear", LassoCV()])
+study.run("run").report()
 """
 
 
