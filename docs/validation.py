@@ -36,6 +36,7 @@ from probing.probes.predictions import probe_scores
 from probing.probes.rounds import usable_views
 from probing.results.scores import Score
 from probing.results.target import Target
+from probing.results.writing import write_text
 from probing.statistics import accuracy_interval, bootstrap_correlations, percentile_interval
 from probing.study.measurements import Settings, measure_floors, measure_labelled, measure_words
 from probing.tasks import LabelledSentences, TaggedSentences
@@ -260,8 +261,8 @@ def main() -> None:
             }
             # read again: another part may have been measured meanwhile
             found = {**results(), part: measured}
-            RESULTS.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    (HERE / "validation.md").write_text(markdown(results()), encoding="utf-8")
+            write_text(RESULTS, json.dumps(found, indent=1) + "\n")
+    write_text(HERE / "validation.md", markdown(results()))
 
 
 def results() -> dict[str, Any]:

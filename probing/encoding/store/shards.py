@@ -6,15 +6,10 @@ so that a damaged one is noticed and never read. The manifest comes last: where 
 was written. Nothing is locked: two runs that fill one store replace a shard by its equal.
 """
 
-import contextlib
 import hashlib
 import json
 import logging
-import os
 import re
-import secrets
-import socket
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
@@ -32,6 +27,7 @@ from safetensors.numpy import save
 from probing.encoding.encoder import Encoder
 from probing.encoding.pooling import source_digest
 from probing.errors import InputError
+from probing.results.writing import is_temporary, remove_abandoned, write_bytes, write_text
 
 logger = logging.getLogger(__name__)
 
@@ -41,8 +37,6 @@ MANIFEST: Final = "manifest.json"
 SHARD_BYTES: Final = 128 * 2**20
 """About how large a shard of sentences is."""
 _SHARD: Final = re.compile(r"shard-\d{5,}\.safetensors")
-_TEMPORARY: Final = re.compile(r"\.(?P<host>[\w.-]*)\.(?P<process>\d+)\.[0-9a-f]+\.tmp")
-_ABANDONED_SECONDS: Final = 3600.0
 _NO_DIGEST: Final = "0" * 64
 _DIGEST: Final = re.compile(rb'\\"sha256\\": \\"([0-9a-f]{64})\\"')
 _BLOCK: Final = 1 << 20
@@ -260,12 +254,8 @@ def write_shard(
     content = save(stored, metadata={"probing": json.dumps(about)})
     digest, start = _digest(BytesIO(content))
     path = folder / shard_name(index)
-    with _written_aside(path) as temporary, temporary.open("wb") as stream:
-        stream.write(content[:start])
-        stream.write(digest.encode())
-        stream.write(memoryview(content)[start + len(digest) :])
-        stream.flush()
-        os.fsync(stream.fileno())
+    rest = memoryview(content)[start + len(digest) :]
+    write_bytes(path, content[:start], digest.encode(), rest)
     about |= {"sha256": digest, "lost": tuple(lost)}
     return Shard(file=path.name, size=len(content), **about)  # type: ignore[arg-type]
 
@@ -306,9 +296,8 @@ def write_manifest(
         "n_rows": sum(shard.n_rows for shard in shards),
         "shards": [asdict(shard) for shard in shards],
     }
-    with _written_aside(folder / MANIFEST) as temporary:
-        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    _remove_abandoned(folder)
+    write_text(folder / MANIFEST, json.dumps(content, indent=1) + "\n")
+    remove_abandoned(folder)
 
 
 def open_store(folder: Path | str) -> StoredVectors:
@@ -351,7 +340,7 @@ def store_files(folder: Path) -> list[Path]:
     return sorted(
         path
         for path in folder.iterdir()
-        if path.name == MANIFEST or _SHARD.fullmatch(path.name) or _TEMPORARY.fullmatch(path.name)
+        if path.name == MANIFEST or _SHARD.fullmatch(path.name) or is_temporary(path)
     )
 
 
@@ -384,48 +373,6 @@ def _digest(stream: BinaryIO) -> tuple[str, int]:
     while block := stream.read(_BLOCK):
         digest.update(block)
     return digest.hexdigest(), found.start(1)
-
-
-@contextlib.contextmanager
-def _written_aside(path: Path) -> Iterator[Path]:
-    """A temporary path that becomes ``path`` if all went well, and is removed if not."""
-    name = f".{socket.gethostname()}.{os.getpid()}.{secrets.token_hex(4)}.tmp"
-    temporary = path.with_name(name)
-    try:
-        yield temporary
-        temporary.replace(path)
-    except (OSError, SafetensorError) as error:
-        raise InputError(
-            f"{path} cannot be written ({error}): make room or choose another folder; what is "
-            "there already is kept, and the same command goes on from it"
-        ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _remove_abandoned(folder: Path) -> None:
-    """Remove what killed runs left half-written; leave what a running one is writing."""
-    for path in folder.glob(".*.tmp"):
-        name = _TEMPORARY.fullmatch(path.name)
-        if name is None:
-            continue
-        with contextlib.suppress(FileNotFoundError):
-            is_old = time.time() - path.stat().st_mtime > _ABANDONED_SECONDS
-            is_dead = name["host"] == socket.gethostname() and not _is_running(int(name["process"]))
-            if is_old or is_dead:
-                path.unlink()
-
-
-def _is_running(process: int) -> bool:
-    if os.name != "posix":
-        return True  # signal 0 would end the process there
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _sha256(text: str) -> str:
