@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -115,7 +115,7 @@ def extract(
             revision=encoder.revision,
             advance=advance,
         )
-    stored = replace(stored, views=tuple(str(view) for view in kept))
+    stored = StoredVectors(folder, map(str, kept), stored.shards)
     return stored_representations(stored, rows, recipe.max_length)
 
 

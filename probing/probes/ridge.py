@@ -1,7 +1,7 @@
 """Ridge regression for scores, and the supervised readout of similarity from pairs."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -9,12 +9,11 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
+from probing.encoding.lazy import LazyViews
 from probing.errors import InputError
 from probing.probes.rounds import Round, check_rows, rounds_of
 from probing.probes.standardisation import Standardisation, fault_of
-from probing.statistics import (
-    spearman,
-)
+from probing.statistics import spearman
 from probing.statistics.gram import gram
 from probing.threads import over_views
 
@@ -52,7 +51,7 @@ class RegressionPredictions:
         return first_best
 
 
-class PairFeatures(Mapping[str, NDArray[np.float32]]):
+class PairFeatures(LazyViews[NDArray[np.float32]]):
     """View id → ``(n_pairs, 2 * hidden_size)`` float32: ``|u - v|`` beside ``u * v``.
 
     The features of SentEval for SICK-R and STS-B (Tai et al. 2015). Made when asked for.
@@ -69,18 +68,13 @@ class PairFeatures(Mapping[str, NDArray[np.float32]]):
                 raise InputError(
                     f"{view_id} has {len(vectors[view_id])} rows, expected two for each pair"
                 )
-        self._vectors = vectors
 
-    def __getitem__(self, view_id: str) -> NDArray[np.float32]:
-        both = self._vectors[view_id]
-        left, right = both[: len(both) // 2], both[len(both) // 2 :]
-        return np.concatenate([np.abs(left - right), left * right], axis=1)
+        def features(view_id: str) -> NDArray[np.float32]:
+            both = vectors[view_id]
+            left, right = both[: len(both) // 2], both[len(both) // 2 :]
+            return np.concatenate([np.abs(left - right), left * right], axis=1)
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._vectors)
-
-    def __len__(self) -> int:
-        return len(self._vectors)
+        super().__init__(vectors, features)
 
 
 def fit_ridge(

@@ -1,13 +1,14 @@
 """Which rows are fitted on, chosen by and tested, and which views can be."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from probing.encoding.lazy import LazyViews
 from probing.errors import InputError
 from probing.probes.standardisation import fault_of
 
@@ -105,22 +106,6 @@ def _folds(strata: NDArray[np.intp], n_folds: int, rng: np.random.Generator) -> 
     return folds
 
 
-class _Some(Mapping[str, Any]):
-    """Some of the views, read when they are wanted."""
-
-    def __init__(self, vectors: Mapping[str, Any], view_ids: list[str]) -> None:
-        self._vectors, self._view_ids = vectors, view_ids
-
-    def __getitem__(self, view_id: str) -> Any:
-        return self._vectors[view_id]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._view_ids)
-
-    def __len__(self) -> int:
-        return len(self._view_ids)
-
-
 def usable_views(vectors: Mapping[str, Any]) -> Mapping[str, Any]:
     """The views on which something can be measured; the log says why the others are not."""
     view_ids = []
@@ -131,4 +116,4 @@ def usable_views(vectors: Mapping[str, Any]) -> Mapping[str, Any]:
             view_ids.append(view_id)
         else:
             logger.warning("%s: %s, its scores are NaN", view_id, fault)
-    return _Some(vectors, view_ids)
+    return LazyViews(view_ids, vectors.__getitem__)

@@ -10,8 +10,8 @@ import hashlib
 import json
 import logging
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from io import BytesIO
 from pathlib import Path
@@ -25,6 +25,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from probing.encoding.encoder import Encoder
+from probing.encoding.lazy import LazyViews
 from probing.encoding.pooling import source_digest
 from probing.errors import InputError
 from probing.results.writing import is_temporary, remove_abandoned, write_bytes, write_text
@@ -150,38 +151,24 @@ class Shard:
     """Of the file, with its own 64 digits in the header read as zeros."""
 
 
-@dataclass(frozen=True)
-class StoredVectors(Mapping[str, NDArray[np.float32]]):
-    """View id → vectors ``(n_rows, hidden_size)`` float32, read from the shards when asked for."""
+class StoredVectors(LazyViews[NDArray[np.float32]]):
+    """View id → vectors ``(n_rows, hidden_size)`` float32, read from the shards of a folder."""
 
-    folder: Path
-    views: tuple[str, ...]
-    shards: tuple[Shard, ...] = field(repr=False)
+    def __init__(self, folder: Path, view_ids: Iterable[str], shards: Sequence[Shard]) -> None:
+        """``view_ids`` are some of the views that the shards hold."""
+        super().__init__(view_ids, self._rows_of)
+        self.folder, self.shards = folder, shards
 
-    def __getitem__(self, view_id: str) -> NDArray[np.float32]:
-        if view_id not in self.views:
-            raise KeyError(view_id)
-        vectors: NDArray[np.float32] | None = None
-        start = 0
-        for shard in self.shards:
+    def _rows_of(self, view_id: str) -> NDArray[np.float32]:
+        vectors, start = np.empty((0, 0), dtype=np.float32), 0
+        for shard in self.shards:  # one at a time: a view is in memory once, not twice
             with safe_open(self.folder / shard.file, framework="numpy") as mapped:
                 part = mapped.get_tensor(view_id)
-            if vectors is None:
+            if start == 0:
                 vectors = np.empty((self.n_rows, part.shape[1]), dtype=np.float32)
             vectors[start : start + len(part)] = part
             start += len(part)
-        if vectors is None:
-            raise KeyError(view_id)
         return vectors
-
-    def __contains__(self, view_id: object) -> bool:
-        return view_id in self.views
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.views)
-
-    def __len__(self) -> int:
-        return len(self.views)
 
     @property
     def n_rows(self) -> int:
