@@ -5,11 +5,11 @@ import logging
 import os
 import socket
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,9 +29,6 @@ from probing.errors import InputError
 from probing.progress import progress
 
 logger = logging.getLogger(__name__)
-
-Cell = TypeVar("Cell")
-Result = TypeVar("Result")
 
 _CONNECT_SECONDS = 5.0
 _ATTEMPTS = 4
@@ -151,25 +148,6 @@ def extract_on_ray(
             )
         pool.end()
     return stored_representations(stored, np.arange(stored.n_rows), recipe.max_length)
-
-
-def map_on_ray(
-    function: Callable[[Cell], Result], cells: Iterable[Cell], *, address: str | None = None
-) -> list[Result]:
-    """``[function(cell) for cell in cells]`` on a Ray cluster, one CPU for each cell.
-
-    For measuring many cells (view × task × seed): ``function`` and the cells are sent to the
-    workers, a cell whose worker dies is done again. What ``function`` raises is raised here.
-
-    Raises `InputError` where there is no Ray, or no cluster at the address.
-    """
-    with _cluster(address) as ray:
-        remote = ray.remote(num_cpus=1, max_retries=_ATTEMPTS - 1)(function)
-        try:
-            results: list[Result] = ray.get([remote.remote(cell) for cell in cells])
-        except ray.exceptions.RayTaskError as error:
-            raise error.cause from error
-    return results
 
 
 class _Pool:

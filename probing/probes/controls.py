@@ -56,16 +56,6 @@ def control_labels(items: Sequence[str], labels: ArrayLike, *, seed: int) -> NDA
     return classes[np.minimum(drawn, len(classes) - 1)]
 
 
-def shuffled_labels(labels: ArrayLike, splits: ArrayLike, *, seed: int) -> NDArray[np.str_]:
-    """``(n,)`` labels shuffled within each split: each split keeps its distribution."""
-    rng = np.random.default_rng(seed)
-    shuffled, parts = np.asarray(labels).astype(str), np.asarray(splits)
-    for split in np.unique(parts):
-        rows = np.flatnonzero(parts == split)
-        shuffled[rows] = shuffled[rng.permutation(rows)]
-    return shuffled
-
-
 def _uniform(item: str, seed: int) -> float:
     """A number in [0, 1) that looks random and is a function of item and seed."""
     key = seed.to_bytes(_HASH_BYTES, "big")

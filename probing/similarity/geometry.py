@@ -150,25 +150,6 @@ def _without_rounding(variances: FloatArray, mean: FloatArray) -> FloatArray:
     return variances
 
 
-def apply_transform(vectors: Vectors, axes: PrincipalAxes, transform: Transform) -> FloatArray:
-    """The vectors in the coordinates of the principal axes, scaled as the transform says.
-
-    For ``whitened`` this is ``(x - mean) U S^(-1/2)`` of Su et al. (2021), up to the sign of each
-    axis, but for axes without variance: the published code divides their rounding errors by
-    nearly nothing, here they are dropped.
-
-    Args:
-        vectors: ``(n_sentences, hidden_size)``.
-        axes: From the same view, of these or of other sentences.
-        transform: What to do.
-
-    Returns:
-        ``(n_sentences, hidden_size)`` float64; dropped axes are zero.
-    """
-    transformed: FloatArray = (vectors - axes.mean) @ axes.axes * axes.scales(transform)
-    return transformed
-
-
 def transformed_similarities(
     vectors: Mapping[str, Vectors],
     fitted: Mapping[str, PrincipalAxes],
