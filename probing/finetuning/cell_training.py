@@ -30,7 +30,7 @@ from probing.finetuning.network import (
     StoredStates,
     untouched_features,
 )
-from probing.finetuning.recipes import Recipe
+from probing.finetuning.recipes import TrainingRecipe
 
 logger = logging.getLogger(__name__)
 
@@ -116,7 +116,7 @@ def finetune(
     head: Head,
     train: NDArray[np.intp],
     penalty: float,
-    recipe: Recipe,
+    recipe: TrainingRecipe,
     seed: int,
     keeper: Keeper | None = None,
 ) -> Finetuned:
@@ -239,7 +239,7 @@ def _backward(
     return total + of_weights.item()
 
 
-def _optimizer(network: Network, recipe: Recipe) -> torch.optim.Optimizer:
+def _optimizer(network: Network, recipe: TrainingRecipe) -> torch.optim.Optimizer:
     """AdamW; what comes from the checkpoint has one rate, what is new the other.
 
     Where the encoder is held fixed what is left is a smooth problem on all rows, for L-BFGS.
@@ -271,7 +271,7 @@ def _optimizer(network: Network, recipe: Recipe) -> torch.optim.Optimizer:
 def _training_batches(
     data: FinetuningData,
     train: NDArray[np.intp],
-    recipe: Recipe,
+    recipe: TrainingRecipe,
     seed: int,
     start: int,
     total: int,

@@ -29,14 +29,13 @@ from probing.finetuning.data import Material, load_material, tokenized_data
 from probing.finetuning.frozen_limit import LinearLimit, linear_limit
 from probing.finetuning.heads import DEFAULT_HEADS, Head, available_heads, check_heads
 from probing.finetuning.network import stored_states, untouched_features
-from probing.finetuning.recipes import Recipe
+from probing.finetuning.recipes import TrainingRecipe
 from probing.finetuning.saved_cells import CheckpointKeeper, load_cell, save_cell
 from probing.finetuning.score_rows import (
     FINETUNED,
     FINETUNED_FROZEN,
     Trained,
     finetuning_scores,
-    resumption_rows,
     subset_name,
 )
 from probing.reporting.finished import finished_run
@@ -66,8 +65,8 @@ class FinetuningStudy:
     train_sizes: tuple[int | None, ...] = (100, 1000, None)
     """Training items; None for all that a task has."""
     seeds: tuple[int, ...] = (0, 1, 2)
-    recipes: tuple[Recipe, ...] = (Recipe(),)
-    """`Recipe` for full fine-tuning, `FROZEN` for the readout alone, or both."""
+    recipes: tuple[TrainingRecipe, ...] = (TrainingRecipe(),)
+    """`TrainingRecipe` for full fine-tuning, `FROZEN` for the readout alone, or both."""
     max_length: int = 64
     """Tokens a sentence; longer ones are cut, which is rare in the tasks at hand."""
     data_dir: str | None = None
@@ -208,7 +207,6 @@ class _Trainer:
         self.stored: Tensor | None = None
         self.limits: dict[tuple[Any, ...], LinearLimit] = {}
         self.trained: dict[str, list[Trained]] = {}
-        self.resumed: dict[str, dict[tuple[str, str, int], int]] = {}
 
     def cells(self, heads: Sequence[Head]) -> Iterator[CellReport]:
         """Train, or take up, every cell in turn."""
@@ -228,25 +226,17 @@ class _Trainer:
     def rows(self) -> list[Score]:
         """The score rows of all cells; of the linear probes those of single cells alone."""
         rows: list[Score] = []
-        layer = self.encoder.num_layers
         for probe, trained in self.trained.items():
             found = finetuning_scores(
                 trained,
                 self.data,
                 probe=probe,
-                layer=layer,
+                layer=self.encoder.num_layers,
                 seed=self.study.seeds[0],
                 n_resamples=self.study.n_resamples,
             )
             is_limit = probe not in (FINETUNED, FINETUNED_FROZEN)
             rows += [row for row in found if not is_limit or row.aggregation == "none"]
-            rows += resumption_rows(
-                self.resumed.get(probe, {}),
-                task=self.data.task,
-                probe=probe,
-                layer=layer,
-                n=len(self.data.test),
-            )
         return rows
 
     def _sizes(self) -> tuple[int | None, ...]:
@@ -272,7 +262,7 @@ class _Trainer:
         seed: int,
         train: NDArray[np.intp],
         limit: LinearLimit,
-        recipe: Recipe,
+        recipe: TrainingRecipe,
     ) -> CellReport:
         probe = FINETUNED_FROZEN if recipe.frozen else FINETUNED
         name = "-".join(
@@ -300,9 +290,8 @@ class _Trainer:
             )
             save_cell(path, cell, digest)
         keeper.forget()
-        self.trained.setdefault(probe, []).append(Trained(head, subset, seed, cell.predicted))
-        if cell.resumed_from is not None:
-            self.resumed.setdefault(probe, {})[str(head), subset, seed] = cell.resumed_from
+        one = Trained(head, subset, seed, cell.predicted, cell.resumed_from)
+        self.trained.setdefault(probe, []).append(one)
         return CellReport(
             task=self.data.task,
             head=head,

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from probing.encoding.encoder import Encoder
+from probing.encoding.pooling import TOKEN_POOLINGS, LayerTokens, TokenMasks
 from probing.errors import InputError
 from probing.probes.standardisation import Standardisation
 
@@ -99,20 +100,14 @@ class Summary(nn.Module):
 
     def forward(self, states: Tensor, is_token: Tensor) -> Tensor:
         """Summaries of states, given ``(n, n_tokens)`` bool that is True off the padding."""
-        if self.head is Head.MEAN:
-            weights = is_token.to(states.dtype)
-            weights = weights / weights.sum(1, keepdim=True)
-        elif self.query is not None:
+        if self.query is not None:
             scores = states @ self.query / math.sqrt(states.shape[2])
             weights = scores.masked_fill(~is_token, -torch.inf).softmax(1)
-        elif self.head is Head.MAX:
-            return states.masked_fill(~is_token[:, :, None], -torch.inf).amax(1)
-        elif self.dense is not None:
-            pooled: Tensor = self.dense(states[:, 0]).tanh()
-            return pooled
-        else:
-            return states[:, 0]
-        return (weights[:, None] @ states)[:, 0]
+            return (weights[:, None] @ states)[:, 0]
+        pooling = "cls" if self.dense is not None else self.head
+        # no head leaves out special tokens, so every token counts as a word
+        pooled = TOKEN_POOLINGS[pooling](LayerTokens(states, TokenMasks.of(is_token, is_token)))
+        return pooled if self.dense is None else self.dense(pooled).tanh()
 
 
 def pair_features(summaries: Tensor, *, sides: int) -> Tensor:

@@ -8,7 +8,7 @@ from probing.errors import InputError
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
+class TrainingRecipe:
     """How a cell is trained; the same for every head.
 
     The number of steps grows with the training sentences between two bounds: the lower one gives
@@ -53,13 +53,13 @@ class Recipe:
         return min(max(wanted, self.least_steps), self.most_steps)
 
 
-FROZEN: Final = Recipe(frozen=True, batch_size=2**31, least_steps=10, most_steps=10)
+FROZEN: Final = TrainingRecipe(frozen=True, batch_size=2**31, least_steps=10, most_steps=10)
 """For the frozen limit: every step is 20 iterations of L-BFGS on all rows."""
 
 
 def recipes_for(
     *, with_frozen: bool = False, encoder_rate: float | None = None, most_steps: int | None = None
-) -> tuple[Recipe, ...]:
+) -> tuple[TrainingRecipe, ...]:
     """The recipes of a run: full, frozen where the encoder's rate is 0, or both.
 
     Args:
@@ -69,7 +69,7 @@ def recipes_for(
     """
     if encoder_rate == 0:
         return (FROZEN,)
-    full = Recipe()
+    full = TrainingRecipe()
     if encoder_rate is not None:
         full = replace(full, encoder_rate=encoder_rate)
     if most_steps is not None:

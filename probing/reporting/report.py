@@ -16,7 +16,7 @@ from probing.claims.verdict import POOLER_STATES, verdict_text
 from probing.reporting import figures
 from probing.reporting.figures import ANISOTROPY, COMPRESSION, SIMILARITY, Described, Quantity
 from probing.reporting.page_tables import (
-    Table,
+    PageTable,
     encoder_table,
     findings_table,
     score_table,
@@ -89,7 +89,7 @@ class Section:
     title: str
     lines: tuple[str, ...]
     groups: tuple[Group, ...]
-    tables: tuple[Table, ...]
+    tables: tuple[PageTable, ...]
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class Report:
     sections: tuple[Section, ...]
     command: str
     repeat: tuple[str, ...]
-    origins: tuple[Table, ...]
+    origins: tuple[PageTable, ...]
     notes: tuple[str, ...]
 
 

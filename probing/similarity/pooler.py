@@ -66,7 +66,7 @@ class PoolerWeights:
         return PoolerWeights(weight=drawn * scale, bias=self.bias)
 
 
-def road(views: Collection[str], *, best: int | None) -> tuple[Cell, ...]:
+def road_contrasts(views: Collection[str], *, best: int | None) -> tuple[Cell, ...]:
     """The steps of the road and the whole of it, as contrasts for `contrast_scores`.
 
     Args:
