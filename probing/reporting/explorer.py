@@ -29,6 +29,7 @@ from probing.reporting.figures.drawing import (
     label_right,
     mark,
 )
+from probing.results.quantities import points
 
 Encode = Callable[[Sequence[str]], Mapping[str, NDArray[np.float32]]]
 """Sentences → view id → ``(n_sentences, hidden_size)`` float32."""
@@ -151,7 +152,7 @@ class Explorer:
                 right.axvline(here, color=mark("mean")[0], linewidth=1.4)
             right.set_xlabel(f"cosine under {chosen}, pairs of {self.task}")
             right.set_ylabel("human score")
-        sentence = f"Cosine under {chosen}: {here:.3f}"
+        sentence = f"Cosine under {chosen}: {points(here, 3)}"
         if np.isnan(here):
             sentence = f"{chosen} is the same vector for every sentence: no cosine to speak of"
         else:
@@ -325,7 +326,8 @@ def _shortened(pair: int, explorer: Explorer) -> str:
 
 def _as_html(table: pd.DataFrame, view: str) -> str:
     rows = "".join(
-        f"<tr><td>{cosine:.3f}</td><td style='text-align:left'>{html.escape(sentence)}</td></tr>"
+        f"<tr><td>{points(cosine, 3)}</td>"
+        f"<td style='text-align:left'>{html.escape(sentence)}</td></tr>"
         for cosine, sentence in zip(table["cosine"], table["sentence"], strict=True)
     )
     return f"<b>nearest to sentence 1 under {html.escape(view)}</b><table>{rows}</table>"

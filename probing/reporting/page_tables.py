@@ -127,7 +127,8 @@ def findings_table(verdict: Verdict) -> PageTable:
                 PageCell(finding.metric),
                 PageCell(finding.outcome + (f" ({finding.reason})" if finding.reason else "")),
                 PageCell(
-                    _effect(finding.effect, finding.lower, finding.upper), 100 * finding.effect
+                    signed(*(100 * end for end in (finding.effect, finding.lower, finding.upper))),
+                    100 * finding.effect,
                 ),
                 PageCell(_p(finding.corrected_p), finding.corrected_p),
                 PageCell(_contrast(finding)),
@@ -141,10 +142,6 @@ def _contrast(finding: Finding) -> str:
     """Where its rows stand in the table; the subset only where it is not the whole task."""
     words = [finding.view, finding.transform, finding.probe]
     return ", ".join(words + ([finding.subset] if finding.subset != "all" else []))
-
-
-def _effect(value: float, lower: float, upper: float) -> str:
-    return "NaN" if math.isnan(value) else signed(100 * value, 100 * lower, 100 * upper)
 
 
 def _p(p: float) -> str:
