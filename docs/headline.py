@@ -83,7 +83,7 @@ def kept(name: str) -> tuple[pd.DataFrame, dict[str, Any]]:
 
 
 def block() -> str:
-    """What stands between the marks in README.md."""
+    """The text between the marks in README.md."""
     names = _names()
     rows = [row for name in names for row in _rows(*kept(name))]
     _, sentence = headline()
@@ -100,7 +100,7 @@ def block() -> str:
         " and\n".join(sources) + ",",
         "each with its scores and its manifest.",
         "",
-        f"![What this shows stands below it](docs/{FIGURE.name})",
+        f"![Spearman by layer under each pooling](docs/{FIGURE.name})",
         "",
         sentence,
         "",

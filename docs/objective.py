@@ -57,7 +57,7 @@ def keep(run: Run, encoders: dict[str, Path]) -> None:
 
 
 def page() -> str:
-    """What stands in docs/objective.md."""
+    """The text of docs/objective.md."""
     scores = pd.read_csv(KEPT / "scores.csv", keep_default_na=False, na_values=["NaN"])
     scores["layer"] = scores["layer"].astype("Int64")
     manifest = json.loads((KEPT / "manifest.json").read_text(encoding="utf-8"))

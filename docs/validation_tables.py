@@ -64,7 +64,8 @@ def _optimum(rows: Sequence[Row]) -> list[str]:
         lines.append(
             f"| {task} | {len({row['view'] for row in those})} | {len(those)} | "
             f"{first['classes']} | {first['train']:,} | {first['test']:,} | "
-            f"{_exponent(min(losses))} | {_exponent(max(losses))} | {max(apart):.2f} | {sum(p > 0 for p in apart)} |"
+            f"{_exponent(min(losses))} | {_exponent(max(losses))} | "
+            f"{max(apart):.2f} | {sum(p > 0 for p in apart)} |"
         )
     loss = max(abs(row["loss"] / row["sklearn_loss"] - 1) for row in rows)
     points_apart = max(map(_points_apart, rows))

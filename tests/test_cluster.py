@@ -77,7 +77,7 @@ def test_the_store_of_two_workers_is_that_of_one_machine(tiny_encoder_folder, tm
     assert killed
     assert representations.n_sentences == len(CORPUS)
     assert _contents(tmp_path / "ray") == _contents(tmp_path / "here")
-    # Nothing is encoded a second time, and a damaged shard alone is made anew.
+    # Nothing is encoded a second time, and only a damaged shard is made again.
     (tmp_path / "ray" / "shard-00003.safetensors").write_bytes(b"damaged")
     extract_on_ray(str(folder), CORPUS, tmp_path / "ray", shard_sentences=SHARD, workers=1)
     assert _contents(tmp_path / "ray") == _contents(tmp_path / "here")

@@ -351,7 +351,7 @@ def test_a_planted_direction_is_read_and_an_erased_one_is_not() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # it scripts with torch.jit
         from concept_erasure import LeaceFitter
-    # fitted on train alone: an eraser that has seen test makes the two lie on opposite sides
+    # fitted on train only: an eraser that has seen test makes the two lie on opposite sides
     train, hot = torch.tensor(splits == "train"), torch.eye(k)[labels]
     x = torch.tensor(vectors)
     erased = LeaceFitter.fit(x[train], hot[train]).eraser(x).numpy()

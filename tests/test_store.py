@@ -104,7 +104,7 @@ def test_a_second_run_encodes_nothing(encoder, tmp_path):
 
 @settings(max_examples=25, deadline=None)
 @given(data=st.data())
-def test_a_flipped_byte_is_noticed_and_that_shard_alone_made_anew(
+def test_a_flipped_byte_is_noticed_and_only_that_shard_is_made_again(
     tiny_encoder_folder, tmp_path_factory, data
 ):
     encoder = load_encoder(tiny_encoder_folder("bert"))

@@ -66,7 +66,7 @@ def _parquet(path: Path, column: str | None) -> Iterator[str]:
         raise InputError(f"{path} cannot be read ({error}): expected a Parquet file") from error
     except pa.ArrowInvalid as error:
         reason = str(error).splitlines()[0]
-        raise InputError(f"{path} is no Parquet file ({reason}): write it anew") from error
+        raise InputError(f"{path} is not a Parquet file ({reason}): write it again") from error
 
 
 def _column(names: list[str], column: str | None, where: str) -> str:

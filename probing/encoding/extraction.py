@@ -139,7 +139,7 @@ def extract_to_store(
         sentences: Read once, from first to last; sentences that repeat within a shard are encoded
             once. `probing.encoding.corpora.read_sentences` reads files.
         folder: Of the store. One that holds part of these vectors is completed, a damaged shard in
-            it is made anew.
+            it is made again.
         views: Ids of the views to keep; by default all of ``encoder.views``.
         batch_tokens: As in `extract`.
         storage_dtype: ``float32`` or ``float16`` (`StorageDtype`).

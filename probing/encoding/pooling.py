@@ -184,7 +184,7 @@ def checked_poolings(poolings: Mapping[str, PoolingFunction]) -> dict[str, Pooli
     """The same poolings, their names looked at.
 
     Raises:
-        InputError: A name is taken or cannot stand in the id of a view, or a value is not callable.
+        InputError: A name is taken or cannot be part of a view id, or a value is not callable.
     """
     for name, function in poolings.items():
         if name in TOKEN_POOLINGS or name.startswith("pooler") or name == "none":

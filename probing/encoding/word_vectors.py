@@ -29,7 +29,7 @@ _WORDS_PER_SENTENCE = 16
 
 
 class Pieces(StrEnum):
-    """Which word pieces stand for a word."""
+    """Which word pieces represent a word."""
 
     FIRST = "first"
     LAST = "last"
@@ -75,7 +75,7 @@ class WordRepresentations(LazyViews[NDArray[np.float32]]):
 
 @dataclass(frozen=True, eq=False)
 class _TokenizedWords:
-    """Sentences as token ids, and which tokens stand for which word."""
+    """Sentences as token ids, and which tokens represent which word."""
 
     tokens: Tokenized
     piece_words: NDArray[np.int64]
@@ -102,7 +102,7 @@ def extract_words(
     Args:
         encoder: From `load_encoder` or `random_twin`.
         sentences: Each a sequence of words, as a treebank has them.
-        pieces: Which word pieces stand for a word: ``first``, ``last`` or ``mean`` (`Pieces`).
+        pieces: Which word pieces represent a word: ``first``, ``last`` or ``mean`` (`Pieces`).
         layers: Layers to keep; by default all, ``0`` to ``encoder.num_layers``.
         batch_tokens: Padded tokens in one forward pass; by default what suits the device.
         cache_dir: Keep the vectors in a store under this folder, as `extract` does.

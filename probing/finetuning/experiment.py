@@ -1,7 +1,7 @@
 """A fine-tuning run: every head, training size and seed on every task; its result is a run folder.
 
-While it runs, finished cells and the checkpoints of the one in training stand in a folder beside
-the run, ``NAME.unfinished``. The same call takes them up again after a kill.
+While it runs, finished cells and the checkpoints of the one in training are kept in a folder
+beside the run, ``NAME.unfinished``. Repeat the call to resume a killed run.
 """
 
 import hashlib
@@ -51,7 +51,7 @@ from probing.tasks.registry import describe_task, load_task
 logger = logging.getLogger(__name__)
 
 UNFINISHED: Final = ".unfinished"
-"""Added to the name of a run folder for what is kept until the run is whole."""
+"""Added to the name of a run folder for what is kept until the run is complete."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +66,7 @@ class FinetuningStudy:
     """Training items; None for all that a task has."""
     seeds: tuple[int, ...] = (0, 1, 2)
     recipes: tuple[TrainingRecipe, ...] = (TrainingRecipe(),)
-    """`TrainingRecipe` for full fine-tuning, `FROZEN` for the readout alone, or both."""
+    """`TrainingRecipe` for full fine-tuning, `FROZEN` for the readout only, or both."""
     max_length: int = 64
     """Tokens a sentence; longer ones are cut, which is rare in the tasks at hand."""
     data_dir: str | None = None
@@ -111,7 +111,7 @@ class FinetuningStudy:
 
 @dataclass(frozen=True)
 class CellReport:
-    """One trained cell, for who watches."""
+    """One trained cell, as the caller is told of it."""
 
     task: str
     head: Head
@@ -131,14 +131,14 @@ def run_finetuning(
     checkpoint_seconds: float = 60.0,
     watch: Callable[[CellReport], None] = lambda _: None,
 ) -> Run:
-    """Train every cell and write the run folder; go on where an earlier call was killed.
+    """Train every cell and write the run folder; resume where an earlier call was killed.
 
     Args:
         study: What is trained.
         out: The run folder; it either is whole or is not there.
         command: For the manifest.
         checkpoint_seconds: Between two checkpoints of the cell in training.
-        watch: Told of every cell as it ends.
+        watch: Called with every cell as it ends.
 
     Raises:
         InputError: A model, task or head is unknown or does not fit, a loss is no longer a number,
@@ -209,7 +209,7 @@ class _Trainer:
         self.trained: dict[str, list[Trained]] = {}
 
     def cells(self, heads: Sequence[Head]) -> Iterator[CellReport]:
-        """Train, or take up, every cell in turn."""
+        """Train or resume every cell in turn."""
         for size in self._sizes():
             subset = subset_name(size)
             for seed in self.study.seeds:
@@ -224,7 +224,7 @@ class _Trainer:
                         yield self._cell(head, subset, seed, train, limit, recipe)
 
     def rows(self) -> list[Score]:
-        """The score rows of all cells; of the linear probes those of single cells alone."""
+        """The score rows of all cells; of the linear probes only those of single cells."""
         rows: list[Score] = []
         for probe, trained in self.trained.items():
             found = finetuning_scores(
@@ -330,7 +330,7 @@ def _default_heads(encoder: Encoder) -> tuple[Head, ...]:
 
 
 def _digest(encoder: Encoder, material: Material) -> str:
-    """Of what all cells of a task share."""
+    """SHA-256 of what all cells of a task share."""
     parts = [encoder.weight_hash, encoder.tokenizer_hash, encoder.max_length, material.task.name]
     parts += [material.task.origin, len(material.train), len(material.dev), len(material.test)]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

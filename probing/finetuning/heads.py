@@ -28,7 +28,7 @@ class Head(StrEnum):
     POOLER = "pooler"
     """``pooler_output``: dense layer and tanh on ``[CLS]``, with the checkpoint's weights."""
     POOLER_FRESH = "pooler-fresh"
-    """The same with weights drawn anew: what training the pooler before was worth."""
+    """The same with newly drawn weights: shows what the pooler's earlier training was worth."""
     CLS = "cls"
     """The state at position 0 itself."""
     MEAN = "mean"
@@ -95,7 +95,7 @@ class Summary(nn.Module):
 
     @property
     def reads_first_alone(self) -> bool:
-        """Whether ``[CLS]`` is all it looks at."""
+        """Whether it reads only ``[CLS]``."""
         return self.head in (Head.CLS, Head.POOLER, Head.POOLER_FRESH)
 
     def forward(self, states: Tensor, is_token: Tensor) -> Tensor:
@@ -151,10 +151,10 @@ class Readout(nn.Module):
 
         Args:
             features: ``(n, n_features)``.
-            n_outputs: Columns.
+            n_outputs: Columns of the outputs.
             penalty: Times the sum of squares of the weights, beside the mean loss.
-            curvature: About the second derivative of the loss by an output.
-            device: Where to.
+            curvature: Approximate second derivative of the loss with respect to an output.
+            device: Where the readout is.
         """
         super().__init__()
         standardisation = Standardisation.fit(features)
@@ -174,7 +174,7 @@ class Readout(nn.Module):
         return self.coordinates @ self.axes
 
     def forward(self, features: Tensor) -> Tensor:
-        """Outputs: logits, of two classes the second's alone; or one standardised score."""
+        """Outputs: logits, for two classes only that of the second; or one standardised score."""
         standardised = (features - self.mean) / self.scale
         return nn.functional.linear(standardised, self.weight, self.intercepts)
 
@@ -184,4 +184,4 @@ class Readout(nn.Module):
 
 
 DEFAULT_HEADS: Final = (Head.POOLER, Head.POOLER_FRESH, Head.MEAN)
-"""What is compared where nothing is said: the two of the claims, and the pooler untrained."""
+"""The heads that are compared by default: the two of the claims, and the pooler untrained."""

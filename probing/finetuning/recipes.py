@@ -12,7 +12,7 @@ class TrainingRecipe:
     """How a cell is trained; the same for every head.
 
     The number of steps grows with the training sentences between two bounds: the lower one gives
-    few time to be learnt, the upper one keeps large sets affordable.
+    small sets time to be learned, the upper one keeps large sets affordable.
     """
 
     frozen: bool = False
@@ -29,7 +29,7 @@ class TrainingRecipe:
     most_steps: int = 200
     warmup_share: float = 0.1
     weight_decay: float = 0.01
-    """Of the encoder's matrices, by AdamW; the readout has the penalty of the linear probe."""
+    """For the encoder's matrices, by AdamW; the readout has the penalty of the linear probe."""
     gradient_norm: float = 1.0
     looks: int = 5
     """How often dev is looked at, evenly spaced."""
@@ -63,7 +63,7 @@ def recipes_for(
     """The recipes of a run: full, frozen where the encoder's rate is 0, or both.
 
     Args:
-        with_frozen: Whether the frozen limit stands beside full fine-tuning.
+        with_frozen: Whether the frozen limit is trained beside full fine-tuning.
         encoder_rate: None for the default.
         most_steps: Of full fine-tuning; None for the default.
     """

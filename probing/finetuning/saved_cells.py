@@ -47,7 +47,7 @@ class CheckpointKeeper:
         restore(found, network, optimizer)
         best = {k.removeprefix(_BEST): w for k, w in found.weights.items() if k.startswith(_BEST)}
         device = next(network.parameters()).device
-        logger.info("%s goes on after step %d", self._folder.name, found.step)
+        logger.info("%s is resumed after step %d", self._folder.name, found.step)
         return Progress(
             log=list(found.log.itertuples(index=False, name=None)),
             best={name: weight.to(device) for name, weight in best.items()},

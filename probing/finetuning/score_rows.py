@@ -1,6 +1,6 @@
 """Score rows of fine-tuned cells: each seed, the mean over seeds, and paired differences.
 
-What a row is of stands in these columns: ``probe`` is ``finetuned`` or ``finetuned-frozen``,
+These columns say what a row is of: ``probe`` is ``finetuned`` or ``finetuned-frozen``,
 ``view`` the head at the last layer (``pooler-fresh@6``), and ``subset`` the training rows, ``all``
 or ``train:100``. Differences and means over seeds carry both kinds of chance: that of the test
 items, by the bootstrap, and that of training, by the spread over seeds.
@@ -38,12 +38,12 @@ FloatArray = NDArray[np.float64]
 FINETUNED: Final = "finetuned"
 FINETUNED_FROZEN: Final = "finetuned-frozen"
 OVER_SEEDS: Final = "seeds"
-"""Stands in the column ``aggregation`` of a mean over seeds."""
+"""Value of the column ``aggregation`` for a mean over seeds."""
 ALL_ROWS: Final = "all"
 
 
 def subset_name(train_size: int | None) -> str:
-    """What stands in ``subset`` for a number of training rows; None for all of them."""
+    """Value of the column ``subset`` for a number of training rows; None for all of them."""
     return ALL_ROWS if train_size is None else f"train:{train_size}"
 
 
@@ -87,8 +87,8 @@ def finetuning_scores(
         data: The task.
         probe: Value of the ``probe`` column.
         layer: The last.
-        seed: Of the bootstrap; every row sees the same resamples.
-        n_resamples: Of the bootstrap.
+        seed: Seed of the bootstrap; every row sees the same resamples.
+        n_resamples: Resamples of the bootstrap.
 
     Returns:
         A row ``accuracy`` (Wilson's interval; with two classes also ``matthews``) or ``spearman``
@@ -241,7 +241,7 @@ def _combined(
 
     The variance is that of the mean over seeds under resampled items, and that of the seeds over
     their number; the interval is Student's with the degrees of freedom of Welch and Satterthwaite.
-    With one seed the second part is not known, and the interval is of the test items alone. It
+    With one seed the second part is not known, and the interval covers only the test items. It
     ends where values end, from ``lowest`` to 1 in each cell.
     """
     by_seed = np.sum([sign * values for sign, (values, _) in terms], axis=0)

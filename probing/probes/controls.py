@@ -33,7 +33,7 @@ def control_labels(items: Sequence[str], labels: ArrayLike, *, seed: int) -> NDA
     label, wherever it occurs, so that a probe can only succeed by memorising types. With
     sentences, of which few recur, it can only fail: what it reaches on test is chance.
 
-    The label of an item depends on the seed, its text and the distribution of the labels alone, not
+    The label of an item depends on the seed, its text and the distribution of the labels only, not
     on the other items or their order.
 
     Args:
@@ -146,7 +146,7 @@ def selectivity(scores: pd.DataFrame) -> pd.DataFrame:
         scores: A table as `probing.results.scores.score_table` makes it.
 
     Returns:
-        One row for each pair of rows that differ in ``labels`` alone: the other columns that
+        One row for each pair of rows that differ only in ``labels``: the other columns that
         identify a row, then ``real``, ``control`` and ``selectivity``, float64.
     """
     values = scores.set_index([*_KEY, "labels"])["value"].unstack("labels")  # noqa: PD010

@@ -71,7 +71,7 @@ class Classifiers:
     """Any classifiers with sklearn's ``fit`` and ``predict``, given the rows as they are."""
 
     candidates: tuple[ClassifierMixin, ...]
-    """The settings to choose from; a pipeline with a scaler standardises on train alone."""
+    """The settings to choose from; a pipeline with a scaler standardises on train only."""
     name: str
 
     @property
@@ -128,7 +128,7 @@ def fit_probes(
 ) -> Predictions:
     """Fit a family of probes to every view, choose each view's setting on dev, test it once.
 
-    With ``train``, ``dev`` and ``test``, the final probe is the chosen one fitted on train alone,
+    With ``train``, ``dev`` and ``test``, the final probe is the chosen one fitted only on train,
     as in SentEval. Without ``dev`` the setting is chosen by stratified five-fold cross-validation
     within train, as there. Without splits there are ten stratified folds, each tested once; in
     each round the setting is chosen on the next fold, with the eight others to fit on, and the

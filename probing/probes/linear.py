@@ -39,7 +39,7 @@ class LinearProbes:
 
     @property
     def name(self) -> str:
-        """For the ``probe`` column."""
+        """Value of the ``probe`` column."""
         return "linear"
 
     @property
@@ -64,7 +64,7 @@ class LinearProbes:
             vectors: View id → ``(n, hidden_size)``, finite.
             targets: ``(n,)`` in ``range(n_classes)`` on the train rows, each class at least once.
             n_classes: At least two.
-            train: ``(n_train,)`` rows to fit on; features are standardised on these alone.
+            train: ``(n_train,)`` rows to fit on; features are standardised on these only.
             dev: Not used.
             evaluate: ``(n_evaluate,)`` rows to predict.
             seed: Not used: the optimum is one.

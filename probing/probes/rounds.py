@@ -18,7 +18,7 @@ _OUTER_FOLDS: Final = 10
 """For tasks without splits, as in SentEval."""
 
 _INNER_FOLDS: Final = 5
-"""For tasks with a train and a test split alone, as in SentEval."""
+"""For tasks with only a train and a test split, as in SentEval."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +88,7 @@ def _checked_splits(vectors: Mapping[str, Any], splits: ArrayLike, n: int) -> ND
     found = set(parts.tolist())
     if found != {""} and not {"train", "test"} <= found <= {"train", "dev", "test"}:
         shown = ", ".join(repr(split) for split in sorted(found)) or "none"
-        raise InputError(f"expected splits train, test and perhaps dev, or '' alone; found {shown}")
+        raise InputError(f"expected splits train, test and perhaps dev, or only ''; found {shown}")
     return parts
 
 

@@ -45,19 +45,19 @@ _LAYER: Final = re.compile(r"(?P<pooling>.+)@(?P<layer>\d+)")
 
 
 class Pairs(Protocol):
-    """What `probing.tasks.SentencePairs` is, as far as it is needed here."""
+    """The part of `probing.tasks.SentencePairs` that is needed here."""
 
     @property
     def name(self) -> str:
-        """Of the task."""
+        """Name of the task."""
 
     @property
     def sentences1(self) -> tuple[str, ...]:
-        """N first sentences."""
+        """The first sentence of each of n pairs."""
 
     @property
     def sentences2(self) -> tuple[str, ...]:
-        """N second sentences."""
+        """The second sentence of each pair."""
 
     @property
     def scores(self) -> NDArray[np.float64]:
@@ -154,7 +154,7 @@ class Explorer:
             right.set_ylabel("human score")
         sentence = f"Cosine under {chosen}: {points(here, 3)}"
         if np.isnan(here):
-            sentence = f"{chosen} is the same vector for every sentence: no cosine to speak of"
+            sentence = f"{chosen} is the same vector for every sentence, so its cosine is undefined"
         else:
             share = 100 * self.standing(chosen, here)
             sentence += f", higher than that of {share:.0f} % of {len(self.scores)} pairs"

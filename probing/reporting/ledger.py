@@ -19,7 +19,7 @@ _SUBSETS_MATTER = ("all", "mean", "wmean")
 
 
 class Agreement(StrEnum):
-    """What is to be said of one published cell that the run measured too."""
+    """How a published number and the measured one agree."""
 
     REPRODUCED = "reproduced"
     """Within `TOLERANCE`."""

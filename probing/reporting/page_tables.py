@@ -24,7 +24,7 @@ from probing.results.quantities import (
 
 @dataclass(frozen=True)
 class PageCell:
-    """What stands in a cell of a table; ``number`` is what it sorts by, None for words."""
+    """A cell of a table; ``number`` is what it sorts by, None for words."""
 
     text: str
     number: float | None = None
@@ -139,7 +139,7 @@ def findings_table(verdict: Verdict) -> PageTable:
 
 
 def _contrast(finding: Finding) -> str:
-    """Where its rows stand in the table; the subset only where it is not the whole task."""
+    """The rows that a finding is read from; the subset only where it is not the whole task."""
     words = [finding.view, finding.transform, finding.probe]
     return ", ".join(words + ([finding.subset] if finding.subset != "all" else []))
 

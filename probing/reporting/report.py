@@ -315,7 +315,7 @@ def _task_figures(
 
 
 def _has_layers(scores: pd.DataFrame, model: str, task: str, quantity: Quantity) -> bool:
-    """Whether there is more than one layer to draw; fine-tuning measures the last one alone."""
+    """Whether there is more than one layer to draw; fine-tuning measures only the last one."""
     shown = select(scores, quantity, model=model, task=task)
     return len(shown["layer"].dropna().unique()) > 1
 

@@ -1,7 +1,7 @@
 """What the pooler does, one step at a time, and what other poolers would have done.
 
 The road runs from the best layer under mean pooling over mean pooling of the last layer, ``[CLS]``
-of the last layer and ``W h_cls + b`` to ``pooler_output``, its tanh. Beside it stand poolers made
+of the last layer and ``W h_cls + b`` to ``pooler_output``, its tanh. Beside it are poolers made
 for comparison from the same ``[CLS]``: with a random matrix of the same scale, and with the
 identity in place of W (tanh alone). They are transforms of the view ``cls@last``:
 ``random-dense``, ``random-dense+tanh`` and ``tanh``.
@@ -36,7 +36,7 @@ Vectors = NDArray[np.float32]
 SATURATED: Final = 0.99
 """A unit of ``pooler_output`` beyond this size is on the flat part of tanh."""
 RANDOM_POOLERS: Final = 5
-"""How many random matrices stand beside W."""
+"""How many random matrices W is compared with."""
 
 _REGULARISATION: Final = 1e-10
 
@@ -267,7 +267,7 @@ def weight_scores(weights: PoolerWeights, *, layer: int, seed: int) -> list[Scor
     Args:
         weights: Of the pooler.
         layer: The last layer, for the name of the view.
-        seed: For the rows; nothing here is random.
+        seed: Value of the ``seed`` column; nothing here is random.
 
     Returns:
         Rows of ``pooler_dense@layer`` with task ``none``: ``singular_value_largest``,

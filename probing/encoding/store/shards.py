@@ -140,7 +140,7 @@ class Shard:
     size: int
     """Bytes of the file."""
     sha256: str
-    """Of the file, with its own 64 digits in the header read as zeros."""
+    """SHA-256 of the file, with its own 64 digits in the header read as zeros."""
 
 
 class StoredVectors(LazyViews[NDArray[np.float32]]):
@@ -288,16 +288,16 @@ def open_store(folder: Path | str) -> StoredVectors:
     manifest = read_manifest(folder)
     if manifest is None:
         raise InputError(
-            f"{folder} has no {MANIFEST}: expected a store that probing extract has finished; run "
-            "the same command again to finish it"
+            f"{folder} has no {MANIFEST}: expected a store that probing extract has finished; "
+            "rerun the same command to finish it"
         )
     shards = []
     for entry in manifest["shards"]:
         shard = read_shard(folder / str(entry["file"]))
         if shard is None or (shard.size, shard.sha256) != (entry["size"], entry["sha256"]):
             raise InputError(
-                f"{folder / str(entry['file'])} is missing or damaged: run the same extraction "
-                "again to make this shard anew"
+                f"{folder / str(entry['file'])} is missing or damaged: rerun the same "
+                "extraction to make this shard again"
             )
         shards.append(shard)
     return StoredVectors(folder, tuple(manifest["recipe"]["views"]), tuple(shards))
@@ -337,7 +337,7 @@ def _as_stored(view_id: str, values: NDArray[np.float32], dtype: str) -> NDArray
 
 
 def _digest(stream: BinaryIO) -> tuple[str, int]:
-    """SHA-256 of a shard with its own digest read as zeros, and where that digest stands."""
+    """SHA-256 of a shard with its own digest read as zeros, and where that digest is."""
     start = stream.read(8)
     header_size = int.from_bytes(start, "little")
     if header_size > _LARGEST_HEADER:
