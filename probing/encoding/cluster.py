@@ -49,7 +49,7 @@ class WorkerSettings:
     storage_dtype: str
     shard_sentences: int | None
     threads: int
-    """Of the process that asks: how many threads share a product can change its last bit."""
+    """As in the process that asks: how many threads share a product can change its last bit."""
 
 
 class EncoderWorker:
@@ -106,16 +106,16 @@ def extract_on_ray(
     Args:
         model: As in `load_encoder`, like ``revision``, ``dtype`` and ``max_length``.
         sentences: As in `extract_to_store`, like ``folder`` and the options not named here.
-        folder: Of the store.
-        revision: Of a Hub id.
+        folder: Folder of the store.
+        revision: Revision of a Hub id.
         dtype: ``float32``, ``bfloat16`` or ``auto``.
         max_length: Tokens per sentence, special tokens included.
         views: Ids of the views to keep; by default all.
         batch_tokens: Padded tokens in one forward pass.
         storage_dtype: ``float32`` or ``float16``.
         shard_sentences: Sentences in one shard.
-        address: Of a running cluster, or ``auto`` for the one of this machine; without it a cluster
-            is started here and ended afterwards.
+        address: Address of a running cluster, or ``auto`` for the one of this machine; without it
+            a cluster is started here and ended afterwards.
         workers: How many encoders; by default one per GPU, or where there is none as many as have
             a CPU for each of their threads. A worker uses as many threads as this process.
 
@@ -181,7 +181,7 @@ class _Pool:
         return self._described
 
     def encode(self, jobs: Iterator[Job]) -> Iterator[tuple[Job, Encoded]]:
-        """An engine (`probing.encoding.store.filling.Engine`): shards as they get ready."""
+        """An engine (`probing.encoding.store.filling.Engine`): shards as they are finished."""
         again: deque[Job] = deque()
         deaths: dict[int, int] = {}
         no_more = False

@@ -25,7 +25,7 @@ from probing.errors import InputError
 logger = logging.getLogger(__name__)
 
 _WORDS_PER_SENTENCE = 16
-"""For the size of a shard; nothing else depends on it."""
+"""Assumed for the size of a shard; nothing else depends on it."""
 
 
 class Pieces(StrEnum):

@@ -101,11 +101,11 @@ class Finetuned:
     best_step: int
     """Updates after which the weights were taken: the best on dev, with ``frozen`` the last."""
     dev_score: float
-    """At that step."""
+    """Score on dev at that step."""
     resumed_from: int | None
     """Step of the checkpoint that training was resumed from; None where it ran in one go."""
     seconds: float
-    """In training, over all starts."""
+    """Time in training, over all starts."""
 
 
 def finetune(
@@ -132,7 +132,7 @@ def finetune(
         penalty: Times the sum of squares of the readout's weights, added to the mean loss: log-loss
             in nats, or squared error of scores of variance one.
         recipe: How it is trained.
-        seed: Of data order, dropout and weights that are drawn.
+        seed: Seed of data order, dropout and weights that are drawn.
         keeper: Keeps checkpoints; None to keep none. A frozen cell takes seconds and keeps none.
 
     Raises:

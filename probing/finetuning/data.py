@@ -24,7 +24,7 @@ class Material:
     """A task as loaded, with the text and gold of all its splits."""
 
     task: Task
-    """As `load_task` gives it: for the manifest."""
+    """As `load_task` gives it; described in the manifest."""
     sentences: tuple[str, ...]
     sentences2: tuple[str, ...] | None
     gold: NDArray[np.float64]

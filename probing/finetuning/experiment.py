@@ -136,7 +136,7 @@ def run_finetuning(
     Args:
         study: What is trained.
         out: The run folder; it either is whole or is not there.
-        command: For the manifest.
+        command: Command line, for the manifest.
         checkpoint_seconds: Between two checkpoints of the cell in training.
         watch: Called with every cell as it ends.
 

@@ -65,7 +65,7 @@ def recipes_for(
     Args:
         with_frozen: Whether the frozen limit is trained beside full fine-tuning.
         encoder_rate: None for the default.
-        most_steps: Of full fine-tuning; None for the default.
+        most_steps: Most steps of full fine-tuning; None for the default.
     """
     if encoder_rate == 0:
         return (FROZEN,)

@@ -117,8 +117,8 @@ def fit_floor(
         sentences: n texts.
         labels: ``(n,)``.
         splits: ``(n,)``, as for `fit_probes`.
-        seed: Of the folds.
-        missing_classes: Of `MissingClasses`.
+        seed: Seed of the folds.
+        missing_classes: One of `MissingClasses`.
 
     Raises:
         InputError: As `fit_probes`, or the floor is unknown, or no text has a word.

@@ -125,7 +125,7 @@ def fit_regression(
         vectors: View id → ``(n, n_features)``.
         scores: ``(n,)`` finite numbers.
         splits: ``(n,)`` of ``train``, ``dev`` and ``test``, or the empty string in every entry.
-        seed: Of the folds.
+        seed: Seed of the folds.
         penalties: sklearn's ``alpha``, strongest first.
         regressor: A scikit-learn regressor in the place of ridge regression: fitted on train as
             it is, with nothing to choose on dev.

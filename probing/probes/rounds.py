@@ -40,7 +40,7 @@ def rounds_of(
         vectors: View id → n rows.
         splits: ``(n,)`` of ``train``, ``dev`` and ``test``, or the empty string in every entry.
         strata: ``(n,)`` classes that folds share out evenly.
-        seed: Of the folds.
+        seed: Seed of the folds.
 
     Raises:
         InputError: No view, rows that do not match, or splits that do not serve.

@@ -180,7 +180,7 @@ def explore(encode: Encode, pairs: Pairs, n_pairs: int = N_PAIRS) -> Explorer:
     Args:
         encode: Such as ``functools.partial(probing.extract, encoder)``.
         pairs: Such as ``probing.load_task("sts-mini")``.
-        n_pairs: Of a longer task so many are kept, at equal distances.
+        n_pairs: Pairs that are kept of a longer task, at equal distances.
 
     Raises:
         InputError: ``n_pairs`` is less than 2, or the task has fewer pairs.

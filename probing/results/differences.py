@@ -26,7 +26,7 @@ class Difference:
 
     task: str
     metric: str
-    """Of which it is a difference: ``spearman`` or ``accuracy``."""
+    """What is compared: ``spearman`` or ``accuracy``."""
     aggregation: str
     seed: int
     value: float
@@ -47,7 +47,7 @@ def read_differences(
 
     Args:
         scores: The results table (`probing.results.scores.COLUMNS`).
-        aggregation: Of tasks with several subsets; the others have ``all`` only.
+        aggregation: Aggregation of tasks with several subsets; the others have ``all`` only.
     """
     rows = scores[
         scores["metric"].isin([*_METRICS, "standard_error"])

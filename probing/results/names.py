@@ -21,7 +21,7 @@ NO_VIEW: Final = "none"
 
 
 class ViewPlace(NamedTuple):
-    """Where a view is taken: the values of the columns ``layer`` and ``pooling``."""
+    """Layer and pooling of a view: the values of the columns ``layer`` and ``pooling``."""
 
     layer: int | None
     """None for several layers, and for an encoder that shows none."""

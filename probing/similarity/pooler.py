@@ -100,7 +100,7 @@ def pooler_scores(
         vectors: View id → ``(2 * n_pairs, hidden_size)``, first sentences then second ones.
         target: n_pairs gold scores; random matrix i is drawn from ``target.seed + i``, the ``seed``
             of its rows.
-        weights: Of the pooler, None where the encoder has no dense layer there.
+        weights: Weights of the pooler, None where the encoder has no dense layer there.
 
     Returns:
         Rows of `replaced_pooler_scores` and `pooler_diagnostics`; none without a pooler.
@@ -127,7 +127,7 @@ def replaced_pooler_scores(
         cls_id: ``cls@last``, the view of the rows.
         cls: ``(2 * n_pairs, hidden_size)`` ``[CLS]`` vectors, first sentences then second ones.
         target: n_pairs gold scores; random matrix i is drawn from ``target.seed + i``.
-        weights: Of the encoder's own pooler.
+        weights: Weights of the encoder's own pooler.
 
     Returns:
         ``spearman`` of ``tanh``, ``random-dense`` and ``random-dense+tanh``, and the differences
@@ -169,7 +169,7 @@ def pooler_diagnostics(
     Args:
         vectors: View id → ``(n_sentences, hidden_size)``.
         target: Whose gold plays no part; its seed draws the halves in ``cls_variance_recovered``.
-        weights: Of the pooler, or None.
+        weights: Weights of the pooler, or None.
 
     Returns:
         Rows of the pooler's views: ``saturated_share``, the share of units beyond `SATURATED`;
@@ -220,7 +220,7 @@ def variance_recovered(cls: Vectors, pooled: Vectors, *, seed: int) -> tuple[flo
     Args:
         cls: ``(n_sentences, hidden_size)`` distinct ``[CLS]`` vectors.
         pooled: ``(n_sentences, hidden_size)`` of the same sentences.
-        seed: Of the halves.
+        seed: Seed of the halves.
 
     Returns:
         Value (1 where nothing is lost, 0 or less where nothing is left) with a 95 % interval over
@@ -265,7 +265,7 @@ def weight_scores(weights: PoolerWeights, *, layer: int, seed: int) -> list[Scor
     """What the weights of the pooler are, whatever the sentences: once per encoder.
 
     Args:
-        weights: Of the pooler.
+        weights: Weights of the pooler.
         layer: The last layer, for the name of the view.
         seed: Value of the ``seed`` column; nothing here is random.
 

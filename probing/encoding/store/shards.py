@@ -205,7 +205,7 @@ def write_shard(
     """Write one shard under a temporary name, checksum it and rename it.
 
     Args:
-        folder: Of the store; it exists.
+        folder: Folder of the store; it exists.
         index: Number of the shard.
         vectors: View id → ``(n_rows, hidden_size)`` float32, stored as ``recipe`` says.
         recipe: What made the vectors.
@@ -282,7 +282,7 @@ def write_manifest(
 def open_store(folder: Path | str) -> StoredVectors:
     """The vectors of a complete store, the size and checksum of every shard verified.
 
-    Raises `InputError` where the folder is no complete store, or a shard is damaged.
+    Raises `InputError` where the folder is not a complete store, or a shard is damaged.
     """
     folder = Path(folder)
     manifest = read_manifest(folder)

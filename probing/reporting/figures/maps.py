@@ -115,7 +115,7 @@ def task_map(
         scores: The results table.
         model: One of its models.
         tasks: Which of its tasks, from top to bottom.
-        pooling: Of the layers.
+        pooling: Pooling of the layers.
         quantity: What is drawn.
 
     Raises:
