@@ -273,6 +273,12 @@ class Run:
 
 
 def load_run(folder: Path | str) -> Run:
-    """Read a run folder back. Raises `InputError` where it is not one."""
+    """Read a run folder back. Raises `InputError` where it is not one.
+
+    >>> task = probing.load_task("sts-mini")
+    >>> study = probing.Study([lengths], [task], n_resamples=20)
+    >>> probing.load_run(study.run(folder / "run").folder).models
+    ('lengths',)
+    """
     scores, manifest = read_run(Path(folder))
     return Run(folder=Path(folder), scores=scores, manifest=manifest)
