@@ -226,8 +226,8 @@ def _values(scores: pd.DataFrame, model: str, quantity: Quantity) -> "dict[str, 
 
 def _table(scores: pd.DataFrame, aggregation: str) -> Table:
     """Encoders as rows: mean, [CLS], pooler and best view, beside random weights and floors."""
-    header = ("encoder", "measured", "mean", "[CLS]", "pooler", "best view", "random weights")
-    header = (*header, "floor")
+    measured = ("mean", "[CLS]", "pooler", "best view", "random weights", "floor")
+    header = ("encoder", "measured", *measured)
     rows: list[tuple[Cell, ...]] = []
     similarity = replace(SIMILARITY, aggregation=aggregation)
     for model in models_of(scores):
