@@ -4,10 +4,10 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table as RichTable
 
-from probing.reporting.page_tables import Table
+from probing.reporting.page_tables import PageTable
 
 
-def rich_table(table: Table) -> RichTable:
+def rich_table(table: PageTable) -> RichTable:
     """The same cells; numbers to the right, names never cut."""
     rich = RichTable(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for column, name in enumerate(table.header):

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from probing.claims.verdict import POOLER_STATES
-from probing.reporting.page_tables import Cell, Table
+from probing.reporting.page_tables import PageCell, PageTable
 from probing.results.names import difference, place_of, twin_name
 from probing.results.quantities import (
     ACCURACY,
@@ -39,7 +39,7 @@ class Summary:
 
     sentences: tuple[str, ...]
     """Of each model two or three, the answer first."""
-    table: Table
+    table: PageTable
     """A row for each model and kind of task."""
 
     def __str__(self) -> str:
@@ -224,11 +224,11 @@ def _values(scores: pd.DataFrame, model: str, quantity: Quantity) -> "dict[str, 
     return found
 
 
-def _table(scores: pd.DataFrame, aggregation: str) -> Table:
+def _table(scores: pd.DataFrame, aggregation: str) -> PageTable:
     """Encoders as rows: mean, [CLS], pooler and best view, beside random weights and floors."""
     measured = ("mean", "[CLS]", "pooler", "best view", "random weights", "floor")
     header = ("encoder", "measured", *measured)
-    rows: list[tuple[Cell, ...]] = []
+    rows: list[tuple[PageCell, ...]] = []
     similarity = replace(SIMILARITY, aggregation=aggregation)
     for model in models_of(scores):
         for quantity, name in ((similarity, "Spearman × 100"), (ACCURACY, "accuracy, %")):
@@ -247,17 +247,17 @@ def _table(scores: pd.DataFrame, aggregation: str) -> Table:
             ]
             floor = float(np.mean(reached)) if reached else math.nan
             sets = next(iter(tables)) if len(tables) == 1 else f"mean of {len(tables)}"
-            cells = [Cell(model), Cell(f"{name}, {sets}")]
+            cells = [PageCell(model), PageCell(f"{name}, {sets}")]
             for pooling in ("mean", "cls", "pooler"):
                 value = float(means.get(f"{pooling}@{last}", math.nan))
                 cells.append(_number_cell(value))
             if best is None:
-                cells.append(Cell(_UNTOLD))
+                cells.append(PageCell(_UNTOLD))
             else:
-                cells.append(Cell(f"{points(float(means[best]))} {best}", float(means[best])))
+                cells.append(PageCell(f"{points(float(means[best]))} {best}", float(means[best])))
             cells += [_number_cell(float(control)), _number_cell(floor)]
             rows.append(tuple(cells))
-    return Table(
+    return PageTable(
         caption="Last layer under three poolings, the best of all views, the highest view with "
         "random weights, and the best floor (a baseline without a model)",
         header=header,
@@ -265,5 +265,5 @@ def _table(scores: pd.DataFrame, aggregation: str) -> Table:
     )
 
 
-def _number_cell(value: float) -> Cell:
-    return Cell(_UNTOLD if math.isnan(value) else points(value), value)
+def _number_cell(value: float) -> PageCell:
+    return PageCell(_UNTOLD if math.isnan(value) else points(value), value)
