@@ -448,9 +448,10 @@ def test_models_quantities_and_floors_of_a_table() -> None:
     scores = invented_scores()
     assert models_of(scores) == ("tiny",)
     assert quantities(scores, "tiny", "sts-mini") == (SIMILARITY,)
-    assert quantities(scores, "tiny", "generated:tree_depth") == (ACCURACY, COMPRESSION)
+    mlp = replace(ACCURACY, probe="mlp")
+    assert quantities(scores, "tiny", "generated:tree_depth") == (ACCURACY, mlp, COMPRESSION)
     by_mlp = scores[(scores["probe"] == "mlp") & (scores["metric"] == "accuracy")]
-    assert quantities(by_mlp, "tiny", "generated:tree_depth") == (replace(ACCURACY, probe="mlp"),)
+    assert quantities(by_mlp, "tiny", "generated:tree_depth") == (mlp,)
     assert floors(scores, SIMILARITY, task="sts-mini") == {"jaccard": pytest.approx(40.0)}
     assert set(floors(scores, ACCURACY, task="generated:tree_depth")) == {
         "majority",
@@ -477,6 +478,10 @@ def test_numbers_are_written_with_a_true_minus_and_no_negative_zero() -> None:
     assert written(math.nan) == "NaN"
     assert signed(-4.71, -7.93, 1.64) == "−4.7 [−7.9, +1.6]"
     assert signed(-0.04) == "0.0"
+    assert signed(0.04, -0.5, math.nan) == "0.0"
+    assert signed(math.nan) == points(math.nan) == "NaN"
+    assert signed(0.123, digits=2) == "+0.12"
+    assert points(-3.0, 0) == "−3"
 
 
 def test_marks_tell_poolings_apart_without_colour() -> None:

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from filelock import FileLock, Timeout
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 from transformers import BertForPreTraining
 
 from probing.cause.suite import (
@@ -32,11 +32,11 @@ from probing.cause.suite import (
     suite_cosines,
     suite_scores,
 )
-from probing.pretraining.checkpoints import write_atomically
 from probing.pretraining.config import Decay, Objective, Pooler, PretrainingConfig
 from probing.pretraining.start import find_start, initial_model
 from probing.pretraining.trainer import Schedule, Trainer, native_bfloat16
 from probing.pretraining.training import pretrain
+from probing.results.writing import write_bytes, write_text, written_aside
 
 logger = logging.getLogger(__name__)
 
@@ -288,12 +288,10 @@ def _branch(work: Continuation, cell: Cell, suite: Suite) -> None:
     rows = pd.concat(
         [pd.read_parquet(path) for path in sorted((folder / "looks").glob("*.parquet"))]
     )
-    write_atomically(rows, folder / "rows.parquet")
+    _save_frame(rows, folder / "rows.parquet")
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     record = {"arm": cell.arm.name, "seed": cell.seed, "weight": cell.arm.weight}
-    writing = folder / ".cell.json.writing"
-    writing.write_text(json.dumps(record), encoding="utf-8")
-    writing.replace(folder / "cell.json")
+    write_text(folder / "cell.json", json.dumps(record))
 
 
 def _look(
@@ -344,7 +342,7 @@ def _look(
             "cls": found.cls.astype(np.float16),
         }
         _save_tensors(halves, target.parent / LAST_LAYER)  # of the newest look
-    write_atomically(frame, target)
+    _save_frame(frame, target)
 
 
 def _keep_vectors(trainer: Trainer, folder: Path) -> None:
@@ -382,7 +380,10 @@ def _bfloat16(model: BertForPreTraining) -> bool:
 
 
 def _save_tensors(tensors: Mapping[str, npt.NDArray[Any]], target: Path) -> None:
-    """Written under a temporary name and renamed."""
-    writing = target.with_name(f".writing-{target.name}")
-    save_file({name: np.ascontiguousarray(array) for name, array in tensors.items()}, writing)
-    writing.replace(target)
+    contiguous = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
+    write_bytes(target, save(contiguous))
+
+
+def _save_frame(frame: pd.DataFrame, target: Path) -> None:
+    with written_aside(target) as temporary:
+        frame.to_parquet(temporary, index=False)

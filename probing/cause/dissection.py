@@ -19,7 +19,7 @@ from sklearn.preprocessing import StandardScaler
 
 from probing.cause.continuation import HELD_OUT, LAST_LAYER, MLM, NSP, Arm, Cell
 from probing.cause.suite import LastLayer, Suite, suite_cosines, suite_scores
-from probing.similarity.geometry import Transform, TransformKind, apply_transform, fit_axes
+from probing.similarity.geometry import Transform, TransformKind, fit_axes
 
 ALPHAS: Final = tuple(np.logspace(-2, 4, 13).tolist())
 """Of the ridge regression, by leave-one-out within the held-out sentences."""
@@ -135,8 +135,10 @@ def _rows(
 
 
 def _whitened(fitted_on: Floats, vectors: Floats) -> Floats:
-    transform = Transform(TransformKind.WHITENED)
-    return apply_transform(vectors, fit_axes(fitted_on), transform).astype(np.float32)
+    axes = fit_axes(fitted_on)
+    scales = axes.scales(Transform(TransformKind.WHITENED))
+    found: Floats = ((vectors - axes.mean) @ axes.axes * scales).astype(np.float32)
+    return found
 
 
 def _regressed(fitted_on: Floats, targets: Floats, vectors: Floats) -> Floats:

@@ -15,9 +15,10 @@ from typing import Final
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from probing.errors import InputError
+from probing.results.writing import write_bytes, write_text
 
 _RECORD: Final = "difference.json"
 _CHANGED: Final = "changed.safetensors"
@@ -80,14 +81,10 @@ def write_difference(
         `folder`.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    writing = folder / f".writing-{_CHANGED}"
-    save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, writing)
-    writing.chmod(0o644)  # safetensors makes it private
-    writing.replace(folder / _CHANGED)
+    kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    write_bytes(folder / _CHANGED, save(kept))
     record = {"base": base, "base_weight_hash": base_weight_hash, "changed": sorted(tensors)}
-    writing = folder / f".writing-{_RECORD}"
-    writing.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    writing.replace(folder / _RECORD)
+    write_text(folder / _RECORD, json.dumps(record, indent=1) + "\n")
     return folder
 
 

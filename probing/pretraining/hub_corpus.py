@@ -15,6 +15,7 @@ from typing import Final
 import pyarrow.parquet as pq
 
 from probing.errors import InputError
+from probing.results.writing import written_aside
 from probing.sources.fetching import snapshot
 
 _SPECIFICATION: Final = re.compile(
@@ -89,11 +90,9 @@ def corpus_folder(corpus: str | Path, cache: Path) -> Path:
     target = folder / f"{name}.txt"
     if not target.is_file():
         folder.mkdir(parents=True, exist_ok=True)
-        writing = folder / f".writing-{name}"
-        with writing.open("w", encoding="utf-8") as file:
+        with written_aside(target) as temporary, temporary.open("w", encoding="utf-8") as file:
             for document in _documents(files, named.column):
                 file.write("\n".join(document) + "\n\n")
-        writing.replace(target)
     return folder
 
 

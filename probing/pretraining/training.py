@@ -22,7 +22,6 @@ from probing.pretraining.checkpoints import (
     optimizer_moments,
     restore,
     save_checkpoint,
-    write_atomically,
 )
 from probing.pretraining.config import PretrainingConfig
 from probing.pretraining.corpus import tokenize_corpus
@@ -31,6 +30,7 @@ from probing.pretraining.processes import joined_processes
 from probing.pretraining.progress import ProgressReport, training_progress
 from probing.pretraining.start import Start, find_start
 from probing.pretraining.trainer import Evaluation, Schedule, Trainer, learning_rate
+from probing.results.writing import write_text, written_aside
 
 logger = logging.getLogger(__name__)
 
@@ -151,7 +151,8 @@ def _run(
             log=frame,
         )
         save_checkpoint(checkpoints, state, digest)
-        write_atomically(frame, out / "training_log.parquet")
+        with written_aside(out / "training_log.parquet") as temporary:
+            frame.to_parquet(temporary, index=False)
 
     if begin == 0 and 0 in due and processes.rank == 0:
         look(trainer, 0)
@@ -207,9 +208,7 @@ def _finish(
         "bfloat16": trainer.bfloat16,
         "evaluation": vars(evaluation),
     }
-    writing = out / ".pretraining.json.writing"
-    writing.write_text(json.dumps(result, indent=1), encoding="utf-8")
-    writing.replace(out / "pretraining.json")
+    write_text(out / "pretraining.json", json.dumps(result, indent=1))
 
 
 def snapshot_steps(config: PretrainingConfig, tokens: tuple[int, ...]) -> dict[int, int]:

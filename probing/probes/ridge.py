@@ -1,20 +1,21 @@
 """Ridge regression for scores, and the supervised readout of similarity from pairs."""
 
 import logging
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
+from sklearn.base import RegressorMixin, clone
 
+from probing.encoding.lazy import LazyViews
 from probing.errors import InputError
 from probing.probes.rounds import Round, check_rows, rounds_of
 from probing.probes.standardisation import Standardisation, fault_of
-from probing.statistics import (
-    spearman,
-)
+from probing.statistics import spearman
 from probing.statistics.gram import gram
 from probing.threads import over_views
 
@@ -52,7 +53,7 @@ class RegressionPredictions:
         return first_best
 
 
-class PairFeatures(Mapping[str, NDArray[np.float32]]):
+class PairFeatures(LazyViews[NDArray[np.float32]]):
     """View id → ``(n_pairs, 2 * hidden_size)`` float32: ``|u - v|`` beside ``u * v``.
 
     The features of SentEval for SICK-R and STS-B (Tai et al. 2015). Made when asked for.
@@ -69,18 +70,13 @@ class PairFeatures(Mapping[str, NDArray[np.float32]]):
                 raise InputError(
                     f"{view_id} has {len(vectors[view_id])} rows, expected two for each pair"
                 )
-        self._vectors = vectors
 
-    def __getitem__(self, view_id: str) -> NDArray[np.float32]:
-        both = self._vectors[view_id]
-        left, right = both[: len(both) // 2], both[len(both) // 2 :]
-        return np.concatenate([np.abs(left - right), left * right], axis=1)
+        def features(view_id: str) -> NDArray[np.float32]:
+            both = vectors[view_id]
+            left, right = both[: len(both) // 2], both[len(both) // 2 :]
+            return np.concatenate([np.abs(left - right), left * right], axis=1)
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._vectors)
-
-    def __len__(self) -> int:
-        return len(self._vectors)
+        super().__init__(vectors, features)
 
 
 def fit_ridge(
@@ -119,6 +115,7 @@ def fit_regression(
     *,
     seed: int,
     penalties: tuple[float, ...] = PENALTIES,
+    regressor: RegressorMixin | None = None,
 ) -> RegressionPredictions:
     """Predict scores from every view, the penalty of each chosen by Spearman on dev, tested once.
 
@@ -128,8 +125,10 @@ def fit_regression(
         vectors: View id → ``(n, n_features)``.
         scores: ``(n,)`` finite numbers.
         splits: ``(n,)`` of ``train``, ``dev`` and ``test``, or the empty string in every entry.
-        seed: Of the folds.
+        seed: Seed of the folds.
         penalties: sklearn's ``alpha``, strongest first.
+        regressor: A scikit-learn regressor in the place of ridge regression: fitted on train as
+            it is, with nothing to choose on dev.
 
     Raises:
         InputError: No view, rows that do not match, splits that do not serve, a score that is not
@@ -150,8 +149,13 @@ def fit_regression(
         rows = vectors[view_id]
         check_rows(view_id, rows, len(gold))
         fault = fault_of(rows)
-        return fault or [_play(part, rows, gold, penalties) for part in rounds]
+        if fault is not None:
+            return fault
+        if regressor is not None:
+            return [_play_own(regressor, part, rows, gold) for part in rounds]
+        return [_play(part, rows, gold, penalties) for part in rounds]
 
+    penalties = penalties if regressor is None else (math.nan,)
     results = over_views(played, tuple(vectors))
     items = np.concatenate([part.test for part in rounds])
     predicted = np.full((len(items), len(vectors)), np.nan)
@@ -185,6 +189,23 @@ def _play(
     if not np.array_equal(train, part.train):  # with a dev split they are the same
         weights = fit_ridge(rows[part.train], gold[part.train], penalties)
     return _predict(rows[part.test], weights[best : best + 1])[:, 0], agreement
+
+
+def _play_own(
+    regressor: RegressorMixin, part: Round, rows: NDArray[np.float32], gold: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """As `_play`, by a scikit-learn regressor with one setting."""
+    name = type(regressor).__name__
+    try:
+        fitted = clone(regressor).fit(rows[part.train], gold[part.train])
+        predicted = np.asarray(fitted.predict(rows[part.test]), dtype=np.float64)
+    except Exception as error:  # a researcher's regressor may raise anything
+        raise InputError(f"probe {name} failed ({type(error).__name__}: {error})") from error
+    if predicted.shape != part.test.shape or not np.isfinite(predicted).all():
+        raise InputError(
+            f"probe {name} predicts {predicted.shape}: expected {part.test.shape} finite numbers"
+        )
+    return predicted, np.full(1, np.nan)
 
 
 def _predict(rows: NDArray[np.float32], weights: FloatArray) -> FloatArray:
