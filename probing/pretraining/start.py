@@ -118,7 +118,7 @@ def _from_nothing(config: PretrainingConfig, tokenizer: Tokenizer) -> BertForPre
 
 
 def _continued(config: PretrainingConfig, start: Start) -> BertForPreTraining:
-    with _quiet():
+    with quiet():
         loaded: Any = BertForPreTraining.from_pretrained(
             start.folder,
             dtype=torch.float32,
@@ -158,8 +158,8 @@ def _seeded(seed: int) -> Iterator[None]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the loader's table of missing heads off the terminal: they are drawn on purpose."""
+def quiet() -> Iterator[None]:
+    """Keep the library's bars and its table of missing heads off the terminal."""
     verbosity = transformers_logging.get_verbosity()
     bars = transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity_error()

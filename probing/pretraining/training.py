@@ -28,7 +28,7 @@ from probing.pretraining.corpus import tokenize_corpus
 from probing.pretraining.hub_corpus import corpus_folder
 from probing.pretraining.processes import joined_processes
 from probing.pretraining.progress import ProgressReport, training_progress
-from probing.pretraining.start import Start, find_start
+from probing.pretraining.start import Start, find_start, quiet
 from probing.pretraining.trainer import Evaluation, Schedule, Trainer, learning_rate
 from probing.results.writing import write_text, written_aside
 
@@ -115,12 +115,17 @@ def _save_snapshot(out: Path) -> Look:
         target = out / "snapshots" / f"{tokens:012d}"
         writing = target.with_name(f".writing-{target.name}")
         shutil.rmtree(writing, ignore_errors=True)
-        trainer.model.save_pretrained(writing)
-        trainer.tokenizer.save_pretrained(writing)
+        _save_encoder(trainer, writing)
         shutil.rmtree(target, ignore_errors=True)
         writing.rename(target)
 
     return save
+
+
+def _save_encoder(trainer: Trainer, folder: Path) -> None:
+    with quiet():
+        trainer.model.save_pretrained(folder)
+    trainer.tokenizer.save_pretrained(folder)
 
 
 def _run(
@@ -189,8 +194,7 @@ def _run(
 def _finish(
     trainer: Trainer, out: Path, digest: str, continued: Start | None, evaluation: Evaluation
 ) -> None:
-    trainer.model.save_pretrained(out)
-    trainer.tokenizer.save_pretrained(out)
+    _save_encoder(trainer, out)
     start = None
     if continued is not None:
         start = {
