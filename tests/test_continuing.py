@@ -24,6 +24,7 @@ from probing.pretraining.config import (
     PretrainingConfig,
 )
 from probing.pretraining.corpus import tokenize_corpus
+from probing.pretraining.export import export_encoder
 from probing.pretraining.gradients import Gradients, clipped_sum
 from probing.pretraining.losses import pretraining_losses
 from probing.pretraining.start import find_start, initial_model
@@ -242,3 +243,19 @@ def test_a_run_records_its_start_and_is_refused_to_another(
     assert record["start"]["weight_hash"] == find_start(bert).weight_hash
     with pytest.raises(InputError, match="another"):
         pretrain(CONFIG, texts, tmp_path / "run", schedule, start=tmp_path / "run")
+
+
+def test_the_card_of_a_continued_encoder_names_its_start(
+    texts: Path, bert: Path, schedule: Schedule, tmp_path: Path
+) -> None:
+    config = replace(CONFIG, objective=Objective.MLM_SHUFFLED, source_weights=(("second", 2.0),))
+    pretrain(config, texts, tmp_path / "run", schedule, start=bert)
+    folder = export_encoder(tmp_path / "run", tmp_path / "shipped")
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert "permuted labels" in card
+    assert find_start(bert).weight_hash[:16] in card
+    assert "`second` 2" in card
+    (command,) = [line for line in card.splitlines() if "probing pretrain" in line]
+    assert f"--from {bert} --objective mlm+shuffled" in command
+    assert "--source-weight second=2" in command
+    assert "--layers" not in command

@@ -59,7 +59,7 @@ class Decay(StrEnum):
     LINEAR = "linear"
     """Falls to 0 at the last step."""
     CONSTANT = "constant"
-    """Stays: a snapshot does not depend on where the run ends."""
+    """Stays as it is: a snapshot on the way is not a run that was cut short before its decay."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,8 +105,7 @@ class PretrainingConfig:
     held_out_share: float = 0.01
     """Share of the documents of every source kept for evaluation, at least one."""
     source_weights: tuple[tuple[str, float], ...] = ()
-    """How often a document of a source is drawn, by file name without suffix; 1 where not named.
-    A mapping is taken too."""
+    """How often a document of a source is drawn, by file name without suffix; 1 where not named."""
     seed: int = 0
     corpus_seed: int = 0
     """Of the held-out choice, the vocabulary and the held-out pairs: equal over `seed`s."""

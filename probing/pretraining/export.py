@@ -50,7 +50,7 @@ def export_encoder(run: Path, target: Path, corpus: Path | None = None) -> Path:
     if size > MEGABYTES_SHIPPED:
         raise InputError(
             f"{run} has {size:.1f} MB of float16 weights, more than {MEGABYTES_SHIPPED}: "
-            "train with fewer layers, a smaller hidden size or vocabulary"
+            "train a smaller network, or keep the run's folder, which is an encoder too"
         )
     target.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(target)
