@@ -116,7 +116,9 @@ def test_a_shipped_file_that_was_changed_is_refused(
 
 
 def test_a_broken_installation_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shipped, "__file__", str(tmp_path / "site" / "probing" / "sources" / "shipped.py"))
+    monkeypatch.setattr(
+        shipped, "__file__", str(tmp_path / "site" / "probing" / "sources" / "shipped.py")
+    )
     with pytest.raises(InputError, match="install probing again"):
         shipped_data()
     installed = tmp_path / "site" / "probing" / "data"

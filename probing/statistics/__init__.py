@@ -21,6 +21,7 @@ from probing.statistics.intervals import (
     percentile_interval,
 )
 from probing.statistics.random_effects import PooledEffect, random_effects
+from probing.statistics.seeds import EffectOverSeeds, effect_over_seeds
 from probing.statistics.significance import (
     PermutationTest,
     WilliamsTest,
@@ -31,6 +32,7 @@ from probing.statistics.significance import (
 
 __all__ = [
     "Aggregation",
+    "EffectOverSeeds",
     "Interval",
     "Metric",
     "PairedDifference",
@@ -43,6 +45,7 @@ __all__ = [
     "bootstrap_correlations",
     "bootstrap_with_subsets",
     "correlation",
+    "effect_over_seeds",
     "holm",
     "paired_difference",
     "pearson",
