@@ -47,7 +47,8 @@ from probing.encoding.extraction import extract, extract_to_store
 from probing.encoding.forward import default_batch_tokens, encode
 from probing.encoding.locating import find_checkpoint
 from probing.encoding.tokenization import Tokenized, batches, tokenize
-from probing.similarity.cosine import coded_subsets, cosine_similarities
+from probing.results.target import Target
+from probing.similarity.cosine import cosine_similarities
 from probing.statistics import aggregate_correlations
 from probing.threads import in_threads
 
@@ -345,7 +346,9 @@ def change_in_bfloat16(folder: Path, options: argparse.Namespace) -> list[dict]:
     rows = []
     for name in STS_TASKS:
         task = probing.load_task(name, data_dir=options.data_dir)
-        _, codes, aggregations = coded_subsets(task.subsets, len(task))
+        _, codes, aggregations = Target(
+            task=name, gold=task.scores, subsets=task.subsets
+        ).coded_subsets()
         found = {}
         for dtype, encoder in encoders.items():
             vectors = extract(encoder, [*task.sentences1, *task.sentences2])

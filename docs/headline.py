@@ -20,6 +20,7 @@ import pandas as pd
 from probing.claims.deciding import decide
 from probing.claims.verdict import POOLER_STATES, verdict_text
 from probing.reporting import figures
+from probing.results.names import twin_name
 from probing.results.quantities import (
     DIFFERENCE,
     SIMILARITY,
@@ -29,7 +30,6 @@ from probing.results.quantities import (
     records,
     select,
     signed,
-    twin,
 )
 from probing.results.run_folder import Run, load_run
 
@@ -129,7 +129,7 @@ def _rows(scores: pd.DataFrame, manifest: dict[str, Any]) -> Iterator[tuple[str,
                 continue
             where = {"task": task["name"]}
             mine = select(scores, SIMILARITY, model=model, **where).set_index("view")["value"]
-            random = select(scores, SIMILARITY, model=twin(model), **where).set_index("view")
+            random = select(scores, SIMILARITY, model=twin_name(model), **where).set_index("view")
             (floor,) = floors(scores, SIMILARITY, **where).values()
             yield (
                 model,

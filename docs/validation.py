@@ -35,6 +35,7 @@ from probing.probes.linear import STRENGTHS, LinearProbes
 from probing.probes.predictions import probe_scores
 from probing.probes.rounds import usable_views
 from probing.results.scores import Score
+from probing.results.target import Target
 from probing.statistics import accuracy_interval, bootstrap_correlations, percentile_interval
 from probing.study.measurements import Settings, measure_floors, measure_labelled, measure_words
 from probing.tasks import LabelledSentences, TaggedSentences
@@ -199,7 +200,7 @@ def _erased(
     found = []
     for when, view in (("before", vectors), ("after", erased)):
         predictions = fit_probes({"mean@0": view}, labels, splits, seed=_SEED)
-        score = probe_scores(predictions, task=name, seed=_SEED)[0]
+        score = probe_scores(predictions, Target(task=name, seed=_SEED))[0]
         row = {"signal": name, "when": when, "chance": chance, "n": score.n}
         found.append({**row, "value": score.value, "lower": score.lower, "upper": score.upper})
     return found

@@ -27,6 +27,7 @@ from probing.claims.deciding import (
 from probing.claims.verdict import POOLER_STATES, verdict_text, wrapped
 from probing.errors import InputError
 from probing.results.scores import Score, score_table
+from probing.results.target import Target
 from probing.similarity.contrasts import Cell, contrast_scores
 from probing.statistics import holm, random_effects
 
@@ -437,13 +438,8 @@ def _simulated(rng: np.random.Generator, n: int, gap: float = 0.0) -> pd.DataFra
     }
     rows = contrast_scores(
         views,
-        gold,
+        Target(task="toy", gold=gold, seed=int(rng.integers(2**31)), n_resamples=300),
         cells=[Cell("pooler@2 - mean@2")],
-        task="toy",
-        split="test",
-        subsets=None,
-        seed=int(rng.integers(2**31)),
-        n_resamples=300,
     )
     return score_table(replace(row, model="toy") for row in rows)
 

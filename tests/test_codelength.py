@@ -12,6 +12,7 @@ from probing.errors import InputError
 from probing.probes.codelength import FRACTIONS, codelength_scores, online_codelength
 from probing.probes.controls import control_labels
 from probing.probes.linear import LinearProbes
+from probing.results.target import Target
 
 N = 1500
 
@@ -109,7 +110,7 @@ def test_several_orders_give_an_interval() -> None:
     vectors, labels = made(n=300)
     views = {"mean@0": vectors, "cls@0": np.ones_like(vectors)}
     lengths = [online_codelength(views, labels, seed=seed) for seed in range(3)]
-    row, constant = codelength_scores(lengths, task="t", seed=0)[:2]
+    row, constant = codelength_scores(lengths, Target(task="t", seed=0))[:2]
     each = np.array([length.bits[0] for length in lengths])
     assert row.value == pytest.approx(each.mean())
     # Student's t for two degrees of freedom
@@ -124,7 +125,7 @@ def test_rows_and_undefined_views(caplog: pytest.LogCaptureFixture) -> None:
     lost[3] = np.nan
     views = {"cls@0": np.ones_like(vectors), "mean@1": lost, "mean@0": vectors}
     lengths = online_codelength(views, labels, seed=2)
-    rows = codelength_scores(lengths, task="t", seed=2, labels="control")
+    rows = codelength_scores(lengths, Target(task="t", seed=2), labels="control")
     assert [row.metric for row in rows] == ["bits"] * 3 + ["compression"] * 3
     assert [math.isnan(row.value) for row in rows] == [True, True, False] * 2
     assert (rows[-1].probe, rows[-1].n, rows[-1].labels) == ("codelength", 300, "control")

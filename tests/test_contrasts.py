@@ -7,6 +7,7 @@ import pytest
 from scipy.stats import rankdata, spearmanr
 
 from probing.results.scores import Score
+from probing.results.target import Target
 from probing.similarity.contrasts import Cell, contrast_scores
 from probing.similarity.cosine import similarity_scores
 from probing.similarity.layer_selection import select_layer
@@ -37,13 +38,8 @@ def _scores(
 ) -> dict[tuple[Cell, str, str], Score]:
     rows = contrast_scores(
         columns,
-        gold,
+        Target(task="toy", gold=gold, subsets=subsets, seed=3, n_resamples=n_resamples),
         cells=cells,
-        task="toy",
-        split="test",
-        subsets=subsets,
-        seed=3,
-        n_resamples=n_resamples,
     )
     found = {
         (Cell(row.view, row.transform, row.probe), row.metric, row.aggregation): row for row in rows
@@ -119,14 +115,9 @@ def test_rows_are_paired_with_those_of_other_calls() -> None:
         _assert_equal(among[key], row)
     plain = similarity_scores(
         columns[CELLS[0]][:, np.newaxis],
-        gold,
+        Target(task="toy", gold=gold, subsets=SUBSETS, seed=3, n_resamples=300),
         view_ids=("pooler@2",),
-        task="toy",
-        split="test",
-        subsets=SUBSETS,
         probe="cosine",
-        seed=3,
-        n_resamples=300,
     )
     (row,) = [r for r in plain if (r.metric, r.aggregation) == ("spearman", "all")]
     _assert_equal(row, among[CELLS[0], "spearman", "all"])
@@ -181,7 +172,9 @@ def _layers(
 @pytest.mark.parametrize(("best", "earlier"), [(1, 1), (3, 2)])
 def test_the_best_layer_is_found_on_development_pairs(best: int, earlier: int) -> None:
     vectors, gold = _layers(best)
-    selection = select_layer(vectors, gold, task="toy", split="dev", seed=0, n_resamples=50)
+    selection = select_layer(
+        vectors, Target(task="toy", gold=gold, split="dev", seed=0, n_resamples=50)
+    )
     assert (selection.best, selection.best_earlier, selection.last) == (best, earlier, 3)
     assert [row.view for row in selection.rows] == [f"mean@{layer}" for layer in range(4)]
     assert {(row.metric, row.split) for row in selection.rows} == {("selection_spearman", "dev")}
@@ -191,7 +184,9 @@ def test_the_best_layer_is_found_on_development_pairs(best: int, earlier: int) -
 def test_a_layer_without_a_value_is_not_chosen() -> None:
     vectors, gold = _layers(0)
     vectors["mean@0"] = np.ones((400, 2), np.float32)
-    selection = select_layer(vectors, gold, task="toy", split="dev", seed=0, n_resamples=20)
+    selection = select_layer(
+        vectors, Target(task="toy", gold=gold, split="dev", seed=0, n_resamples=20)
+    )
     assert math.isnan(selection.rows[0].value)
     assert selection.best == 1
 
@@ -199,7 +194,7 @@ def test_a_layer_without_a_value_is_not_chosen() -> None:
 def test_selection_refuses_test_pairs_and_missing_layers() -> None:
     vectors, gold = _layers(1)
     with pytest.raises(ValueError, match="found the split test"):
-        select_layer(vectors, gold, task="toy", split="test", seed=0, n_resamples=20)
+        select_layer(vectors, Target(task="toy", gold=gold, seed=0, n_resamples=20))
     del vectors["mean@2"]
     with pytest.raises(ValueError, match="expected mean@0 to mean@last"):
-        select_layer(vectors, gold, task="toy", split="dev", seed=0, n_resamples=20)
+        select_layer(vectors, Target(task="toy", gold=gold, split="dev", seed=0, n_resamples=20))

@@ -24,6 +24,7 @@ from probing.probes.driver import fit_probes
 from probing.probes.mlp import Setting, TrainedProbes
 from probing.probes.predictions import Predictions, probe_scores
 from probing.results.scores import Score, score_table
+from probing.results.target import Target
 from probing.study.measurements import Settings, measure_labelled
 from probing.tasks import LabelledSentences
 
@@ -44,7 +45,9 @@ def thirds(n: int) -> list[str]:
 
 
 def accuracy(predictions: Predictions) -> Score:
-    (row,) = (s for s in probe_scores(predictions, task="t", seed=0) if s.metric == "accuracy")
+    (row,) = (
+        s for s in probe_scores(predictions, Target(task="t", seed=0)) if s.metric == "accuracy"
+    )
     return row
 
 

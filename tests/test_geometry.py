@@ -13,6 +13,7 @@ from scipy.stats import entropy
 from sklearn.decomposition import PCA
 from sklearn.metrics.pairwise import cosine_similarity, paired_cosine_distances
 
+from probing.results.target import Target
 from probing.similarity.contrasts import Cell, contrast_scores
 from probing.similarity.geometry import (
     TRANSFORMS,
@@ -259,7 +260,7 @@ def test_cka_is_one_for_a_turned_view_and_none_for_an_independent_one() -> None:
 
 def test_geometry_rows() -> None:
     vectors = {"mean@1": _vectors(), "cls@0": np.ones((400, 12), np.float32)}
-    rows = geometry_scores(vectors, task="toy", split="test", seed=0)
+    rows = geometry_scores(vectors, Target(task="toy", seed=0))
     found = {(row.view, row.metric): row for row in rows}
     assert len(found) == len(rows) == 6
     assert found["cls@0", "anisotropy"].value == pytest.approx(1)
@@ -271,7 +272,7 @@ def test_geometry_rows() -> None:
 
 def test_cka_rows_cover_every_pair_once() -> None:
     vectors = {view: _vectors(seed=i) for i, view in enumerate(["cls@1", "mean@1", "mean@0+1"])}
-    rows = cka_scores(vectors, task="toy", split="dev", seed=0, n_sentences=100)
+    rows = cka_scores(vectors, Target(task="toy", split="dev", seed=0), n_sentences=100)
     assert [row.view for row in rows] == [
         "cls@1 & mean@1",
         "cls@1 & mean@0+1",
@@ -298,13 +299,15 @@ def test_whitening_on_sts12_parts_the_aggregations_as_published() -> None:
     columns = transformed_similarities(view, axes, fitted_on="target", transforms=(WHITENED,))
     rows = contrast_scores(
         columns,
-        task.scores,
+        Target(
+            task=task.name,
+            gold=task.scores,
+            split=task.split,
+            subsets=task.subsets,
+            seed=0,
+            n_resamples=50,
+        ),
         cells=columns,
-        task=task.name,
-        split=task.split,
-        subsets=task.subsets,
-        seed=0,
-        n_resamples=50,
     )
     value = {row.aggregation: row.value for row in rows}
     assert value["wmean"] > value["all"] + 0.02

@@ -13,6 +13,7 @@ from sklearn.metrics.pairwise import paired_cosine_distances
 from probing.encoding.encoder import Encoder, load_encoder, random_twin
 from probing.encoding.extraction import extract
 from probing.results.scores import Score
+from probing.results.target import Target
 from probing.similarity.contrasts import Cell, contrast_scores
 from probing.similarity.cosine import cosine_similarities
 from probing.similarity.pooler import (
@@ -76,7 +77,7 @@ def test_dense_and_tanh_reproduce_the_pooler(
     rebuilt = np.tanh(weights.dense(vectors["cls@3"]))
     np.testing.assert_allclose(rebuilt, vectors["pooler@3"], atol=1e-6)
     assert np.abs(vectors["cls@3"] - vectors["pooler@3"]).max() > 0.01
-    rows = pooler_diagnostics(vectors, weights, task="toy", split="test", seed=0)
+    rows = pooler_diagnostics(vectors, Target(task="toy", seed=0), weights)
     (error,) = [row for row in rows if row.metric == "reconstruction_error"]
     assert error.value == np.abs(rebuilt - vectors["pooler@3"]).max() <= 1e-6
 
@@ -91,13 +92,8 @@ def test_the_steps_add_up_to_the_whole_difference(
     cells = road(vectors, best=best)
     rows = contrast_scores(
         {Cell(view): similarities[:, i] for i, view in enumerate(vectors)},
-        GOLD,
+        Target(task="toy", gold=GOLD, seed=0, n_resamples=20),
         cells=cells,
-        task="toy",
-        split="test",
-        subsets=None,
-        seed=0,
-        n_resamples=20,
     )
     changes = [row for row in rows if row.metric == "spearman_difference"]
     *steps, whole = changes
@@ -123,16 +119,7 @@ def test_the_road_without_a_pooler_ends_at_cls() -> None:
 
 def test_no_pooler_no_anatomy() -> None:
     vectors = {"mean@1": _cls(8, 4), "cls@1": _cls(8, 4)}
-    rows = pooler_scores(
-        vectors,
-        GOLD,
-        None,
-        task="toy",
-        split="test",
-        subsets=None,
-        seed=0,
-        n_resamples=10,
-    )
+    rows = pooler_scores(vectors, Target(task="toy", gold=GOLD, seed=0, n_resamples=10), None)
     assert rows == []
 
 
@@ -148,15 +135,7 @@ def test_a_random_counterpart_has_the_scale_of_the_pooler_and_nothing_else() -> 
 
 def _replaced(weights: PoolerWeights, cls: np.ndarray, gold: np.ndarray) -> list[Score]:
     return replaced_pooler_scores(
-        "cls@1",
-        cls,
-        gold,
-        weights,
-        task="toy",
-        split="test",
-        subsets=None,
-        seed=7,
-        n_resamples=50,
+        "cls@1", cls, Target(task="toy", gold=gold, seed=7, n_resamples=50), weights
     )
 
 
@@ -194,7 +173,7 @@ def test_an_orthogonal_pooler_of_small_scale_changes_nothing_and_a_large_one_sat
         vectors = _pooled(cls, weights)
         similarities = cosine_similarities(vectors, ("cls@1", "pooler@1"))
         by_scale[scale] = np.abs(similarities[:, 0] - similarities[:, 1]).max()
-        rows = pooler_diagnostics(vectors, weights, task="toy", split="test", seed=0)
+        rows = pooler_diagnostics(vectors, Target(task="toy", seed=0), weights)
         found = {(row.metric, row.view): row for row in rows}
         saturated = found["saturated_share", "pooler@1"]
         assert saturated.value == np.mean(np.abs(vectors["pooler@1"]) > 0.99)
@@ -228,9 +207,9 @@ def test_variance_recovered_says_when_it_cannot_tell(caplog: pytest.LogCaptureFi
 
 def test_repeated_sentences_count_once() -> None:
     cls, weights = _cls(60, 4), _random_weights(4)
-    once = pooler_diagnostics(_pooled(cls, weights), weights, task="t", split="test", seed=0)
+    once = pooler_diagnostics(_pooled(cls, weights), Target(task="t", seed=0), weights)
     twice = pooler_diagnostics(
-        _pooled(np.concatenate([cls, cls[:30]]), weights), weights, task="t", split="test", seed=0
+        _pooled(np.concatenate([cls, cls[:30]]), weights), Target(task="t", seed=0), weights
     )
     assert once == twice
 

@@ -12,6 +12,7 @@ from sklearn.metrics.pairwise import paired_cosine_distances
 
 from probing.encoding.encoder import load_encoder
 from probing.encoding.extraction import extract
+from probing.results.target import Target
 from probing.similarity.cosine import cosine_similarities, similarity_scores, token_jaccard
 from probing.tasks import SentencePairs, load_task
 
@@ -59,14 +60,9 @@ def test_scores_equal_scipy_and_carry_intervals() -> None:
     subsets = ["a"] * 20 + ["b"] * 30 + ["c"] * 40
     rows = similarity_scores(
         similarities,
-        gold,
+        Target(task="toy", gold=gold, subsets=subsets, seed=0, n_resamples=200),
         view_ids=("mean@1", "pooler@1"),
-        task="toy",
-        split="test",
-        subsets=subsets,
         probe="cosine",
-        seed=0,
-        n_resamples=200,
     )
     found = {(row.view, row.metric, row.aggregation, row.subset): row for row in rows}
     assert len(found) == len(rows) == 2 * 2 * (3 + 3)
@@ -92,14 +88,9 @@ def test_nan_similarities_give_nan_rows() -> None:
     gold = np.arange(10.0)
     rows = similarity_scores(
         np.full((10, 1), np.nan),
-        gold,
+        Target(task="toy", gold=gold, seed=0, n_resamples=20),
         view_ids=("cls@0",),
-        task="toy",
-        split="test",
-        subsets=None,
         probe="cosine",
-        seed=0,
-        n_resamples=20,
     )
     assert len(rows) == 2
     assert all(np.isnan([row.value, row.lower, row.upper]).all() for row in rows)
@@ -127,14 +118,16 @@ def test_the_aggregation_flips_a_ranking_on_sts12(real_data: Path) -> None:
     representations = extract(load_encoder("minilm"), task.sentences1 + task.sentences2)
     rows = similarity_scores(
         cosine_similarities(representations, ["mean@6", "cls@6"]),
-        task.scores,
+        Target(
+            task=task.name,
+            gold=task.scores,
+            split=task.split,
+            subsets=task.subsets,
+            seed=0,
+            n_resamples=10,
+        ),
         view_ids=["mean@6", "cls@6"],
-        task=task.name,
-        split=task.split,
-        subsets=task.subsets,
         probe="cosine",
-        seed=0,
-        n_resamples=10,
     )
     found = {
         (row.view, row.aggregation): 100 * row.value

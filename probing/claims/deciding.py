@@ -20,8 +20,8 @@ import pandas as pd
 from probing.claims.road import Road, road_to_pooler
 from probing.errors import InputError
 from probing.results.differences import Difference, Place, read_differences
+from probing.results.names import is_difference, twin_name
 from probing.results.quantities import training_items
-from probing.results.scores import CONTROL_SUFFIX
 from probing.statistics import holm, random_effects
 
 LEVEL: Final = 0.05
@@ -300,7 +300,7 @@ def decide(
     Raises:
         InputError: The table has no rows of this model.
     """
-    mine = scores[scores["model"].isin([model, model + CONTROL_SUFFIX])]
+    mine = scores[scores["model"].isin([model, twin_name(model)])]
     if model not in set(mine["model"]):
         present = ", ".join(scores["model"].unique()) or "no model"
         raise InputError(f"no rows of model {model!r} in the score table, found {present}")
@@ -312,7 +312,7 @@ def decide(
     for claim in claims:
         row = claim.row(last, None if chosen is None else chosen[0], sizes)
         if row is not None:
-            place = Place(model + CONTROL_SUFFIX * claim.control, *row)
+            place = Place(twin_name(model) if claim.control else model, *row)
             by_task += [_finding(claim, place, one) for one in differences.get(place, ())]
     overall = [
         _over_tasks(claim, found)
@@ -346,7 +346,7 @@ def _chosen_layer(scores: pd.DataFrame, last: int) -> tuple[int, str] | None:
 def _training_sizes(scores: pd.DataFrame) -> tuple[str, str] | None:
     """The subsets of the fewest and the most training items; None where there are not two."""
     rows = scores[(scores["probe"] == "finetuned") & (scores["metric"] == "standard_error")]
-    sizes = [str(subset) for subset in rows["subset"].unique() if " - " not in subset]
+    sizes = [str(subset) for subset in rows["subset"].unique() if not is_difference(subset)]
     sizes.sort(key=training_items)
     return (sizes[0], sizes[-1]) if len(sizes) > 1 else None
 

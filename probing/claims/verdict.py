@@ -9,6 +9,7 @@ from typing import Final
 
 from probing.claims.deciding import OVERALL, Finding, Outcome, Verdict
 from probing.claims.road import Road, Step
+from probing.results.names import is_difference, is_twin, sides
 from probing.results.quantities import FINETUNED, training_items
 
 POOLER_STATES: Final[Mapping[str, str]] = MappingProxyType(
@@ -139,10 +140,10 @@ def _outcome(verdict: Verdict, finding: Finding) -> str:
 
 def _effect(finding: Finding) -> str:
     """The effect in words, read from the columns of its row."""
-    sides = finding.view.split(" - ")
-    changes = finding.transform.split(" - ")
+    views = sides(finding.view)
+    changes = sides(finding.transform)
     circumstances = [_PROBES[finding.probe]] if finding.probe in _PROBES else []
-    if finding.model.endswith("+random"):
+    if is_twin(finding.model):
         circumstances.append("with random weights")
     if finding.subset != "all" or finding.probe == "finetuned":
         circumstances.append(_training(finding.subset))
@@ -150,23 +151,23 @@ def _effect(finding: Finding) -> str:
     ends = (-finding.upper, -finding.lower) if down else (finding.lower, finding.upper)
     amount = f"{_points(abs(finding.effect))} points ({_points(ends[0])} to {_points(ends[1])})"
     known = finding.probe in ("cosine", *_PROBES)
-    one, _, other = finding.model.partition(" - ")
-    if other and len(sides) == 1:
-        return f"{_view(sides[0])} of {one} is {amount} {'below' if down else 'above'} {other}'s"
-    if known and len(sides) == 2 and len(changes) == 1:
+    if is_difference(finding.model) and len(views) == 1:
+        one, other = sides(finding.model)
+        return f"{_view(views[0])} of {one} is {amount} {'below' if down else 'above'} {other}'s"
+    if known and len(views) == 2 and len(changes) == 1:
         if changes[0] != "raw":
             circumstances.insert(0, f"after {_transform(changes[0])}")
         start = " ".join(circumstances) + ", " if circumstances else ""
         place = "below" if down else "above"
-        if " - " in finding.subset:
+        if is_difference(finding.subset):
             verb = "falls" if down else "rises"
-            moved = f"{_view(sides[0])} minus {_view(sides[1])} {verb} by {amount}"
+            moved = f"{_view(views[0])} minus {_view(views[1])} {verb} by {amount}"
             return f"{start}{moved}"
-        return f"{start}{_view(sides[0])} is {amount} {place} {_view(sides[1])}"
-    if known and len(sides) == 1 and len(changes) == 2 and changes[1] == "raw":
+        return f"{start}{_view(views[0])} is {amount} {place} {_view(views[1])}"
+    if known and len(views) == 1 and len(changes) == 2 and changes[1] == "raw":
         verb = "lowers" if down else "raises"
         where = " " + " ".join(circumstances) if circumstances else ""
-        return f"{_transform(changes[0])} {verb} {_view(sides[0])} by {amount}{where}"
+        return f"{_transform(changes[0])} {verb} {_view(views[0])} by {amount}{where}"
     cell = ", ".join((finding.view, finding.transform, finding.probe))
     return f"the difference {cell} is {'-' if down else ''}{amount}"
 
@@ -234,9 +235,9 @@ def _view(view_id: str) -> str:
 
 def _training(subset: str) -> str:
     """Training items in words: ``on 100 items``, ``on all items in place of 100``."""
-    most, _, least = subset.partition(" - ")
+    most, *least = sides(subset)
     size = "all items" if most == "all" else f"{training_items(most):g} items"
-    return f"on {size} in place of {training_items(least):g}" if least else f"on {size}"
+    return f"on {size} in place of {training_items(least[0]):g}" if least else f"on {size}"
 
 
 def _transform(name: str) -> str:

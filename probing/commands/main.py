@@ -22,6 +22,7 @@ from probing.commands.terminal import bar
 from probing.encoding.encoder import Dtype
 from probing.errors import InputError
 from probing.progress import set_display
+from probing.results.names import sides
 from probing.sources.declarations import MODELS
 
 _PIPED_WIDTH = 120
@@ -165,10 +166,10 @@ def run(
 
 
 def _contrast(text: str) -> tuple[str, str]:
-    one, minus, other = text.partition(" - ")
-    if not (minus and one.strip() and other.strip()):
+    found = tuple(side.strip() for side in sides(text))
+    if len(found) != 2 or not all(found):
         raise InputError(f"contrast {text!r}: expected two models, 'ONE - OTHER'")
-    return one.strip(), other.strip()
+    return found[0], found[1]
 
 
 @app.command()

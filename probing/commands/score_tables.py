@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import pandas as pd
 from rich.table import Table
 
-from probing.results.scores import CONTROL_SUFFIX
+from probing.results.names import is_floor, twin_name
 
 _VIEW_WIDTH = 18
 _TASK_WIDTH = 24
@@ -47,8 +47,8 @@ def score_tables(
     read = mine[mine["metric"].isin(["accuracy", "compression"])]
     kinds = zip(read["probe"], read["metric"], strict=True)
     for probe, measure in dict.fromkeys(kinds):
-        is_floor = real["model"].str.startswith("floor:")
-        chosen = real[real["metric"].eq(measure) & (real["probe"].eq(probe) | is_floor)]
+        of_floors = real["model"].map(is_floor)
+        chosen = real[real["metric"].eq(measure) & (real["probe"].eq(probe) | of_floors)]
         scale = 1 if measure == "compression" else 100
         how = f"{measure} × {scale}" if scale > 1 else f"{measure} (times)"
         yield from _tables(chosen, model, f"{model}: {probe} probe", how, width, scale)
@@ -90,13 +90,13 @@ def _table(cells: Cells, model: str, tasks: Sequence[str], title: str, how: str)
             if cell is None:
                 row.append("")
                 continue
-            twin = cells.get((model + CONTROL_SUFFIX, task, view))
+            twin = cells.get((twin_name(model), task, view))
             text = _written(cell)
             text = f"[bold]{text}[/bold]" if cell[0] == best[task] else text
             row.append(text if twin is None else f"{text} ({_plain(twin[0]):>5})")
         table.add_row(*row, end_section=view.startswith("max@"))
     table.add_section()
-    for floor in dict.fromkeys(name for name, _, _ in cells if name.startswith("floor:")):
+    for floor in dict.fromkeys(name for name, _, _ in cells if is_floor(name)):
         found = [cells.get((floor, task, "none")) for task in tasks]
         if any(cell is not None for cell in found):
             table.add_row(floor, *("" if c is None else f"{_written(c)}{' ' * 8}" for c in found))

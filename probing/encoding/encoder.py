@@ -17,7 +17,7 @@ from transformers.utils import logging as transformers_logging
 from probing.encoding.locating import Checkpoint, find_checkpoint
 from probing.encoding.views import TOKEN_POOLINGS, Pooling, View
 from probing.errors import InputError
-from probing.results.scores import CONTROL_SUFFIX
+from probing.results.names import twin_name
 
 logger = logging.getLogger(__name__)
 
@@ -177,7 +177,7 @@ def random_twin(encoder: Encoder, seed: int) -> Encoder:
     model = _with_products_in(encoder.dtype, model).to(encoder.device).eval()
     return replace(
         encoder,
-        name=f"{encoder.name}{CONTROL_SUFFIX}",
+        name=twin_name(encoder.name),
         model=model,
         revision=f"random:{seed}",
         weight_hash=_state_hash(model),

@@ -18,6 +18,7 @@ from scipy.stats import norm, t
 
 from probing.finetuning.heads import Head
 from probing.finetuning.network import FinetuningData
+from probing.results.names import difference
 from probing.results.scores import Score
 from probing.statistics import (
     Metric,
@@ -36,7 +37,6 @@ FINETUNED_FROZEN: Final = "finetuned-frozen"
 OVER_SEEDS: Final = "seeds"
 """Stands in the column ``aggregation`` of a mean over seeds."""
 ALL_ROWS: Final = "all"
-_MINUS: Final = " - "
 
 
 def subset_name(train_size: int | None) -> str:
@@ -134,7 +134,7 @@ def finetuning_scores(
     wanted: dict[str, list[tuple[float, str]]] = {name: [(1.0, name)] for name in subsets}
     if len(subsets) > 1:
         most, least = subsets[-1], subsets[0]
-        wanted[f"{most}{_MINUS}{least}"] = [(1.0, most), (-1.0, least)]
+        wanted[difference(most, least)] = [(1.0, most), (-1.0, least)]
     for (subset, signs), (left, right) in product(wanted.items(), pairs):
         if left not in heads or right not in heads:
             continue
@@ -147,8 +147,8 @@ def finetuning_scores(
             _combined(terms, lowest),
             shared
             | {
-                "view": f"{left}@{layer}{_MINUS}{right}@{layer}",
-                "pooling": f"{left}{_MINUS}{right}",
+                "view": difference(f"{left}@{layer}", f"{right}@{layer}"),
+                "pooling": difference(left, right),
                 "subset": subset,
                 "aggregation": "all",
                 "seed": seeds[0],

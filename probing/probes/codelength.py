@@ -19,9 +19,9 @@ from scipy import stats
 
 from probing.errors import InputError
 from probing.probes.linear import LinearProbes
-from probing.probes.predictions import place_of
 from probing.probes.standardisation import fault_of
 from probing.results.scores import Score
+from probing.results.target import Target
 from probing.threads import over_views
 
 logger = logging.getLogger(__name__)
@@ -130,16 +130,11 @@ def online_codelength(
 
 
 def codelength_scores(
-    codelengths: Codelengths | Sequence[Codelengths],
-    *,
-    task: str,
-    seed: int,
-    labels: str = "real",
-    split: str = "train",
+    codelengths: Codelengths | Sequence[Codelengths], target: Target, *, labels: str = "real"
 ) -> list[Score]:
     """Rows ``bits`` and ``compression`` of every view.
 
-    Of several codelengths, which differ in their seeds alone, the mean, with Student's interval of
+    Of several codelengths, which differ only in their seeds, the mean, with Student's interval of
     the mean over orders; one code has no interval.
     """
     several = [codelengths] if isinstance(codelengths, Codelengths) else list(codelengths)
@@ -149,25 +144,19 @@ def codelength_scores(
         mean, half = values.mean(axis=0), np.full(values.shape[1], np.nan)
         if len(several) > 1:
             half = stats.t.ppf(0.975, len(several) - 1) * stats.sem(values)
-        for column, view_id in enumerate(several[0].view_ids):
-            layer, pooling = place_of(view_id)
-            rows.append(
-                Score(
-                    task=task,
-                    split=split,
-                    view=view_id,
-                    layer=layer,
-                    pooling=pooling,
-                    probe="codelength",
-                    labels=labels,
-                    metric=metric,
-                    value=float(mean[column]),
-                    lower=float(mean[column] - half[column]),
-                    upper=float(mean[column] + half[column]),
-                    n=several[0].n_items,
-                    seed=seed,
-                )
+        rows += [
+            target.score(
+                view=view_id,
+                probe="codelength",
+                labels=labels,
+                metric=metric,
+                value=mean[column],
+                lower=mean[column] - half[column],
+                upper=mean[column] + half[column],
+                n=several[0].n_items,
             )
+            for column, view_id in enumerate(several[0].view_ids)
+        ]
     return rows
 
 

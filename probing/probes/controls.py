@@ -17,6 +17,7 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder
 from probing.errors import InputError
 from probing.probes.driver import Classifiers, MissingClasses, fit_probes
 from probing.probes.predictions import Predictions
+from probing.results.names import floor_name
 from probing.results.scores import COLUMNS
 
 _HASH_BYTES: Final = 8
@@ -79,10 +80,10 @@ def _lengths(sentences: Iterable[str]) -> NDArray[np.intp]:
 
 FLOORS: Final[Mapping[str, Classifiers]] = MappingProxyType(
     {
-        "floor:majority": Classifiers(
+        floor_name("majority"): Classifiers(
             candidates=(DummyClassifier(strategy="most_frequent"),), name="none"
         ),
-        "floor:bag-of-words": Classifiers(
+        floor_name("bag-of-words"): Classifiers(
             candidates=tuple(
                 make_pipeline(
                     CountVectorizer(token_pattern=_WORD),
@@ -92,7 +93,7 @@ FLOORS: Final[Mapping[str, Classifiers]] = MappingProxyType(
             ),
             name="linear",
         ),
-        "floor:length": Classifiers(
+        floor_name("length"): Classifiers(
             candidates=tuple(
                 make_pipeline(
                     FunctionTransformer(_lengths),

@@ -7,11 +7,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
-from probing.encoding.views import View
 from probing.errors import InputError
 from probing.results.scores import Score
+from probing.results.target import Target
 from probing.statistics import (
-    Interval,
     PairedDifference,
     accuracy_interval,
     bootstrap_accuracies,
@@ -65,13 +64,10 @@ class Predictions:
 
 def probe_scores(
     predictions: Predictions | Sequence[Predictions],
+    target: Target,
     *,
-    task: str,
-    seed: int,
     labels: str = "real",
-    split: str = "test",
     groups: ArrayLike | None = None,
-    n_resamples: int = 1000,
 ) -> list[Score]:
     """Accuracy and macro F1 of every view over the test items, each with a 95 % interval.
 
@@ -81,13 +77,11 @@ def probe_scores(
     Args:
         predictions: From `fit_probes`; several that differ in their seeds alone (or in the draw of
             the control labels) are averaged, the interval then being that of one seed.
-        task: Name for the rows.
-        seed: Of the bootstrap, and the first of the probes where they are random.
+        target: Whose gold is that of the predictions; its seed is that of the bootstrap, and the
+            first of the probes where they are random.
         labels: ``real`` or ``control``.
-        split: Name for the rows.
         groups: ``(n_items,)`` integer code of the group each item is of, such as the sentence of a
             word; whole groups are then drawn. None: every item by itself.
-        n_resamples: Of the bootstrap.
 
     Returns:
         Two rows per view; NaN for one on which nothing can be measured.
@@ -100,28 +94,34 @@ def probe_scores(
     if groups is None:
         accuracy = accuracy_interval(correct)
     else:
-        rng = np.random.default_rng(seed)
-        samples = bootstrap_accuracies(correct, rng=rng, groups=groups, n_resamples=n_resamples)
+        samples = bootstrap_accuracies(
+            correct, rng=target.rng(), groups=groups, n_resamples=target.n_resamples
+        )
         accuracy = percentile_interval(samples)
     n_items = len(first.gold)
     whole, resampled = [], []
     for each in several:
         whole.append(next(_macro_f1(each, [np.ones((n_items, 1))]))[0])
         # the same resamples for every seed
-        counts = _resamples(n_items, groups, np.random.default_rng(seed), n_resamples)
+        counts = _resamples(n_items, groups, target.rng(), target.n_resamples)
         resampled.append(np.concatenate(list(_macro_f1(each, counts))))
+    measured = {
+        "accuracy": (correct.mean(axis=0), accuracy),
+        "macro_f1": (np.mean(whole, axis=0), percentile_interval(np.mean(resampled, axis=0))),
+    }
     return [
-        *_rows(first, "accuracy", correct.mean(axis=0), accuracy, task, split, labels, seed),
-        *_rows(
-            first,
-            "macro_f1",
-            np.mean(whole, axis=0),
-            percentile_interval(np.mean(resampled, axis=0)),
-            task,
-            split,
-            labels,
-            seed,
-        ),
+        target.score(
+            view=view_id,
+            probe=first.probe,
+            labels=labels,
+            metric=metric,
+            value=values[column],
+            lower=interval.lower[column],
+            upper=interval.upper[column],
+            n=n_items,
+        )
+        for metric, (values, interval) in measured.items()
+        for column, view_id in enumerate(first.view_ids)
     ]
 
 
@@ -162,54 +162,6 @@ def view_difference(
     )
     one, two = correct.mean(axis=0)
     return paired_difference(samples[:, 0], samples[:, 1], estimate_a=one, estimate_b=two)
-
-
-def place_of(view_id: str) -> tuple[int | None, str]:
-    """Layer and pooling of a view of sentences or of words, for the columns of a row.
-
-    Raises:
-        InputError: The id is neither.
-    """
-    if view_id == "none":
-        return None, "none"
-    pooling, _, layer = view_id.rpartition("@")
-    if pooling.startswith("word_") and layer.isdigit():
-        return int(layer), pooling
-    view = View.parse(view_id)
-    return view.layer, str(view.pooling)
-
-
-def _rows(
-    predictions: Predictions,
-    metric: str,
-    values: FloatArray,
-    interval: Interval,
-    task: str,
-    split: str,
-    labels: str,
-    seed: int,
-) -> list[Score]:
-    rows = []
-    for column, view_id in enumerate(predictions.view_ids):
-        layer, pooling = place_of(view_id)
-        rows.append(
-            Score(
-                task=task,
-                split=split,
-                view=view_id,
-                layer=layer,
-                pooling=pooling,
-                probe=predictions.probe,
-                labels=labels,
-                metric=metric,
-                value=float(values[column]),
-                lower=float(interval.lower[column]),
-                upper=float(interval.upper[column]),
-                n=len(predictions.gold),
-                seed=seed,
-            )
-        )
-    return rows
 
 
 def _resamples(

@@ -10,15 +10,9 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from probing.errors import InputError
-from probing.probes.predictions import place_of
 from probing.probes.rounds import Round, check_rows, rounds_of
 from probing.probes.standardisation import Standardisation, fault_of
-from probing.results.scores import Score
 from probing.statistics import (
-    Metric,
-    bootstrap_correlations,
-    correlation,
-    percentile_interval,
     spearman,
 )
 from probing.statistics.gram import gram
@@ -176,55 +170,6 @@ def fit_regression(
         predicted=predicted[order],
         dev_spearman=dev_spearman,
     )
-
-
-def regression_scores(
-    predictions: RegressionPredictions,
-    *,
-    task: str,
-    seed: int,
-    split: str = "test",
-    n_resamples: int = 1000,
-) -> list[Score]:
-    """Spearman and Pearson of predicted with gold scores, with 95 % bootstrap intervals.
-
-    Args:
-        predictions: From `fit_regression`.
-        task: Name for the rows.
-        seed: Of the bootstrap.
-        split: Name for the rows.
-        n_resamples: Of the bootstrap.
-
-    Returns:
-        Two rows per view; NaN for one on which nothing can be measured.
-    """
-    rows = []
-    for metric in Metric:
-        values = correlation(predictions.predicted, predictions.gold, metric)
-        rng = np.random.default_rng(seed)
-        samples = bootstrap_correlations(
-            predictions.predicted, predictions.gold, rng=rng, metric=metric, n_resamples=n_resamples
-        )
-        (interval,) = (percentile_interval(sample) for sample in samples.values())
-        for column, view_id in enumerate(predictions.view_ids):
-            layer, pooling = place_of(view_id)
-            rows.append(
-                Score(
-                    task=task,
-                    split=split,
-                    view=view_id,
-                    layer=layer,
-                    pooling=pooling,
-                    probe="regression",
-                    metric=str(metric),
-                    value=float(values[column]),
-                    lower=float(interval.lower[column]),
-                    upper=float(interval.upper[column]),
-                    n=len(predictions.gold),
-                    seed=seed,
-                )
-            )
-    return rows
 
 
 def _play(

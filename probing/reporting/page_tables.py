@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from probing.claims.deciding import Finding, Verdict
+from probing.results.names import twin_name
 from probing.results.quantities import (
     Quantity,
     best_row,
@@ -16,7 +17,6 @@ from probing.results.quantities import (
     records,
     select,
     signed,
-    twin,
     with_interval,
     written,
 )
@@ -54,9 +54,10 @@ def score_table(
 ) -> Table:
     """Views as rows; of each task the value with its interval, and the random-weight twin."""
     measured = {task: _by_view(scores, quantity, model, task) for task in tasks}
-    has_twin = twin(model) in set(scores["model"])
+    has_twin = twin_name(model) in set(scores["model"])
     control = {
-        task: _by_view(scores, quantity, twin(model), task) if has_twin else {} for task in tasks
+        task: _by_view(scores, quantity, twin_name(model), task) if has_twin else {}
+        for task in tasks
     }
     best: dict[str, str] = {}
     for task in tasks:

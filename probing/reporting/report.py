@@ -23,6 +23,7 @@ from probing.reporting.page_tables import (
     sentences_table,
     task_table,
 )
+from probing.results.names import twin_name
 from probing.results.quantities import (
     DIFFERENCE,
     best_row,
@@ -32,7 +33,6 @@ from probing.results.quantities import (
     quantities,
     records,
     select,
-    twin,
     with_interval,
     written,
 )
@@ -225,8 +225,8 @@ def _headline(scores: pd.DataFrame, model: str, task: str, quantity: Quantity) -
         f"pooler_output {with_interval(row)}"
         for row in records(table[table["pooling"] == "pooler"])
     ]
-    if twin(model) in set(scores["model"]):
-        control = best_row(select(scores, quantity, model=twin(model), task=task))
+    if twin_name(model) in set(scores["model"]):
+        control = best_row(select(scores, quantity, model=twin_name(model), task=task))
         if control is not None:
             parts.append(f"random weights at most {written(control['value'])}")
     found = floors(scores, quantity, task=task)

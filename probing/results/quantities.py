@@ -8,7 +8,7 @@ from typing import Any, Final
 import pandas as pd
 
 from probing.errors import InputError
-from probing.results.scores import CONTROL_SUFFIX, MINUS
+from probing.results.names import floor_kind, is_difference, is_floor, is_twin
 
 _POINTS: Final = {
     "spearman": "Spearman × 100",
@@ -29,8 +29,6 @@ DIFFERENCE: Final = "_difference"
 """What the name of a metric ends with where two cells are compared."""
 FINETUNED: Final = ("finetuned", "finetuned-frozen")
 """The probes that are shown by training size, not by layer."""
-FLOOR_PREFIX: Final = "floor:"
-"""What the name of a floor starts with in the column ``model``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,31 +135,24 @@ def training_items(subset: str) -> float:
     return float(subset.removeprefix("train:")) if subset.startswith("train:") else math.inf
 
 
-def twin(model: str) -> str:
-    """The name of the random-weight twin of a model."""
-    return model + CONTROL_SUFFIX
-
-
 def models_of(scores: pd.DataFrame) -> tuple[str, ...]:
     """The models of a table, without twins, floors and contrasts, in order of appearance."""
     return tuple(
         str(name)
-        for name in scores["model"].unique()
-        if not str(name).startswith(FLOOR_PREFIX)
-        and not str(name).endswith(CONTROL_SUFFIX)
-        and MINUS not in str(name)
+        for name in map(str, scores["model"].unique())
+        if not (is_floor(name) or is_twin(name) or is_difference(name))
     )
 
 
 def contrasts_of(scores: pd.DataFrame) -> tuple[str, ...]:
     """The contrasts between models of a table, ``ONE - OTHER``, in order of appearance."""
-    return tuple(str(name) for name in scores["model"].unique() if MINUS in str(name))
+    return tuple(str(name) for name in scores["model"].unique() if is_difference(str(name)))
 
 
 def floors(scores: pd.DataFrame, quantity: Quantity, *, task: str) -> dict[str, float]:
     """Name of each floor of a task, without its prefix → value, scaled to be shown."""
     found = scores[
-        scores["model"].str.startswith(FLOOR_PREFIX)
+        scores["model"].map(is_floor)
         & (scores["task"] == task)
         & (scores["metric"] == quantity.metric)
         & (scores["aggregation"] == quantity.aggregation)
@@ -170,7 +161,7 @@ def floors(scores: pd.DataFrame, quantity: Quantity, *, task: str) -> dict[str, 
         & scores["probe"].isin([quantity.probe, "none"])
     ]
     values = found.groupby("model", sort=False)["value"].mean() * quantity.scale
-    return {str(name).removeprefix(FLOOR_PREFIX): float(value) for name, value in values.items()}
+    return {floor_kind(str(name)): float(value) for name, value in values.items()}
 
 
 def points(value: float, digits: int = 1) -> str:

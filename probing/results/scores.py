@@ -7,11 +7,6 @@ from typing import Final
 
 import pandas as pd
 
-CONTROL_SUFFIX: Final = "+random"
-"""What is added to a model's name for its random-weight twin."""
-MINUS: Final = " - "
-"""Between the two sides of a contrast, in whichever column; no name has it in itself."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Score:

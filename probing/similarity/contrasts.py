@@ -11,16 +11,16 @@ with what is on its left and the cell with what is on its right.
 
 import logging
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from itertools import product
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from probing.encoding.views import View
-from probing.results.scores import MINUS, Score
-from probing.similarity.cosine import coded_subsets
+from probing.results.names import sides
+from probing.results.scores import Score
+from probing.results.target import Target
 from probing.statistics import (
     Aggregation,
     Metric,
@@ -50,25 +50,20 @@ class Cell(NamedTuple):
 
         Raises `ValueError` where a column has more than two sides.
         """
-        columns = [column.split(MINUS) for column in self]
+        columns = [sides(column) for column in self]
         if max(map(len, columns)) > 2:
             raise ValueError(f"a contrast has two sides in each column, found {self}")
         return tuple(
-            (math.prod(sign for sign, _ in sides), Cell(*(name for _, name in sides)))
-            for sides in product(*(zip((1, -1), column, strict=False) for column in columns))
+            (math.prod(sign for sign, _ in chosen), Cell(*(name for _, name in chosen)))
+            for chosen in product(*(zip((1, -1), column, strict=False) for column in columns))
         )
 
 
 def contrast_scores(
     columns: Mapping[Cell, FloatArray],
-    gold: FloatArray,
+    target: Target,
     *,
     cells: Collection[Cell],
-    task: str,
-    split: str,
-    subsets: Sequence[str] | None,
-    seed: int,
-    n_resamples: int,
 ) -> list[Score]:
     """Spearman of cells and differences of Spearman between cells, all from the same resamples.
 
@@ -78,15 +73,10 @@ def contrast_scores(
     Args:
         columns: Plain cell → ``(n_pairs,)`` float64: the similarity, or the predicted similarity,
             of each pair.
-        gold: ``(n_pairs,)`` float64 without NaN.
+        target: n_pairs gold scores. With several subsets there are rows for the three
+            aggregations; without, for ``all``.
         cells: Which plain cells and contrasts are wanted. One that needs a column that is not
             there (an encoder without a pooler) is left out.
-        task: Name for the rows.
-        split: Name for the rows.
-        subsets: n_pairs names, or None. With several subsets there are rows for the three
-            aggregations; without, for ``all``.
-        seed: Of the bootstrap.
-        n_resamples: Of the bootstrap, which stays within subsets.
 
     Returns:
         For a plain cell a row ``spearman`` with a 95 % percentile interval. For a contrast
@@ -103,15 +93,16 @@ def contrast_scores(
         return []
     used = list(dict.fromkeys(term for cell in wanted for _, term in cell.terms))
     similarities = np.column_stack([columns[cell] for cell in used])
-    _, codes, aggregations = coded_subsets(subsets, len(gold))
+    gold = target.gold
+    _, codes, aggregations = target.coded_subsets()
     values = aggregate_correlations(similarities, gold, codes, aggregations=aggregations)
     samples = bootstrap_correlations(
         similarities,
         gold,
-        rng=np.random.default_rng(seed),
+        rng=target.rng(),
         subsets=codes,
         aggregations=aggregations,
-        n_resamples=n_resamples,
+        n_resamples=target.n_resamples,
     )
     # (n_wanted, n_used): which columns a wanted cell adds and which it takes away.
     added, taken = np.zeros((2, len(wanted), len(used)))
@@ -126,8 +117,17 @@ def contrast_scores(
             if aggregation is Aggregation.ALL and len(cell.terms) == 2:
                 found["p_williams"] = (_williams(cell, columns, gold), math.nan, math.nan)
             rows += [
-                _score(cell, metric, numbers, task, split, aggregation, len(gold), seed)
-                for metric, numbers in found.items()
+                target.score(
+                    view=cell.view,
+                    transform=cell.transform,
+                    probe=cell.probe,
+                    metric=metric,
+                    value=value,
+                    lower=lower,
+                    upper=upper,
+                    aggregation=str(aggregation),
+                )
+                for metric, (value, lower, upper) in found.items()
             ]
     return rows
 
@@ -174,35 +174,3 @@ def _williams(cell: Cell, columns: Mapping[Cell, FloatArray], gold: FloatArray) 
     r_ag, r_bg = spearman(np.column_stack([a, b]), gold)
     (r_ab,) = spearman(a[:, np.newaxis], b)
     return float(williams_test(r_ag, r_bg, r_ab, len(gold), metric=Metric.SPEARMAN).p)
-
-
-def _score(
-    cell: Cell,
-    metric: str,
-    numbers: _Numbers,
-    task: str,
-    split: str,
-    aggregation: Aggregation,
-    n: int,
-    seed: int,
-) -> Score:
-    views = [View.parse(side) for side in cell.view.split(MINUS)]
-    layers = {view.layer for view in views}
-    poolings = list(dict.fromkeys(str(view.pooling) for view in views))
-    value, lower, upper = numbers
-    return Score(
-        task=task,
-        split=split,
-        aggregation=str(aggregation),
-        view=cell.view,
-        layer=layers.pop() if len(layers) == 1 else None,
-        pooling=MINUS.join(poolings),
-        transform=cell.transform,
-        probe=cell.probe,
-        metric=metric,
-        value=value,
-        lower=lower,
-        upper=upper,
-        n=n,
-        seed=seed,
-    )

@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from probing.encoding.views import View
 from probing.results.scores import Score
+from probing.results.target import Target
 from probing.statistics import (
-    Aggregation,
     Metric,
     aggregate_correlations,
     bootstrap_with_subsets,
@@ -88,94 +87,61 @@ def token_jaccard(sentences1: Sequence[str], sentences2: Sequence[str]) -> Float
     )
 
 
-def coded_subsets(
-    subsets: Sequence[str] | None, n_pairs: int
-) -> tuple[NDArray[np.str_], NDArray[np.intp], tuple[Aggregation, ...]]:
-    """Sorted names of the subsets, the number of each pair's ``(n_pairs,)``, and what to compute.
-
-    ``subsets`` are n_pairs names, or None for a task that has none: one subset, aggregation ``all``
-    alone.
-    """
-    names, codes = np.unique(
-        np.array(subsets if subsets is not None else ["all"] * n_pairs), return_inverse=True
-    )
-    return names, codes, tuple(Aggregation) if len(names) > 1 else (Aggregation.ALL,)
-
-
 def similarity_scores(
-    similarities: FloatArray,
-    gold: FloatArray,
-    *,
-    view_ids: Sequence[str],
-    task: str,
-    split: str,
-    subsets: Sequence[str] | None,
-    probe: str,
-    seed: int,
-    n_resamples: int,
+    similarities: FloatArray, target: Target, *, view_ids: Sequence[str], probe: str
 ) -> list[Score]:
     """Spearman and Pearson of each column of similarities with the gold scores.
 
     Args:
         similarities: ``(n_pairs, n_views)`` float64.
-        gold: ``(n_pairs,)`` float64 without NaN.
-        view_ids: n_views ids, or ``none`` for a floor that has no vectors.
-        task: Name for the rows.
-        split: Name for the rows.
-        subsets: n_pairs names, or None. With subsets there are rows for each subset alone
-            (``aggregation`` ``none``) and for the three aggregations; without, for ``all``.
+        target: n_pairs gold scores. With subsets there are rows for each subset (``aggregation``
+            ``none``) and for the three aggregations; without, for ``all``.
+        view_ids: n_views ids, or ``none`` for a floor, which has no vectors.
         probe: Name of the similarity, such as ``cosine``.
-        seed: Of the bootstrap.
-        n_resamples: Of the bootstrap; intervals are 95 % percentile intervals, within subsets.
 
     Returns:
-        One row per view, metric and aggregation or subset; a column with a NaN gives NaN rows.
+        One row per view, metric and aggregation or subset, with 95 % percentile intervals of the
+        bootstrap within subsets; a column with a NaN gives NaN rows.
     """
-    names, codes, aggregations = coded_subsets(subsets, len(gold))
+    names, codes, aggregations = target.coded_subsets()
     rows: list[Score] = []
     for metric in Metric:
         whole = aggregate_correlations(
-            similarities, gold, codes, aggregations=aggregations, metric=metric
+            similarities, target.gold, codes, aggregations=aggregations, metric=metric
         )
         samples, alone = bootstrap_with_subsets(
             similarities,
-            gold,
+            target.gold,
             codes,
-            rng=np.random.default_rng(seed),
+            rng=target.rng(),
             aggregations=aggregations,
             metric=metric,
-            n_resamples=n_resamples,
+            n_resamples=target.n_resamples,
         )
         measured = [
-            ("all", str(key), len(gold), whole[key], percentile_interval(samples[key]))
+            ("all", str(key), len(target), whole[key], percentile_interval(samples[key]))
             for key in aggregations
         ]
         for code, resampled in enumerate(alone):
             part = np.flatnonzero(codes == code)
-            values = correlation(similarities[part], gold[part], metric)
+            values = correlation(similarities[part], target.gold[part], metric)
             interval = percentile_interval(resampled)
             measured.append((str(names[code]), "none", len(part), values, interval))
-        for subset, aggregation, n, values, interval in measured:
-            for column, view_id in enumerate(view_ids):
-                view = None if view_id == "none" else View.parse(view_id)
-                rows.append(
-                    Score(
-                        task=task,
-                        subset=subset,
-                        split=split,
-                        aggregation=aggregation,
-                        view=view_id,
-                        layer=None if view is None else view.layer,
-                        pooling="none" if view is None else str(view.pooling),
-                        probe=probe,
-                        metric=str(metric),
-                        value=float(values[column]),
-                        lower=float(interval.lower[column]),
-                        upper=float(interval.upper[column]),
-                        n=n,
-                        seed=seed,
-                    )
-                )
+        rows += [
+            target.score(
+                view=view_id,
+                probe=probe,
+                metric=str(metric),
+                value=values[column],
+                lower=interval.lower[column],
+                upper=interval.upper[column],
+                n=n,
+                subset=subset,
+                aggregation=aggregation,
+            )
+            for subset, aggregation, n, values, interval in measured
+            for column, view_id in enumerate(view_ids)
+        ]
     return rows
 
 

@@ -18,8 +18,8 @@ import torch
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from probing.encoding.views import View
 from probing.results.scores import Score
+from probing.results.target import Target
 from probing.similarity.contrasts import Cell
 from probing.statistics.gram import gram
 from probing.threads import over_views
@@ -292,44 +292,31 @@ def effective_dimension(variances: FloatArray) -> float:
     return math.exp(float(-(shares @ np.log(shares)))) if len(shares) else math.nan
 
 
-def geometry_scores(
-    vectors: Mapping[str, Vectors], *, task: str, split: str, seed: int
-) -> list[Score]:
+def geometry_scores(vectors: Mapping[str, Vectors], target: Target) -> list[Score]:
     """``anisotropy``, ``isoscore`` and ``effective_dimension`` of every view, untransformed.
 
     Args:
         vectors: View id → ``(n_sentences, hidden_size)``, one row per distinct sentence.
-        task: Name for the rows.
-        split: Name for the rows.
-        seed: For the rows; nothing here is random.
+        target: Whose gold plays no part.
 
     Returns:
         Three rows per view; NaN, with the reason in the log, for a view with a vector that is not
         finite and where there is only one sentence.
     """
-    rows: list[Score] = []
-    for view_id, found in zip(
-        vectors, over_views(lambda v: _described(v, vectors[v]), tuple(vectors)), strict=True
-    ):
-        view = View.parse(view_id)
-        rows += [
-            Score(
-                task=task,
-                split=split,
-                view=view_id,
-                layer=view.layer,
-                pooling=str(view.pooling),
-                probe="none",
-                metric=metric,
-                value=value,
-                lower=lower,
-                upper=upper,
-                n=len(vectors[view_id]),
-                seed=seed,
-            )
-            for metric, (value, lower, upper) in found.items()
-        ]
-    return rows
+    described = over_views(lambda view_id: _described(view_id, vectors[view_id]), tuple(vectors))
+    return [
+        target.score(
+            view=view_id,
+            probe="none",
+            metric=metric,
+            value=value,
+            lower=lower,
+            upper=upper,
+            n=len(vectors[view_id]),
+        )
+        for view_id, found in zip(vectors, described, strict=True)
+        for metric, (value, lower, upper) in found.items()
+    ]
 
 
 def _described(view_id: str, matrix: Vectors) -> dict[str, tuple[float, float, float]]:
@@ -391,20 +378,13 @@ def linear_cka(views: Sequence[Vectors]) -> FloatArray:
 
 
 def cka_scores(
-    vectors: Mapping[str, Vectors],
-    *,
-    task: str,
-    split: str,
-    seed: int,
-    n_sentences: int = 2000,
+    vectors: Mapping[str, Vectors], target: Target, *, n_sentences: int = 2000
 ) -> list[Score]:
     """Linear CKA between all pairs of views, on a sample of the sentences.
 
     Args:
         vectors: View id → ``(n, hidden_size)``, one row per distinct sentence.
-        task: Name for the rows.
-        split: Name for the rows.
-        seed: Of the sample.
+        target: Whose gold plays no part; its seed draws the sample.
         n_sentences: Size of the sample, which is all sentences where there are fewer.
 
     Returns:
@@ -412,25 +392,16 @@ def cka_scores(
     """
     view_ids = list(vectors)
     n = len(vectors[view_ids[0]])
-    rng = np.random.default_rng(seed)
-    sample = np.sort(rng.permutation(n)[:n_sentences])
+    sample = np.sort(target.rng().permutation(n)[:n_sentences])
     alignment = linear_cka([vectors[view_id][sample] for view_id in view_ids])
-    rows: list[Score] = []
-    for i, one in enumerate(view_ids):
-        for j, other in enumerate(view_ids[:i]):
-            a, b = View.parse(other), View.parse(one)
-            rows.append(
-                Score(
-                    task=task,
-                    split=split,
-                    view=f"{other} & {one}",
-                    layer=a.layer if a.layer == b.layer else None,
-                    pooling=" & ".join(dict.fromkeys((str(a.pooling), str(b.pooling)))),
-                    probe="none",
-                    metric="cka",
-                    value=float(alignment[i, j]),
-                    n=len(sample),
-                    seed=seed,
-                )
-            )
-    return rows
+    return [
+        target.score(
+            view=f"{other} & {one}",
+            probe="none",
+            metric="cka",
+            value=alignment[i, j],
+            n=len(sample),
+        )
+        for i, one in enumerate(view_ids)
+        for j, other in enumerate(view_ids[:i])
+    ]

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from probing.encoding.views import Pooling, View
 from probing.results.scores import Score
+from probing.results.target import Target
 from probing.similarity.contrasts import Cell, contrast_scores
 from probing.similarity.cosine import cosine_similarities
 
@@ -43,28 +44,20 @@ class LayerSelection:
 
 def select_layer(
     vectors: Mapping[str, NDArray[np.float32]],
-    gold: NDArray[np.float64],
-    *,
-    task: str,
-    split: str,
-    seed: int,
-    n_resamples: int,
+    target: Target,
 ) -> LayerSelection:
     """The best layer under mean pooling on development pairs.
 
     Args:
         vectors: View id → ``(2 * n_pairs, hidden_size)``, first sentences then second ones; the
             views ``mean@0`` to ``mean@last`` are used.
-        gold: ``(n_pairs,)`` float64 without NaN; subsets are taken together.
-        task: Name of the task that the choice is made on.
-        split: Its split, such as ``dev``.
-        seed: Of the bootstrap.
-        n_resamples: Of the bootstrap.
+        target: n_pairs gold scores of the split that the choice is made on, such as ``dev``;
+            subsets are taken together.
 
     Raises:
         ValueError: A layer is missing, there is only one, or the split is ``test``.
     """
-    if split == "test":
+    if target.split == "test":
         raise ValueError("a layer is chosen on development pairs, found the split test")
     views = sorted(View.parse(view_id) for view_id in vectors)
     by_layer = [v for v in views if v.pooling is Pooling.MEAN and v.layer is not None]
@@ -74,14 +67,5 @@ def select_layer(
     view_ids = [str(view) for view in by_layer]
     similarities = cosine_similarities(vectors, view_ids)
     columns = {Cell(view_id): similarities[:, i] for i, view_id in enumerate(view_ids)}
-    scores = contrast_scores(
-        columns,
-        gold,
-        cells=columns,
-        task=task,
-        split=split,
-        subsets=None,
-        seed=seed,
-        n_resamples=n_resamples,
-    )
+    scores = contrast_scores(columns, replace(target, subsets=None), cells=columns)
     return LayerSelection(rows=tuple(replace(row, metric="selection_spearman") for row in scores))

@@ -9,7 +9,7 @@ identity in place of W (tanh alone). They are transforms of the view ``cls@last`
 
 import logging
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -19,7 +19,9 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 from probing.encoding.views import Pooling, View
-from probing.results.scores import MINUS, Score
+from probing.results.names import difference, sides
+from probing.results.scores import Score
+from probing.results.target import Target
 from probing.similarity.contrasts import Cell, contrast_scores
 from probing.similarity.cosine import cosine_similarities
 from probing.similarity.geometry import effective_dimension
@@ -84,32 +86,19 @@ def road(views: Collection[str], *, best: int | None) -> tuple[Cell, ...]:
     ]
     reached = list(dict.fromkeys(str(view) for view in stations if str(view) in views))
     steps = [*zip(reached[1:], reached[:-1], strict=True), (reached[-1], reached[0])]
-    return tuple(dict.fromkeys(Cell(MINUS.join(step)) for step in steps))
+    return tuple(dict.fromkeys(Cell(difference(*step)) for step in steps))
 
 
 def pooler_scores(
-    vectors: Mapping[str, Vectors],
-    gold: FloatArray,
-    weights: PoolerWeights | None,
-    *,
-    task: str,
-    split: str,
-    subsets: Sequence[str] | None,
-    seed: int,
-    n_resamples: int,
+    vectors: Mapping[str, Vectors], target: Target, weights: PoolerWeights | None
 ) -> list[Score]:
     """Everything about the pooler on one task that is not a step of the road.
 
     Args:
         vectors: View id → ``(2 * n_pairs, hidden_size)``, first sentences then second ones.
-        gold: ``(n_pairs,)`` float64 without NaN.
+        target: n_pairs gold scores; random matrix i is drawn from ``target.seed + i``, the ``seed``
+            of its rows.
         weights: Of the pooler, None where the encoder has no dense layer there.
-        task: Name for the rows.
-        split: Name for the rows.
-        subsets: n_pairs names, or None.
-        seed: Of the bootstrap; random matrix i is drawn from ``seed + i``, the ``seed`` of its
-            rows.
-        n_resamples: Of the bootstrap.
 
     Returns:
         Rows of `replaced_pooler_scores` and `pooler_diagnostics`; none without a pooler.
@@ -118,33 +107,14 @@ def pooler_scores(
     if pooler_id is None:
         logger.info("no pooler: no anatomy")
         return []
-    rows = pooler_diagnostics(vectors, weights, task=task, split=split, seed=seed)
+    rows = pooler_diagnostics(vectors, target, weights)
     if weights is not None:
-        rows += replaced_pooler_scores(
-            cls_id,
-            vectors[cls_id],
-            gold,
-            weights,
-            task=task,
-            split=split,
-            subsets=subsets,
-            seed=seed,
-            n_resamples=n_resamples,
-        )
+        rows += replaced_pooler_scores(cls_id, vectors[cls_id], target, weights)
     return rows
 
 
 def replaced_pooler_scores(
-    cls_id: str,
-    cls: Vectors,
-    gold: FloatArray,
-    weights: PoolerWeights,
-    *,
-    task: str,
-    split: str,
-    subsets: Sequence[str] | None,
-    seed: int,
-    n_resamples: int,
+    cls_id: str, cls: Vectors, target: Target, weights: PoolerWeights
 ) -> list[Score]:
     """The last steps of the road with another pooler in the place of the encoder's own.
 
@@ -154,39 +124,29 @@ def replaced_pooler_scores(
     Args:
         cls_id: ``cls@last``, the view of the rows.
         cls: ``(2 * n_pairs, hidden_size)`` ``[CLS]`` vectors, first sentences then second ones.
-        gold: ``(n_pairs,)`` float64 without NaN.
+        target: n_pairs gold scores; random matrix i is drawn from ``target.seed + i``.
         weights: Of the encoder's own pooler.
-        task: Name for the rows.
-        split: Name for the rows.
-        subsets: n_pairs names, or None.
-        seed: Of the bootstrap; random matrix i is drawn from ``seed + i``.
-        n_resamples: Of the bootstrap.
 
     Returns:
         ``spearman`` of ``tanh``, ``random-dense`` and ``random-dense+tanh``, and the differences
         ``tanh - raw``, ``random-dense - raw``, ``random-dense+tanh - random-dense`` with the rows
         that `contrast_scores` gives to each. Those of a random matrix carry its seed.
     """
-    seeds = range(seed, seed + RANDOM_POOLERS)
+    seeds = range(target.seed, target.seed + RANDOM_POOLERS)
     vectors = {cls_id: cls, "tanh": np.tanh(cls)}
-    cells = [Cell(cls_id, "tanh"), Cell(cls_id, f"tanh{MINUS}raw")]
+    cells = [Cell(cls_id, "tanh"), Cell(cls_id, difference("tanh", "raw"))]
     for number in seeds:  # told apart by their numbers until all share one set of resamples
         dense, both = f"random-dense#{number}", f"random-dense+tanh#{number}"
         vectors[dense] = weights.random_counterpart(number).dense(cls).astype(np.float32)
         vectors[both] = np.tanh(vectors[dense])
-        wanted = (dense, both, f"{dense}{MINUS}raw", f"{both}{MINUS}{dense}")
+        wanted = (dense, both, difference(dense, "raw"), difference(both, dense))
         cells += [Cell(cls_id, name) for name in wanted]
     similarities = cosine_similarities(vectors, tuple(vectors))
     names = ["raw", *list(vectors)[1:]]
     rows = contrast_scores(
         {Cell(cls_id, name): similarities[:, i] for i, name in enumerate(names)},
-        gold,
+        target,
         cells=cells,
-        task=task,
-        split=split,
-        subsets=subsets,
-        seed=seed,
-        n_resamples=n_resamples,
     )
     return [_with_seed_of_matrix(row) for row in rows]
 
@@ -195,26 +155,19 @@ def _with_seed_of_matrix(row: Score) -> Score:
     _, _, number = row.transform.partition("#")
     if not number:
         return row
-    seed = number.split(MINUS)[0]
+    seed = sides(number)[0]
     return replace(row, transform=row.transform.replace(f"#{seed}", ""), seed=int(seed))
 
 
 def pooler_diagnostics(
-    vectors: Mapping[str, Vectors],
-    weights: PoolerWeights | None,
-    *,
-    task: str,
-    split: str,
-    seed: int,
+    vectors: Mapping[str, Vectors], target: Target, weights: PoolerWeights | None
 ) -> list[Score]:
     """What the pooler does to the vectors of one task, without regard to the gold scores.
 
     Args:
         vectors: View id → ``(n_sentences, hidden_size)``.
+        target: Whose gold plays no part; its seed draws the halves in ``cls_variance_recovered``.
         weights: Of the pooler, or None.
-        task: Name for the rows.
-        split: Name for the rows.
-        seed: Of the halves in ``cls_variance_recovered``, and for the rows.
 
     Returns:
         Rows of the pooler's views: ``saturated_share``, the share of units beyond `SATURATED`;
@@ -232,7 +185,7 @@ def pooler_diagnostics(
     found = [(pooler_id, "saturated_share", _mean_interval(saturated))]
     read = [view_id for view_id in (pooler_id, dense_id) if view_id in vectors]
     recovered = over_views(
-        lambda view_id: variance_recovered(cls, vectors[view_id][distinct], seed=seed), read
+        lambda view_id: variance_recovered(cls, vectors[view_id][distinct], seed=target.seed), read
     )
     found += [
         (view_id, "cls_variance_recovered", interval)
@@ -242,19 +195,14 @@ def pooler_diagnostics(
         error = float(np.abs(np.tanh(weights.dense(cls)) - pooled).max())
         found.append((pooler_id, "reconstruction_error", (error, math.nan, math.nan)))
     return [
-        Score(
-            task=task,
-            split=split,
+        target.score(
             view=view_id,
-            layer=View.parse(view_id).layer,
-            pooling=str(View.parse(view_id).pooling),
             probe="none",
             metric=metric,
             value=value,
             lower=lower,
             upper=upper,
             n=len(distinct),
-            seed=seed,
         )
         for view_id, metric, (value, lower, upper) in found
     ]
@@ -333,19 +281,14 @@ def weight_scores(weights: PoolerWeights, *, layer: int, seed: int) -> list[Scor
         "effective_rank": effective_dimension(singular_values),
         "bias_largest": np.abs(weights.bias).max(),
     }
-    view = View((layer,), Pooling.POOLER_DENSE)
+    target = Target(task="none", split="none", seed=seed)
     return [
-        Score(
-            task="none",
-            split="none",
-            view=str(view),
-            layer=layer,
-            pooling=str(view.pooling),
+        target.score(
+            view=str(View((layer,), Pooling.POOLER_DENSE)),
             probe="none",
             metric=metric,
-            value=float(value),
+            value=value,
             n=len(singular_values),
-            seed=seed,
         )
         for metric, value in found.items()
     ]

@@ -1,19 +1,19 @@
 """Encoders that differ in the pre-training objective alone, held against each other."""
 
 import logging
-import math
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from probing.encoding.encoder import Encoder
 from probing.encoding.extraction import extract
-from probing.encoding.views import View
-from probing.results.scores import MINUS, Score
+from probing.results.names import difference
+from probing.results.scores import Score
 from probing.similarity.contrasts import Cell, contrast_scores
-from probing.similarity.cosine import coded_subsets, cosine_similarities
+from probing.similarity.cosine import cosine_similarities
 from probing.statistics import aggregate_correlations, bootstrap_correlations, paired_difference
 from probing.study.measurements import Settings
 from probing.tasks import SentencePairs
@@ -46,13 +46,8 @@ def twin_contrasts(
     (name,) = contrast_names([(one.name, other.name)])
     rows = contrast_scores(
         columns,
-        task.scores,
+        settings.target(task),
         cells=[Cell(view_id, name) for view_id in shared],
-        task=task.name,
-        split=task.split,
-        subsets=task.subsets,
-        seed=settings.seed,
-        n_resamples=settings.n_resamples,
     )
     return [replace(row, model=name, transform="raw") for row in rows]
 
@@ -80,13 +75,14 @@ def mean_contrasts(
     encoders = [encoder for pair in pairs for encoder in pair]
     shared = _shared_views(encoders)
     cosines = [_cosines(encoder, shared, task, settings) for encoder in encoders]
-    similarities, gold = np.concatenate(cosines, axis=1), task.scores
-    _, codes, aggregations = coded_subsets(task.subsets, len(gold))
+    target = settings.target(task)
+    similarities, gold = np.concatenate(cosines, axis=1), target.gold
+    _, codes, aggregations = target.coded_subsets()
     values = aggregate_correlations(similarities, gold, codes, aggregations=aggregations)
     samples = bootstrap_correlations(
         similarities,
         gold,
-        rng=np.random.default_rng(settings.seed),
+        rng=target.rng(),
         subsets=codes,
         aggregations=aggregations,
         n_resamples=settings.n_resamples,
@@ -101,33 +97,22 @@ def mean_contrasts(
         estimates = values[aggregation].reshape(len(pairs), 2, len(shared)).mean(axis=0)
         found = paired_difference(*resampled, estimate_a=estimates[0], estimate_b=estimates[1])
         for place, view_id in enumerate(shared):
-            view = View.parse(view_id)
-            row = Score(
-                model=name,
-                task=task.name,
-                split=task.split,
-                aggregation=str(aggregation),
-                view=view_id,
-                layer=view.layer,
-                pooling=str(view.pooling),
-                transform="raw",
-                probe="cosine",
-                metric="spearman_difference",
-                value=float(found.difference[place]),
-                lower=float(found.lower[place]),
-                upper=float(found.upper[place]),
-                n=len(gold),
-                seed=settings.seed,
-            )
-            error = replace(
-                row,
-                metric="standard_error",
-                value=float(found.standard_error[place]),
-                lower=math.nan,
-                upper=math.nan,
-            )
-            rows += [row, error]
-    return rows
+            named: dict[str, Any] = {
+                "view": view_id,
+                "probe": "cosine",
+                "aggregation": str(aggregation),
+            }
+            rows += [
+                target.score(
+                    **named,
+                    metric="spearman_difference",
+                    value=found.difference[place],
+                    lower=found.lower[place],
+                    upper=found.upper[place],
+                ),
+                target.score(**named, metric="standard_error", value=found.standard_error[place]),
+            ]
+    return [replace(row, model=name) for row in rows]
 
 
 def contrast_names(pairs: Sequence[tuple[str, str]]) -> list[str]:
@@ -135,9 +120,9 @@ def contrast_names(pairs: Sequence[tuple[str, str]]) -> list[str]:
 
     ``ONE - OTHER`` for each; of several, last, ``ONE, ONE - OTHER, OTHER`` for their mean.
     """
-    names = [MINUS.join(pair) for pair in pairs]
+    names = [difference(*pair) for pair in pairs]
     if len(pairs) > 1:
-        names.append(MINUS.join(", ".join(side) for side in zip(*pairs, strict=True)))
+        names.append(difference(*(", ".join(side) for side in zip(*pairs, strict=True))))
     return names
 
 

@@ -18,7 +18,9 @@ from probing.probes.controls import FLOORS, control_labels, fit_floor
 from probing.probes.driver import NAMED, MissingClasses, fit_probes
 from probing.probes.predictions import probe_scores
 from probing.probes.ridge import PairFeatures, fit_regression
+from probing.results.names import floor_name
 from probing.results.scores import Score
+from probing.results.target import Target
 from probing.similarity.contrasts import Cell, contrast_scores
 from probing.similarity.cosine import cosine_similarities, similarity_scores, token_jaccard
 from probing.similarity.geometry import (
@@ -57,6 +59,19 @@ class Settings:
     n_seeds: int = 1
     """Over how many seeds, from ``seed`` up, what is random in a probe is averaged."""
 
+    def target(self, task: Task) -> Target:
+        """What vectors of the task's items are measured against."""
+        if isinstance(task, SentencePairs):
+            return Target(
+                task=task.name,
+                gold=task.scores,
+                split=task.split,
+                subsets=task.subsets,
+                seed=self.seed,
+                n_resamples=self.n_resamples,
+            )
+        return Target(task=task.name, seed=self.seed, n_resamples=self.n_resamples)
+
 
 @dataclass(frozen=True)
 class Supervision:
@@ -89,6 +104,7 @@ def measure_pairs(
         The rows, without model and revision, and how many sentences were truncated.
     """
     encoder = extract.encoder
+    target = settings.target(task)
     representations = extract(task.sentences1 + task.sentences2)
     # read once from the store, and used by every measurement
     view_ids = tuple(representations)
@@ -100,14 +116,9 @@ def measure_pairs(
     similarities = cosine_similarities({**vectors, **averages}, measured)
     rows = similarity_scores(
         similarities,
-        task.scores,
+        target,
         view_ids=measured,
-        task=task.name,
-        split=task.split,
-        subsets=task.subsets,
         probe="cosine",
-        seed=settings.seed,
-        n_resamples=settings.n_resamples,
     )
     columns = {Cell(view_id): similarities[:, i] for i, view_id in enumerate(measured)}
     transformed: dict[Cell, NDArray[np.float64]] = {}
@@ -123,27 +134,15 @@ def measure_pairs(
     wanted += road(vectors, best=None if selection is None else selection.best)
     rows += contrast_scores(
         {**columns, **transformed, **predicted},
-        task.scores,
+        target,
         cells=tuple(dict.fromkeys([*transformed, *predicted, *wanted])),
-        task=task.name,
-        split=task.split,
-        subsets=task.subsets,
-        seed=settings.seed,
-        n_resamples=settings.n_resamples,
     )
     rows += pooler_scores(
         vectors,
-        task.scores,
-        None if control else _pooler_weights(encoder),  # nothing compares the twin's poolers
-        task=task.name,
-        split=task.split,
-        subsets=task.subsets,
-        seed=settings.seed,
-        n_resamples=settings.n_resamples,
+        target,
+        None if control else _pooler_weights(encoder),
     )
-    rows += geometry_scores(
-        representations.distinct, task=task.name, split=task.split, seed=settings.seed
-    )
+    rows += geometry_scores(representations.distinct, target)
     return rows, representations.n_truncated
 
 
@@ -182,7 +181,7 @@ def measure_labelled(
         both = extract(task.sentences + task.sentences2)
         vectors, truncated = PairFeatures(both), both.n_truncated
     return _probed(
-        vectors, _texts(task), task.labels, task.splits, settings, task=task.name
+        vectors, settings.target(task), _texts(task), task.labels, task.splits, settings
     ), truncated
 
 
@@ -204,11 +203,11 @@ def measure_words(
     splits = np.repeat(task.splits, [len(sentence) for sentence in task.sentences])
     rows = _probed(
         {view_id: words[view_id][kept] for view_id in words},
+        settings.target(task),
         [types[row] for row in kept],
         [tags[row] for row in kept],
         splits[kept].tolist(),
         settings,
-        task=task.name,
         groups=words.sentences[kept],
     )
     return rows, int(words.lost.sum())
@@ -216,12 +215,12 @@ def measure_words(
 
 def _probed(
     vectors: Mapping[str, NDArray[np.float32]],
+    target: Target,
     items: Sequence[str],
     labels: Sequence[str],
     splits: Sequence[str],
     settings: Settings,
     *,
-    task: str,
     groups: NDArray[np.int64] | None = None,
 ) -> list[Score]:
     """Every probe on the real labels, and with ``settings.controls`` on those of the control."""
@@ -239,7 +238,7 @@ def _probed(
                     online_codelength(taught, [wanted[row] for row in train], seed=seed)
                     for seed, wanted in zip(seeds, draws, strict=True)
                 ]
-                rows += codelength_scores(lengths, task=task, seed=settings.seed, labels=kind)
+                rows += codelength_scores(lengths, replace(target, split="train"), labels=kind)
                 continue
             # with splits the linear probe has one optimum, whatever the seed
             certain = probe == "linear" and kind == "real" and "dev" in splits
@@ -256,11 +255,9 @@ def _probed(
             ]
             rows += probe_scores(
                 predictions,
-                task=task,
-                seed=settings.seed,
+                target,
                 labels=kind,
                 groups=None if groups is None else groups[predictions[0].items],
-                n_resamples=settings.n_resamples,
             )
     return rows
 
@@ -283,7 +280,8 @@ def choose_layer(
     encoder = extract.encoder
     representations = extract(development.sentences1 + development.sentences2)
     rows = cka_scores(
-        representations.distinct, task=development.name, split=development.split, seed=settings.seed
+        representations.distinct,
+        settings.target(development),
     )
     weights = _pooler_weights(encoder)
     if weights is not None:
@@ -293,11 +291,7 @@ def choose_layer(
         return None, rows
     selection = select_layer(
         representations,
-        development.scores,
-        task=development.name,
-        split=development.split,
-        seed=settings.seed,
-        n_resamples=settings.n_resamples,
+        settings.target(development),
     )
     logger.info(
         "%s: layer %d chosen on %s %s",
@@ -321,7 +315,7 @@ def measure_floors(task: Task, settings: Settings) -> list[Score]:
         labels = tuple(tag for sentence in task.tags for tag in sentence)
         lengths = [len(sentence) for sentence in task.sentences]
         splits = tuple(np.repeat(task.splits, lengths).tolist())
-        floors = ("floor:majority", "floor:bag-of-words")
+        floors = (floor_name("majority"), floor_name("bag-of-words"))
     rows: list[Score] = []
     for floor in floors:
         predictions = fit_floor(
@@ -333,7 +327,8 @@ def measure_floors(task: Task, settings: Settings) -> list[Score]:
             missing_classes=MissingClasses.ACCEPT,
         )
         scores = probe_scores(
-            predictions, task=task.name, seed=settings.seed, n_resamples=settings.n_resamples
+            predictions,
+            settings.target(task),
         )
         rows += [replace(score, model=floor) for score in scores]
     return rows
@@ -342,16 +337,11 @@ def measure_floors(task: Task, settings: Settings) -> list[Score]:
 def _overlap_floor(task: SentencePairs, settings: Settings) -> list[Score]:
     scores = similarity_scores(
         token_jaccard(task.sentences1, task.sentences2)[:, np.newaxis],
-        task.scores,
+        settings.target(task),
         view_ids=("none",),
-        task=task.name,
-        split=task.split,
-        subsets=task.subsets,
         probe="none",
-        seed=settings.seed,
-        n_resamples=settings.n_resamples,
     )
-    return [replace(score, model="floor:jaccard") for score in scores]
+    return [replace(score, model=floor_name("jaccard")) for score in scores]
 
 
 def _claimed(

@@ -1,11 +1,9 @@
 """What each view of an encoder knows of next sentences, of which the pooler was made to tell."""
 
-import math
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -18,7 +16,9 @@ from probing.pretraining.corpus import TokenizedCorpus, held_out_documents
 from probing.pretraining.segments import SegmentPairs, gather_batch, make_segment_pairs
 from probing.probes.driver import fit_probes
 from probing.probes.predictions import Predictions, probe_scores, view_difference
-from probing.results.scores import MINUS, Score
+from probing.results.names import difference
+from probing.results.scores import Score
+from probing.results.target import Target
 from probing.study.measurements import Settings
 
 NEXT_SENTENCE: Final = "next-sentence"
@@ -69,44 +69,35 @@ def next_sentence_scores(
         splits,
         seed=settings.seed,
     )
-    rows = probe_scores(
-        predictions, task=NEXT_SENTENCE, seed=settings.seed, n_resamples=settings.n_resamples
-    )
-    return rows + _contrasts(encoder, predictions, settings)
+    target = Target(task=NEXT_SENTENCE, seed=settings.seed, n_resamples=settings.n_resamples)
+    return probe_scores(predictions, target) + _contrasts(encoder.num_layers, predictions, target)
 
 
-def _contrasts(encoder: Encoder, predictions: Predictions, settings: Settings) -> list[Score]:
-    last = encoder.num_layers
+def _contrasts(last: int, predictions: Predictions, target: Target) -> list[Score]:
     rows = []
     for pooling in ("pooler", "cls"):
         view, mean = f"{pooling}@{last}", f"mean@{last}"
         if view not in predictions.view_ids:
             continue
-        difference = view_difference(
-            predictions, view, mean, seed=settings.seed, n_resamples=settings.n_resamples
+        found = view_difference(
+            predictions, view, mean, seed=target.seed, n_resamples=target.n_resamples
         )
-        row = Score(
-            task=NEXT_SENTENCE,
-            aggregation="all",
-            view=f"{view}{MINUS}{mean}",
-            layer=last,
-            pooling=f"{pooling}{MINUS}mean",
-            probe=predictions.probe,
-            metric="accuracy_difference",
-            value=float(difference.difference),
-            lower=float(difference.lower),
-            upper=float(difference.upper),
-            n=len(predictions.gold),
-            seed=settings.seed,
-        )
-        error = replace(
-            row,
-            metric="standard_error",
-            value=float(difference.standard_error),
-            lower=math.nan,
-            upper=math.nan,
-        )
-        rows += [row, error]
+        named: dict[str, Any] = {
+            "view": difference(view, mean),
+            "probe": predictions.probe,
+            "aggregation": "all",
+            "n": len(predictions.gold),
+        }
+        rows += [
+            target.score(
+                **named,
+                metric="accuracy_difference",
+                value=found.difference,
+                lower=found.lower,
+                upper=found.upper,
+            ),
+            target.score(**named, metric="standard_error", value=found.standard_error),
+        ]
     return rows
 
 

@@ -18,12 +18,13 @@ from probing.encoding.encoder import Encoder, load_encoder, random_twin
 from probing.encoding.sharing import SharedExtraction
 from probing.encoding.store.cache import cache_folder
 from probing.errors import InputError
+from probing.results.names import MINUS, is_difference
 from probing.results.run_folder import (
     Run,
     new_run_folder,
     write_run,
 )
-from probing.results.scores import MINUS, Score, score_table
+from probing.results.scores import Score, score_table
 from probing.sources.declarations import TWINS
 from probing.study.encoder_pairs import twins_scores
 from probing.study.measurements import (
@@ -94,7 +95,7 @@ class Study:
             raise InputError(f"seed {self.seed}: expected a whole number from 0 to {HIGHEST_SEED}")
         if self.n_seeds < 1 or self.seed + self.n_seeds - 1 > HIGHEST_SEED:
             raise InputError(f"{self.n_seeds} seeds from {self.seed} up: expected one or more")
-        ambiguous = [model for model in self.models if MINUS in model]
+        ambiguous = [model for model in self.models if is_difference(model)]
         if ambiguous:
             raise InputError(
                 f"model {ambiguous[0]!r}: {MINUS!r} in a name stands for a difference in the "

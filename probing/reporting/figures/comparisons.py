@@ -22,6 +22,7 @@ from probing.reporting.figures.drawing import (
     Described,
     canvas,
 )
+from probing.results.names import is_twin, sides
 from probing.results.quantities import (
     DIFFERENCE,
     SIMILARITY,
@@ -32,7 +33,6 @@ from probing.results.quantities import (
     select,
     signed,
 )
-from probing.results.scores import CONTROL_SUFFIX
 
 _OKABE_ITO: Final = mpl.color_sequences["okabe_ito"]
 _SERIES: Final[tuple[tuple[Any, str], ...]] = (
@@ -286,13 +286,13 @@ def _points(finding: Finding) -> str:
 
 def _abridged(finding: Finding) -> str:
     """A contrast in as few words as an axis has room for."""
-    words = finding.view.replace(" - ", " −\n")
+    words = " −\n".join(sides(finding.view))
     for what in (finding.transform, finding.probe):
         if what not in ("raw", "cosine"):
             words += f"\n{what.replace(' - raw', '')}"
     if finding.subset != "all":
         words += f" {finding.subset.replace('train:', '').replace('-', '−')}"
-    if finding.model.endswith(CONTROL_SUFFIX):
+    if is_twin(finding.model):
         words += "\nrandom weights"
     return words
 

@@ -19,6 +19,7 @@ from probing.reporting.figures.drawing import (
     layer_ticks,
     mark,
 )
+from probing.results.names import twin_name
 from probing.results.quantities import (
     ACCURACY,
     SIMILARITY,
@@ -27,7 +28,6 @@ from probing.results.quantities import (
     floors,
     points,
     select,
-    twin,
     with_interval,
     written,
 )
@@ -203,7 +203,7 @@ def _random_reference(
 ) -> "pd.Series[float] | None":
     """Layer → the highest value of any pooling of the random-weight twin: the bar to clear."""
     try:
-        table = select(scores, quantity, model=twin(model), task=task)
+        table = select(scores, quantity, model=twin_name(model), task=task)
     except InputError:
         return None
     highest = table[table["layer"].notna()].groupby("layer")["value"].max().dropna()
