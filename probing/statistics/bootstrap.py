@@ -55,7 +55,8 @@ def bootstrap_correlations(
         subsets: (n_pairs,) integer code of the subset each pair is of; each subset is then
             resampled within itself. None: one subset.
         clusters: (n_pairs,) integer code of the cluster each pair is of; whole clusters are drawn,
-            as many as their subset has. None: every pair by itself.
+            as many as their subset has. None: every pair by itself. One cluster in all says
+            nothing of how pairs vary: every resample is NaN.
         aggregations: which numbers are wanted; all three cost about twice as much as one.
         metric: which correlation.
         n_resamples: number of resamples.
@@ -136,6 +137,10 @@ def _bootstrap(
             samples[aggregation][block] = np.einsum("s,sbv->bv", weights, alone[:, block])
 
     largest = int(sizes.max()) if parts else len(scores)
+    if members is not None and drawn_from.sum() < 2:
+        for values in (*samples.values(), alone):
+            values[:] = np.nan
+        return samples, alone
     for _ in in_threads(
         correlate, _resampled_counts(drawn_from, n_resamples, rng, _block_size(largest))
     ):

@@ -84,6 +84,7 @@ def mean_contrasts(
         gold,
         rng=target.rng(),
         subsets=codes,
+        clusters=target.clusters,
         aggregations=aggregations,
         n_resamples=settings.n_resamples,
     )

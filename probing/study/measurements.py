@@ -67,6 +67,7 @@ class Settings:
                 gold=task.scores,
                 split=task.split,
                 subsets=task.subsets,
+                clusters=task.clusters,
                 seed=self.seed,
                 n_resamples=self.n_resamples,
             )
@@ -105,6 +106,8 @@ def measure_pairs(
     """
     encoder = extract.encoder
     target = settings.target(task)
+    if target.clustering_of_all[0] == 1:
+        logger.warning("%s: all pairs hang together, so that no interval is defined", task.name)
     representations = extract(task.sentences1 + task.sentences2)
     # read once from the store, and used by every measurement
     view_ids = tuple(representations)
