@@ -88,15 +88,20 @@ def run(
     seeds: Annotated[
         int, typer.Option(help="How many seeds a probe that is random is averaged over.")
     ] = 1,
+    smallest_effect: Annotated[
+        float, typer.Option(help="Smallest effect of interest in points; less is negligible.")
+    ] = 1.0,
     out: Annotated[
         Path | None, typer.Option(help="The run folder; by default runs/DATE-TIME.")
     ] = None,
 ) -> None:
     """Measure every view of the models on the tasks and write a run folder."""
-    from probing.claims.deciding import NEXT_SENTENCE_CLAIMS, TWIN_CLAIMS, decide
+    from probing.claims.catalogue import NEXT_SENTENCE_CLAIMS, pair_claims
+    from probing.claims.deciding import decide
     from probing.claims.verdict import verdict_text, wrapped
     from probing.commands.score_tables import score_tables
     from probing.reporting.report import write_report
+    from probing.results.differences import usable_aggregation
     from probing.study.encoder_pairs import contrast_names
     from probing.study.study import PRESETS, run_study, this_command
     from probing.tasks import find_protocol
@@ -118,6 +123,8 @@ def run(
         study = replace(study, probes=tuple(probe))
     if controls:
         study = replace(study, controls=True)
+    if smallest_effect != 1.0:
+        study = replace(study, smallest_effect=smallest_effect / 100)
     if seeds != 1:
         study = replace(study, n_seeds=seeds)
     if protocol:
@@ -130,7 +137,9 @@ def run(
     if not console.is_terminal:
         console.width = max(console.width, _PIPED_WIDTH)
     settings = find_protocol(study.protocol)
+    aggregation = usable_aggregation(result.scores, str(settings.aggregation))
     encoders = {encoder["name"]: encoder for encoder in result.manifest["encoders"]}
+    records = {name: encoder["pretraining"] for name, encoder in encoders.items()}
     for model_name in study.models:
         for table in score_tables(
             result.scores,
@@ -143,18 +152,29 @@ def run(
         pooler = encoders[model_name]["pooler"]
         console.print(f"pooler of {escape(model_name)}: [bold]{pooler}[/]")
         if any(score == "spearman_difference" for score in result.scores["metric"]):
-            verdict = decide(result.scores, model_name, aggregation=str(settings.aggregation))
+            verdict = decide(
+                result.scores,
+                model_name,
+                aggregation=aggregation,
+                smallest_effect=study.smallest_effect,
+            )
             console.print()
             console.print(escape(wrapped(verdict_text(verdict, pooler=pooler), console.width)))
         if study.corpus is not None:
-            verdict = decide(result.scores, model_name, claims=NEXT_SENTENCE_CLAIMS)
+            verdict = decide(
+                result.scores,
+                model_name,
+                claims=NEXT_SENTENCE_CLAIMS,
+                smallest_effect=study.smallest_effect,
+            )
             console.print(escape(wrapped(verdict_text(verdict), console.width)))
     for name in contrast_names(study.contrasts):
         verdict = decide(
             result.scores,
             name,
-            claims=TWIN_CLAIMS,
-            aggregation=str(settings.aggregation),
+            claims=pair_claims(records, study.contrasts),
+            aggregation=aggregation,
+            smallest_effect=study.smallest_effect,
         )
         console.print(escape(wrapped(verdict_text(verdict), console.width)))
     for described in result.manifest["tasks"]:

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from probing.claims.deciding import Finding, Verdict
+from probing.claims.outcomes import Outcome
 from probing.results.names import twin_name
 from probing.results.quantities import (
     Quantity,
@@ -106,20 +107,19 @@ def _by_view(
 
 def sentences_table(verdict: Verdict) -> Table:
     """What each claim says."""
-    said = {finding.claim: finding.sentence for finding in verdict.overall}
+    said = {finding.claim: finding.sentence for finding in verdict.by_task}
     rows = tuple((Cell(claim), Cell(sentence)) for claim, sentence in said.items())
     return Table(caption="The claims", header=("claim", "sentence"), rows=rows)
 
 
 def findings_table(verdict: Verdict) -> Table:
-    """Every claim over all tasks, where there are several, then on each of them."""
-    findings = verdict.by_task
-    if len(verdict.tasks) > 1:
-        findings = (*verdict.overall, *findings)
+    """Every claim over all tasks, where there are enough for a mean, then on each of them."""
+    findings = (*verdict.overall, *verdict.by_task)
     return Table(
-        caption="What the run says of them, over all tasks and on each: difference × 100 with 95 % "
-        "interval, p corrected by Holm's method",
-        header=("claim", "task", "metric", "outcome", "effect", "p", "contrast"),
+        caption="What the run says of them: difference × 100 with the interval that decides and "
+        "its level in percent, p corrected by Holm's method (of the two one-sided tests where an "
+        "effect is negligible)",
+        header=("claim", "task", "metric", "outcome", "effect", "level", "p", "contrast"),
         rows=tuple(
             (
                 Cell(finding.claim),
@@ -127,7 +127,8 @@ def findings_table(verdict: Verdict) -> Table:
                 Cell(finding.metric),
                 Cell(finding.outcome + (f" ({finding.reason})" if finding.reason else "")),
                 Cell(_effect(finding.effect, finding.lower, finding.upper), 100 * finding.effect),
-                Cell(_p(finding.corrected_p), finding.corrected_p),
+                Cell(_level(finding.level), 100 * finding.level),
+                Cell(_p(_deciding_p(finding)), _deciding_p(finding)),
                 Cell(_contrast(finding)),
             )
             for finding in findings
@@ -143,6 +144,15 @@ def _contrast(finding: Finding) -> str:
 
 def _effect(value: float, lower: float, upper: float) -> str:
     return "NaN" if math.isnan(value) else signed(100 * value, 100 * lower, 100 * upper)
+
+
+def _level(level: float) -> str:
+    return "NaN" if math.isnan(level) else f"{100 * level:.3g}"
+
+
+def _deciding_p(finding: Finding) -> float:
+    negligible = finding.outcome is Outcome.NEGLIGIBLE
+    return finding.negligible_p if negligible else finding.corrected_p
 
 
 def _p(p: float) -> str:

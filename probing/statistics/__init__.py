@@ -26,6 +26,7 @@ from probing.statistics.significance import (
     PermutationTest,
     WilliamsTest,
     holm,
+    holm_levels,
     permutation_test,
     williams_test,
 )
@@ -47,6 +48,7 @@ __all__ = [
     "correlation",
     "effect_over_seeds",
     "holm",
+    "holm_levels",
     "paired_difference",
     "pearson",
     "percentile_interval",

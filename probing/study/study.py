@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from probing.claims.outcomes import SMALLEST_EFFECT
 from probing.encoding.description import (
     describe_encoder,
     describe_machine,
@@ -81,6 +82,8 @@ class Study:
     contrasts: tuple[tuple[str, str], ...] = ()
     """Pairs of ``models`` that are compared view by view on the same sentence pairs; the mean over
     several, such as the same pair pre-trained from several seeds, is compared too."""
+    smallest_effect: float = SMALLEST_EFFECT
+    """The smallest effect of interest of the claims, as a fraction; what is less is negligible."""
     corpus: str | None = None
     """Folder of texts whose next sentences are read from every view."""
 
@@ -95,6 +98,11 @@ class Study:
             raise InputError(f"seed {self.seed}: expected a whole number from 0 to {HIGHEST_SEED}")
         if self.n_seeds < 1 or self.seed + self.n_seeds - 1 > HIGHEST_SEED:
             raise InputError(f"{self.n_seeds} seeds from {self.seed} up: expected one or more")
+        if not self.smallest_effect > 0:
+            raise InputError(
+                f"smallest effect of interest {self.smallest_effect}: expected more than 0, such "
+                "as 0.01, which is one point"
+            )
         ambiguous = [model for model in self.models if is_difference(model)]
         if ambiguous:
             raise InputError(
