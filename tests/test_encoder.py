@@ -201,7 +201,9 @@ def test_a_view_id_reads_back(text: str, layers: tuple[int, ...]) -> None:
     assert view.layer == (layers[0] if len(layers) == 1 else None)
 
 
-@pytest.mark.parametrize("text", ["", "mean", "mean@", "sum@1", "mean@-1", "mean@2+1", "mean@1+1"])
+@pytest.mark.parametrize(
+    "text", ["", "mean@", "me an@1", "mean@1,2+3", "mean@-1", "mean@2+1", "mean@1+1", "cls@3,3"]
+)
 def test_what_is_no_view_id_is_refused(text: str) -> None:
     with pytest.raises(InputError):
         View.parse(text)

@@ -4,7 +4,7 @@ import hashlib
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,8 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from probing.encoding.locating import Checkpoint, find_checkpoint
-from probing.encoding.views import TOKEN_POOLINGS, Pooling, View
+from probing.encoding.pooling import TOKEN_POOLINGS, PoolingFunction
+from probing.encoding.views import Pooling, View
 from probing.errors import InputError
 from probing.results.names import twin_name
 
@@ -83,14 +84,16 @@ class Encoder:
     max_length: int
     num_layers: int
     hidden_size: int
+    poolings: Mapping[str, PoolingFunction] = field(default_factory=dict, repr=False)
+    """A researcher's own poolings by name, applied to every layer."""
 
     @property
     def views(self) -> tuple[View, ...]:
-        """Every view of this encoder: layers × token poolings, then the pooler's, where present."""
+        """Every view of this encoder: layers × poolings, then the pooler's, where present."""
         views = [
             View((layer,), pooling)
             for layer in range(self.num_layers + 1)
-            for pooling in TOKEN_POOLINGS
+            for pooling in (*TOKEN_POOLINGS, *self.poolings)
         ]
         if self.pooler_dense is not None:
             views.append(View((self.num_layers,), Pooling.POOLER_DENSE))

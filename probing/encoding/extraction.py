@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from probing.encoding.encoder import Encoder
 from probing.encoding.forward import default_batch_tokens, encode
+from probing.encoding.pooling import source_digest
 from probing.encoding.representations import Representations
 from probing.encoding.store.cache import find_store
 from probing.encoding.store.filling import Encoded, Engine, Job, chunked, fill_store
@@ -83,7 +84,14 @@ def extract(
     kept = chosen_views(encoder, views)
     distinct, rows = distinct_sentences(sentences)
     batch_tokens = batch_tokens or default_batch_tokens(encoder)
-    if cache_dir is None:
+    unstored = [name for name, own in encoder.poolings.items() if source_digest(own) is None]
+    if cache_dir is not None and unstored:
+        logger.warning(
+            "vectors are not kept on disk: the source of pooling %r does not say all that it does; "
+            "define it by def, outside other functions, to have them kept",
+            unstored[0],
+        )
+    if cache_dir is None or unstored:
         tokenized = tokenize(encoder, distinct)
         with progress(f"encoding with {encoder.name}", len(distinct)) as advance:
             vectors = encode(encoder, tokenized, kept, batch_tokens=batch_tokens, advance=advance)
@@ -141,6 +149,12 @@ def extract_to_store(
         InputError: There is no sentence, one is empty, the encoder lacks a view, the folder holds
             vectors of other sentences or settings, or the disk is full.
     """
+    unstored = [name for name, own in encoder.poolings.items() if source_digest(own) is None]
+    if unstored:
+        raise InputError(
+            f"pooling {unstored[0]!r} cannot be kept in a store: its source does not say all that "
+            "it does; define it by def, outside other functions"
+        )
     recipe = Recipe.of(
         encoder,
         [str(view) for view in chosen_views(encoder, views)],

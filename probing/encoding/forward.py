@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from probing.encoding.encoder import Encoder
 from probing.encoding.onednn import packed_linears
-from probing.encoding.pooling import TokenMasks, pool
+from probing.encoding.pooling import TOKEN_POOLINGS, LayerTokens, TokenMasks, pool_with
 from probing.encoding.tokenization import Batch, Tokenized, batches
-from probing.encoding.views import TOKEN_POOLINGS, Pooling, View
+from probing.encoding.views import Pooling, View
 from probing.threads import in_threads
 
 BATCH_TOKENS = 1024
@@ -103,18 +103,22 @@ def encode_batch(encoder: Encoder, batch: Batch, views: Sequence[View]) -> torch
     """One batch: ``(n_views, n_sentences, hidden_size)`` float32 on the encoder's device."""
     masks = TokenMasks.of(batch.attention_mask, batch.word_mask, encoder.device)
     outputs = encoder.outputs(batch.inputs(encoder.device), output_hidden_states=True)
-    layers = {view.layers[0] for view in views if view.pooling in TOKEN_POOLINGS}
-    pooled = {layer: pool(outputs.hidden_states[layer], masks) for layer in layers}
+    layers = [LayerTokens(hidden, masks) for hidden in outputs.hidden_states]
+    mask = batch.attention_mask.to(encoder.device) if encoder.poolings else batch.attention_mask
     vectors = []
     for view in views:
-        if view.pooling is Pooling.POOLER:
+        layer = layers[view.layers[0]]
+        if view.pooling in encoder.poolings:
+            own = encoder.poolings[view.pooling]
+            vectors.append(pool_with(view.pooling, own, layer.hidden, mask))
+        elif view.pooling == Pooling.POOLER:
             vectors.append(outputs.pooler_output.float())
-        elif view.pooling is Pooling.POOLER_DENSE and encoder.pooler_dense is not None:
-            first_token = outputs.hidden_states[view.layers[0]][:, 0]
+        elif view.pooling == Pooling.POOLER_DENSE and encoder.pooler_dense is not None:
+            first_token = layer.hidden[:, 0]
             weight = encoder.pooler_dense.weight
             vectors.append(encoder.pooler_dense(first_token.to(weight.dtype)).float())
         else:
-            vectors.append(pooled[view.layers[0]][view.pooling])
+            vectors.append(TOKEN_POOLINGS[view.pooling](layer))
     return torch.stack(vectors)
 
 

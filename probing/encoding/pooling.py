@@ -1,10 +1,36 @@
-"""Token vectors of one layer to sentence vectors."""
+"""Token vectors of one layer to sentence vectors: every pooling by name, and a researcher's own.
 
+To add a named pooling, write its function here and put it into `TOKEN_POOLINGS`.
+"""
+
+import hashlib
+import inspect
+import textwrap
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from types import FunctionType, MappingProxyType
+from typing import Final, Protocol
 
 import torch
 
-from probing.encoding.views import TOKEN_POOLINGS, Pooling
+from probing.errors import InputError
+
+
+class PoolingFunction(Protocol):
+    """A pooling of one's own: a function of one layer that gives one vector per sentence."""
+
+    def __call__(self, hidden: torch.Tensor, mask: torch.Tensor, /) -> torch.Tensor:
+        """Pool one layer of a batch.
+
+        Args:
+            hidden: ``(n_sentences, n_tokens, hidden_size)`` float32, padded on the right.
+            mask: ``(n_sentences, n_tokens)`` bool, True on every token that is not padding.
+
+        Returns:
+            ``(n_sentences, hidden_size)``, any float dtype, without NaN. A sentence's vector must
+            not depend on padding nor on the other sentences of the batch.
+        """
 
 
 @dataclass(frozen=True)
@@ -50,7 +76,55 @@ class TokenMasks:
         return cls(weights=weights, counts=counts, shortest=shortest, padding=padding)
 
 
-def pool(hidden: torch.Tensor, masks: TokenMasks) -> dict[Pooling, torch.Tensor]:
+@dataclass(frozen=True)
+class LayerTokens:
+    """One layer of a batch, with what several poolings share computed once."""
+
+    hidden: torch.Tensor
+    """``(n_sentences, n_tokens, hidden_size)``, any float dtype, padded on the right."""
+    masks: TokenMasks
+
+    @cached_property
+    def means(self) -> torch.Tensor:
+        """``(n_sentences, 2, hidden_size)`` float32: over tokens, then over words."""
+        return torch.bmm(self.masks.weights, self.hidden.float()) / self.masks.counts
+
+
+def _cls(layer: LayerTokens) -> torch.Tensor:
+    """The vector at position 0."""
+    return layer.hidden[:, 0].float()
+
+
+def _mean(layer: LayerTokens) -> torch.Tensor:
+    """Mean over every non-padding token, ``[CLS]`` and ``[SEP]`` included (SimCSE, SBERT)."""
+    return layer.means[:, 0]
+
+
+def _mean_words(layer: LayerTokens) -> torch.Tensor:
+    """Mean over every non-padding token that is not a special token; NaN where there is none."""
+    return layer.means[:, 1]
+
+
+def _max(layer: LayerTokens) -> torch.Tensor:
+    """Elementwise maximum over every non-padding token."""
+    hidden, masks = layer.hidden, layer.masks
+    if masks.padding is None:
+        return hidden.amax(dim=1).float()
+    # Only the columns where a sentence has ended are copied and masked.
+    tail = hidden[:, masks.shortest :].masked_fill(masks.padding, -torch.inf).amax(dim=1)
+    return torch.maximum(hidden[:, : masks.shortest].amax(dim=1), tail).float()
+
+
+TOKEN_POOLINGS: Final[Mapping[str, Callable[[LayerTokens], torch.Tensor]]] = MappingProxyType(
+    {"cls": _cls, "mean": _mean, "mean_words": _mean_words, "max": _max}
+)
+"""The poolings that every layer has, by name; each gives ``(n_sentences, hidden_size)`` float32."""
+
+AVERAGED: Final = frozenset({"cls", "mean", "mean_words"})
+"""Poolings that commute with an average of layers, so that it can be made of pooled vectors."""
+
+
+def pool(hidden: torch.Tensor, masks: TokenMasks) -> dict[str, torch.Tensor]:
     """Pool one layer in every way that any layer has.
 
     Args:
@@ -61,20 +135,88 @@ def pool(hidden: torch.Tensor, masks: TokenMasks) -> dict[Pooling, torch.Tensor]
         For each of `TOKEN_POOLINGS` a ``(n_sentences, hidden_size)`` float32 tensor; sums are
         accumulated in float32. A sentence without a word token has NaN under ``mean_words``.
     """
-    means = torch.bmm(masks.weights, hidden.float()) / masks.counts
-    if masks.padding is None:
-        maxima = hidden.amax(dim=1)
-    else:
-        # Only the columns where a sentence has ended are copied and masked.
-        tail = hidden[:, masks.shortest :].masked_fill(masks.padding, -torch.inf).amax(dim=1)
-        maxima = torch.maximum(hidden[:, : masks.shortest].amax(dim=1), tail)
-    pooled = {
-        Pooling.CLS: hidden[:, 0].float(),
-        Pooling.MEAN: means[:, 0],
-        Pooling.MEAN_WORDS: means[:, 1],
-        Pooling.MAX: maxima.float(),
-    }
-    return {pooling: pooled[pooling] for pooling in TOKEN_POOLINGS}
+    layer = LayerTokens(hidden, masks)
+    return {name: function(layer) for name, function in TOKEN_POOLINGS.items()}
+
+
+def pool_with(
+    name: str, function: PoolingFunction, hidden: torch.Tensor, mask: torch.Tensor
+) -> torch.Tensor:
+    """Pool one layer by a researcher's own function.
+
+    Args:
+        name: What the pooling is called, for messages.
+        function: The pooling.
+        hidden: ``(n_sentences, n_tokens, hidden_size)``, any float dtype, padded on the right.
+        mask: ``(n_sentences, n_tokens)`` bool, True on tokens.
+
+    Returns:
+        ``(n_sentences, hidden_size)`` float32.
+
+    Raises:
+        InputError: The function raises, or gives something of another shape or with a NaN.
+    """
+    try:
+        pooled = function(hidden.float(), mask)
+    except Exception as error:  # a researcher's function may raise anything
+        raise InputError(
+            f"pooling {name!r} failed ({type(error).__name__}: {error}) on hidden states "
+            f"{tuple(hidden.shape)}: expected a function of (hidden, mask)"
+        ) from error
+    wanted = (hidden.shape[0], hidden.shape[2])
+    if not isinstance(pooled, torch.Tensor) or tuple(pooled.shape) != wanted:
+        found = getattr(pooled, "shape", None)
+        shown = type(pooled).__name__ if found is None else f"shape {tuple(found)}"
+        raise InputError(
+            f"pooling {name!r} returned {shown}: expected a tensor (n_sentences, hidden_size), "
+            f"here {wanted}"
+        )
+    pooled = pooled.float()
+    if pooled.isnan().any():
+        raise InputError(
+            f"pooling {name!r} returned NaN: expected finite vectors; does it divide by the number "
+            "of tokens of a padded position?"
+        )
+    return pooled
+
+
+def checked_poolings(poolings: Mapping[str, PoolingFunction]) -> dict[str, PoolingFunction]:
+    """The same poolings, their names looked at.
+
+    Raises:
+        InputError: A name is taken or cannot stand in the id of a view, or a value is not callable.
+    """
+    for name, function in poolings.items():
+        if name in TOKEN_POOLINGS or name.startswith("pooler") or name == "none":
+            raise InputError(f"pooling {name!r} is one of the project's own: choose another name")
+        if not name.replace("_", "").isalnum() or not name[0].isalpha() or not name.isascii():
+            raise InputError(
+                f"pooling {name!r}: expected a name of letters, digits and underscores, since it "
+                "becomes part of view ids such as mean@6"
+            )
+        if not callable(function):
+            raise InputError(
+                f"pooling {name!r} is {type(function).__name__}: expected a function of "
+                "(hidden (n, tokens, d), mask (n, tokens)) that gives (n, d)"
+            )
+    return dict(poolings)
+
+
+def source_digest(function: PoolingFunction) -> str | None:
+    """SHA-256 of a function's source, by which stored vectors are told apart.
+
+    None where the source does not say what the function does: it has none (typed at a prompt), it
+    closes over variables, or it is an object with a state. Vectors of such a pooling are not
+    stored.
+    """
+    if not isinstance(function, FunctionType) or function.__closure__:
+        return None
+    try:
+        source = textwrap.dedent(inspect.getsource(function))
+    except (OSError, TypeError):
+        return None
+    defaults = repr((function.__defaults__, function.__kwdefaults__))
+    return hashlib.sha256(f"{source}{defaults}".encode()).hexdigest()
 
 
 def _moved(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:

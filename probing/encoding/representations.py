@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from probing.encoding.views import Pooling, View
+from probing.encoding.pooling import AVERAGED
+from probing.encoding.views import View
 from probing.errors import InputError
 
 
@@ -15,8 +16,9 @@ class Representations(Mapping[str, NDArray[np.float32]]):
     """View id → vectors ``(n_sentences, hidden_size)``, float32.
 
     ``representations["mean@6"]`` gives one matrix with a row per sentence in the order asked for.
-    An average of layers (``mean@1+12``) is made on the fly for the poolings that commute with
-    averaging: ``cls``, ``mean`` and ``mean_words``.
+    A concatenation of k layers (``cls@11,12``, ``(n_sentences, k * hidden_size)``) is made on the
+    fly, and so is an average (``mean@1+12``) for the poolings that commute with averaging:
+    ``cls``, ``mean`` and ``mean_words``.
     """
 
     distinct: Mapping[str, NDArray[np.float32]] = field(repr=False)
@@ -43,16 +45,19 @@ class Representations(Mapping[str, NDArray[np.float32]]):
         if view_id in self.distinct:
             return np.ascontiguousarray(self.distinct[view_id][self.rows])
         view = View.parse(view_id)
-        parts = [str(View((layer,), view.pooling)) for layer in view.layers]
+        parts = [str(part) for part in view.parts] or [view_id]
         absent = [part for part in parts if part not in self.distinct]
         if absent:
             raise InputError(
                 f"no view {absent[0]!r} here: expected one of {', '.join(self.distinct)}"
             )
-        if view.pooling not in (Pooling.CLS, Pooling.MEAN, Pooling.MEAN_WORDS):
+        if view.concatenated:
+            return np.concatenate([self.distinct[part][self.rows] for part in parts], axis=1)
+        if view.pooling not in AVERAGED:
             raise InputError(
                 f"{view_id!r} is not defined from pooled vectors: an average of layers needs "
-                "cls, mean or mean_words"
+                f"{', '.join(sorted(AVERAGED))}; a concatenation is written "
+                f"{view_id.replace('+', ',')}"
             )
         layers = np.stack([self.distinct[part][self.rows] for part in parts])
         average: NDArray[np.float32] = layers.mean(axis=0, dtype=np.float64).astype(np.float32)

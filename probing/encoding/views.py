@@ -13,45 +13,38 @@ from probing.errors import InputError
 
 
 class Pooling(StrEnum):
-    """How the token vectors of one layer become one sentence vector."""
+    """The poolings that claims speak of; `probing.encoding.pooling` has them all."""
 
     CLS = "cls"
-    """The vector at position 0."""
     MEAN = "mean"
-    """Mean over every non-padding token, ``[CLS]`` and ``[SEP]`` included (SimCSE, SBERT)."""
     MEAN_WORDS = "mean_words"
-    """Mean over every non-padding token that is not a special token."""
     MAX = "max"
-    """Elementwise maximum over every non-padding token."""
     POOLER_DENSE = "pooler_dense"
     """``W h_cls + b`` of the pooler, without its tanh (last layer only)."""
     POOLER = "pooler"
     """``pooler_output``: tanh of ``pooler_dense`` (last layer only)."""
 
 
-TOKEN_POOLINGS: tuple[Pooling, ...] = (
-    Pooling.CLS,
-    Pooling.MEAN,
-    Pooling.MEAN_WORDS,
-    Pooling.MAX,
-)
-"""The poolings that every layer has."""
-
-_VIEW_ID = re.compile(r"(?P<pooling>[a-z_]+)@(?P<layers>\d+(?:\+\d+)*)")
+_NAME = r"[A-Za-z][A-Za-z0-9_-]*"
+_VIEW_ID = re.compile(rf"(?P<pooling>{_NAME})(?:@(?P<layers>\d+(?:(?:\+\d+)+|(?:,\d+)+)?))?")
 
 
 @dataclass(frozen=True, order=True)
 class View:
-    """One layer, or the average of several, under one pooling: one vector per sentence.
+    """One layer, or several together, under one pooling: one vector per sentence.
 
-    ``str(view)`` is the canonical id: ``mean@6``, ``cls@0``, ``pooler@12``, ``mean@1+12``.
+    ``str(view)`` is the canonical id: ``mean@6``, ``cls@0``, ``pooler@12``; ``mean@1+12`` is the
+    average of two layers, ``cls@11,12`` their concatenation. An encoder that shows no layers has
+    views that are a name and nothing else.
     """
 
     layers: tuple[int, ...]
-    pooling: Pooling
+    pooling: str
+    concatenated: bool = False
+    """Whether several layers are set side by side, not averaged."""
 
     def __post_init__(self) -> None:
-        if not self.layers or min(self.layers) < 0:
+        if self.layers and min(self.layers) < 0:
             raise InputError(f"a view needs layers >= 0, found {self.layers}")
         if list(self.layers) != sorted(set(self.layers)):
             raise InputError(
@@ -62,19 +55,31 @@ class View:
     def parse(cls, text: str) -> "View":
         """The view with this id. Raises `InputError` where the text is not an id."""
         match = _VIEW_ID.fullmatch(text)
-        if match is None or match["pooling"] not in list(Pooling):
-            poolings = ", ".join(Pooling)
+        if match is None:
             raise InputError(
-                f"unknown view {text!r}: expected pooling@layer such as mean@6 or mean@1+12, "
-                f"where pooling is one of {poolings}"
+                f"{text!r} is not the id of a view: expected pooling@layer such as mean@6, an "
+                "average of layers such as mean@1+12 or a concatenation such as cls@11,12"
             )
-        layers = tuple(int(layer) for layer in match["layers"].split("+"))
-        return cls(layers=layers, pooling=Pooling(match["pooling"]))
+        layers = match["layers"] or ""
+        concatenated = "," in layers
+        return cls(
+            layers=tuple(int(layer) for layer in re.findall(r"\d+", layers)),
+            pooling=match["pooling"],
+            concatenated=concatenated,
+        )
 
     @property
     def layer(self) -> int | None:
-        """The layer, or None for a composite view."""
+        """The layer, or None for a composite view and for an encoder that shows none."""
         return self.layers[0] if len(self.layers) == 1 else None
 
+    @property
+    def parts(self) -> tuple["View", ...]:
+        """The views of one layer each that this one is made of."""
+        return tuple(View((layer,), self.pooling) for layer in self.layers)
+
     def __str__(self) -> str:
-        return f"{self.pooling}@{'+'.join(str(layer) for layer in self.layers)}"
+        if not self.layers:
+            return self.pooling
+        separator = "," if self.concatenated else "+"
+        return f"{self.pooling}@{separator.join(str(layer) for layer in self.layers)}"

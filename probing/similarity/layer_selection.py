@@ -60,7 +60,7 @@ def select_layer(
     if target.split == "test":
         raise ValueError("a layer is chosen on development pairs, found the split test")
     views = sorted(View.parse(view_id) for view_id in vectors)
-    by_layer = [v for v in views if v.pooling is Pooling.MEAN and v.layer is not None]
+    by_layer = [v for v in views if v.pooling == Pooling.MEAN and v.layer is not None]
     if [view.layer for view in by_layer] != list(range(len(by_layer))) or len(by_layer) < 2:
         found = ", ".join(map(str, by_layer)) or "none"
         raise ValueError(f"expected mean@0 to mean@last, found {found}")

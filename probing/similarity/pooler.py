@@ -78,7 +78,7 @@ def road(views: Collection[str], *, best: int | None) -> tuple[Cell, ...]:
     Returns:
         ``later - earlier`` for each step, then ``end - start``. The steps add up to the last one.
     """
-    last = max(View.parse(view_id).layers[-1] for view_id in views)
+    last = max((layer for view_id in views for layer in View.parse(view_id).layers), default=0)
     stations = [View((last if best is None else best,), Pooling.MEAN)]
     stations += [
         View((last,), pooling)
@@ -296,7 +296,7 @@ def weight_scores(weights: PoolerWeights, *, layer: int, seed: int) -> list[Scor
 
 def _cls_and_pooler(vectors: Mapping[str, Vectors]) -> tuple[str, str | None]:
     """``cls@last``, and ``pooler@last`` or None."""
-    last = max(View.parse(view_id).layers[-1] for view_id in vectors)
+    last = max((layer for view_id in vectors for layer in View.parse(view_id).layers), default=0)
     pooler_id = str(View((last,), Pooling.POOLER))
     return str(View((last,), Pooling.CLS)), pooler_id if pooler_id in vectors else None
 

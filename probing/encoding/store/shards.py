@@ -30,6 +30,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from probing.encoding.encoder import Encoder
+from probing.encoding.pooling import source_digest
 from probing.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -76,6 +77,8 @@ class Recipe:
     storage_dtype: str
     torch: str
     transformers: str
+    poolings: tuple[tuple[str, str], ...] = ()
+    """Name and SHA-256 of the source of each pooling that the project does not bring."""
     format: int = FORMAT
 
     @classmethod
@@ -116,6 +119,10 @@ class Recipe:
             storage_dtype=storage_dtype,
             torch=torch.__version__,
             transformers=transformers.__version__,
+            poolings=tuple(
+                (name, source_digest(function) or "")
+                for name, function in sorted(encoder.poolings.items())
+            ),
         )
 
     @property
