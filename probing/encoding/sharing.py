@@ -23,6 +23,8 @@ class SharedExtraction:
     encoder: Encoder
     cache_dir: Path | None
     """Where stores are kept; None to hold the vectors in memory."""
+    views: tuple[str, ...] | None = None
+    """Ids of the views to keep; None for all."""
     _parts: list[Representations] = field(default_factory=list, repr=False)
     _places: dict[str, tuple[int, int]] = field(default_factory=dict, repr=False)
     """Sentence → the part that holds it, and the row there."""
@@ -36,7 +38,9 @@ class SharedExtraction:
         new = [sentence for sentence in distinct if sentence not in self._places]
         if new:
             number = len(self._parts)
-            self._parts.append(extract(self.encoder, new, cache_dir=self.cache_dir))
+            self._parts.append(
+                extract(self.encoder, new, views=self.views, cache_dir=self.cache_dir)
+            )
             self._places |= {sentence: (number, row) for row, sentence in enumerate(new)}
         parts, places = np.array([self._places[sentence] for sentence in distinct]).T
         # most requests come from few of the parts

@@ -1,7 +1,7 @@
 """What a study measures of one encoder, on one task and on none."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from probing.claims.deciding import claim_rows
 from probing.encoding.encoder import Encoder
 from probing.encoding.sharing import SharedExtraction
+from probing.encoding.views import Pooling, View
 from probing.encoding.word_vectors import extract_words
 from probing.probes.codelength import codelength_scores, online_codelength
 from probing.probes.controls import FLOORS, control_labels, fit_floor
@@ -24,6 +25,8 @@ from probing.results.target import Target
 from probing.similarity.contrasts import Cell, contrast_scores
 from probing.similarity.cosine import cosine_similarities, similarity_scores, token_jaccard
 from probing.similarity.geometry import (
+    Transform,
+    TransformKind,
     cka_scores,
     fit_axes,
     geometry_scores,
@@ -31,6 +34,7 @@ from probing.similarity.geometry import (
 )
 from probing.similarity.layer_selection import LayerSelection, select_layer
 from probing.similarity.pooler import PoolerWeights, pooler_scores, road, weight_scores
+from probing.study.unscored import Supervision, Unscored
 from probing.tasks import LabelledSentences, SentencePairs, TaggedSentences, Task
 from probing.threads import over_views
 
@@ -42,6 +46,9 @@ CODELENGTH: Final = "codelength"
 
 PROBES: Final = (*NAMED, CODELENGTH)
 """Names of the probes that a study can use."""
+
+RANDOM_DRAWS: Final = 5
+"""Draws of random weights: fewer say little of how much they differ."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +65,9 @@ class Settings:
     """Whether each probe is also trained on the control task."""
     n_seeds: int = 1
     """Over how many seeds, from ``seed`` up, what is random in a probe is averaged."""
+    n_draws: int = RANDOM_DRAWS
+    """How many draws of random weights, from ``seed`` up, the deficit of the pooler is held
+    against."""
 
     def target(self, task: Task) -> Target:
         """What vectors of the task's items are measured against."""
@@ -74,14 +84,6 @@ class Settings:
         return Target(task=task.name, seed=self.seed, n_resamples=self.n_resamples)
 
 
-@dataclass(frozen=True)
-class Supervision:
-    """The pairs that a supervised readout is fitted and tuned on."""
-
-    train: SentencePairs
-    development: SentencePairs
-
-
 def measure_pairs(
     extract: SharedExtraction,
     task: SentencePairs,
@@ -89,7 +91,7 @@ def measure_pairs(
     settings: Settings,
     *,
     control: bool,
-    supervision: Supervision | None = None,
+    unscored: Unscored | None = None,
 ) -> tuple[list[Score], int]:
     """STS correlation, contrasts, anatomy of the pooler and geometry of one encoder on one task.
 
@@ -99,7 +101,8 @@ def measure_pairs(
         selection: The layer chosen on development pairs; None where there was nothing to choose.
         settings: Of the study.
         control: Whether the encoder is the twin, of which only what the claims need is measured.
-        supervision: Pairs for the supervised readout; None where the task has none.
+        unscored: What whitening and the supervised readout are fitted on; without it they are left
+            out, but for transforms fitted on the task itself.
 
     Returns:
         The rows, without model and revision, and how many sentences were truncated.
@@ -130,10 +133,16 @@ def measure_pairs(
         axes = over_views(lambda view_id: fit_axes(vectors[view_id]), moving)
         fitted = dict(zip(moving, axes, strict=True))
         transformed = transformed_similarities(vectors, fitted, fitted_on="target")
+        if unscored is not None:
+            transformed |= _whitened(extract, task, unscored.whitening, vectors, moving)
     predicted: dict[Cell, NDArray[np.float64]] = {}
+    supervision = None if unscored is None else unscored.supervision[task.name]
     if supervision is not None and not control:
         predicted = _supervised_readout(extract, task, supervision, settings)
     wanted = [Cell(*row) for row in _claimed(encoder, selection, control=control)]
+    if not control:
+        # what is to be taken away from the twins' own is a row of the model too
+        wanted += [Cell(*row) for row in _claimed(encoder, selection, control=True)]
     wanted += road(vectors, best=None if selection is None else selection.best)
     rows += contrast_scores(
         {**columns, **transformed, **predicted},
@@ -147,6 +156,32 @@ def measure_pairs(
     )
     rows += geometry_scores(representations.distinct, target)
     return rows, representations.n_truncated
+
+
+def _whitened(
+    extract: SharedExtraction,
+    task: SentencePairs,
+    sentences: Sequence[str],
+    vectors: Mapping[str, NDArray[np.float32]],
+    moving: Collection[str],
+) -> dict[Cell, NDArray[np.float64]]:
+    """The cosines ``(n_pairs,)`` of the claims' views, whitened on sentences not scored."""
+    scored = {*task.sentences1, *task.sentences2}
+    left = [sentence for sentence in sentences if sentence not in scored]
+    if len(left) < 2:
+        logger.info("%s: no training sentences to fit whitening on", task.name)
+        return {}
+    last = extract.encoder.num_layers
+    poolings = (Pooling.MEAN, Pooling.CLS, Pooling.POOLER)
+    wanted = [v for pooling in poolings if (v := str(View((last,), pooling))) in moving]
+    fitted_on = extract(left)
+    axes = over_views(lambda view_id: fit_axes(fitted_on[view_id]), wanted)
+    return transformed_similarities(
+        {view_id: vectors[view_id] for view_id in wanted},
+        dict(zip(wanted, axes, strict=True)),
+        fitted_on="train",
+        transforms=(Transform(TransformKind.WHITENED),),
+    )
 
 
 def _supervised_readout(

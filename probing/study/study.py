@@ -3,7 +3,7 @@
 import logging
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,11 +27,11 @@ from probing.results.run_folder import (
 )
 from probing.results.scores import Score, score_table
 from probing.sources.declarations import TWINS
-from probing.study.encoder_pairs import twins_scores
+from probing.study.encoder_pairs import pair_scores, random_draw_scores
 from probing.study.measurements import (
     PROBES,
+    RANDOM_DRAWS,
     Settings,
-    Supervision,
     choose_layer,
     measure_floors,
     measure_labelled,
@@ -39,6 +39,7 @@ from probing.study.measurements import (
     measure_words,
 )
 from probing.study.next_sentence import next_sentence_scores
+from probing.study.unscored import Unscored
 from probing.tasks import (
     DEFAULT_PROTOCOL,
     GENERATED_NAMES,
@@ -77,6 +78,8 @@ class Study:
     n_seeds: int = 1
     """Over how many seeds, from ``seed`` up, a probe that is random is averaged (``mlp``,
     ``senteval``, the order of ``codelength``, the labels of the control task)."""
+    n_draws: int = RANDOM_DRAWS
+    """How many draws of random weights the deficit of the pooler is held against."""
     cache_dir: str | None = None
     """Where vectors are kept between runs; by default the platform's cache folder."""
     contrasts: tuple[tuple[str, str], ...] = ()
@@ -96,6 +99,8 @@ class Study:
                 raise InputError(f"{repeated!r} is named twice in one study: name it once")
         if not 0 <= self.seed <= HIGHEST_SEED:
             raise InputError(f"seed {self.seed}: expected a whole number from 0 to {HIGHEST_SEED}")
+        if self.n_draws < 1:
+            raise InputError(f"{self.n_draws} draws of random weights: expected one or more")
         if self.n_seeds < 1 or self.seed + self.n_seeds - 1 > HIGHEST_SEED:
             raise InputError(f"{self.n_seeds} seeds from {self.seed} up: expected one or more")
         if not self.smallest_effect > 0:
@@ -154,12 +159,6 @@ PRESETS: Final[dict[str, Study]] = {
 ``objective``, the shipped encoders that differ in their pre-training alone; ``paper`` takes models
 and official data from the Hub where ``--data-dir`` does not have the data."""
 
-DEVELOPMENT_TASKS: Final = ("stsb", "sickr", "sts-mini")
-"""The tasks with a development split of sentence pairs, in order of preference."""
-
-SUPERVISED_TASKS: Final = ("stsb", "sickr")
-"""The tasks with training pairs of their own kind, for the supervised readout of similarity."""
-
 
 def run_study(study: Study, out: Path, command: Sequence[str] = ()) -> Run:
     """Measure and write the run folder: ``scores.parquet``, ``scores.csv``, ``manifest.json``.
@@ -188,28 +187,35 @@ def run_study(study: Study, out: Path, command: Sequence[str] = ()) -> Run:
             probes=study.probes,
             controls=study.controls,
             n_seeds=study.n_seeds,
+            n_draws=study.n_draws,
         )
-        development = _development_pairs(study)
-        supervision = {task.name: _supervision(task, study) for task in tasks}
+        unscored = Unscored.of(study.task_names, tasks, study.data_dir, study.protocol)
+        pair_tasks = [task for task in tasks if isinstance(task, SentencePairs)]
         # the floors come first: what ails a task shows before anything is encoded
         floors = [row for task in tasks for row in _floors(task, settings)]
         rows: list[Score] = []
         described: list[dict[str, Any]] = []
         for encoder in encoders:
-            for measured in (encoder, random_twin(encoder, seed=study.seed)):
+            own, twin = (
+                SharedExtraction(one, settings.cache_dir)
+                for one in (encoder, random_twin(encoder, seed=study.seed))
+            )
+            for extract in (own, twin):
+                measured = extract.encoder
                 scores, truncated = _measure(
-                    measured,
+                    extract,
                     tasks,
-                    development,
-                    supervision,
+                    unscored,
                     settings,
-                    control=measured is not encoder,
+                    control=extract is twin,
                 )
                 rows += [
                     replace(score, model=measured.name, revision=measured.revision)
                     for score in scores
                 ]
                 described.append(describe_encoder(measured, truncated))
+            if pair_tasks:
+                rows += random_draw_scores(own, twin, pair_tasks, settings)
             if study.corpus is not None:
                 rows += [
                     replace(score, model=encoder.name, revision=encoder.revision)
@@ -218,7 +224,7 @@ def run_study(study: Study, out: Path, command: Sequence[str] = ()) -> Run:
         rows += floors
         by_name = {encoder.name: encoder for encoder in encoders}
         pairs = [(by_name[one], by_name[other]) for one, other in study.contrasts]
-        rows += twins_scores(pairs, [t for t in tasks if isinstance(t, SentencePairs)], settings)
+        rows += pair_scores(pairs, pair_tasks, settings)
         manifest = {
             "study": asdict(replace(study, tasks=study.task_names)),
             "command": shlex.join(command),
@@ -226,7 +232,9 @@ def run_study(study: Study, out: Path, command: Sequence[str] = ()) -> Run:
             "seconds": round((datetime.now(UTC) - started).total_seconds(), 1),
             "encoders": described,
             "tasks": [describe_task(task) for task in tasks],
-            "development": describe_task(development),
+            "development": describe_task(unscored.development),
+            "whitening_sentences": len(unscored.whitening),
+            "random_draws": settings.n_draws,
             "versions": describe_versions(),
             "machine": describe_machine(),
         }
@@ -260,20 +268,19 @@ def this_command() -> list[str]:
 
 
 def _measure(
-    encoder: Encoder,
+    extract: SharedExtraction,
     tasks: Sequence[Task],
-    development: SentencePairs,
-    supervision: Mapping[str, Supervision | None],
+    unscored: Unscored,
     settings: Settings,
     *,
     control: bool,
 ) -> tuple[list[Score], dict[str, int]]:
     """The rows of one encoder on all tasks, and how many sentences of each were truncated."""
     rows: list[Score] = []
-    extract = SharedExtraction(encoder, settings.cache_dir)
+    encoder = extract.encoder
     selection = None
     if any(isinstance(task, SentencePairs) for task in tasks):
-        selection, rows = choose_layer(extract, development, settings)
+        selection, rows = choose_layer(extract, unscored.development, settings)
     truncated = {}
     for task in tasks:
         logger.info("measuring %s on %s", encoder.name, task.name)
@@ -284,7 +291,7 @@ def _measure(
                 selection,
                 settings,
                 control=control,
-                supervision=supervision[task.name],
+                unscored=unscored,
             )
         elif isinstance(task, LabelledSentences):
             scores, n_truncated = measure_labelled(extract, task, settings)
@@ -293,41 +300,6 @@ def _measure(
         rows += scores
         truncated[task.name] = n_truncated
     return rows, truncated
-
-
-def _development_pairs(study: Study) -> SentencePairs:
-    """The pairs that a layer is chosen on: those of a task of this study that has a dev split.
-
-    STS12 to STS16 have none; where no task has one, the project's own sentence pairs serve.
-    """
-    for name in (*(name for name in DEVELOPMENT_TASKS if name in study.task_names), "sts-mini"):
-        try:
-            task = load_task(name, study.data_dir, split="dev", protocol=study.protocol)
-        except InputError as error:
-            logger.info("no development pairs from %s: %s", name, error)
-            continue
-        if isinstance(task, SentencePairs):
-            return task
-    raise InputError("the project's own sentence pairs are missing: install it again")
-
-
-def _supervision(task: Task, study: Study) -> Supervision | None:
-    """Training and development pairs of a task that is scored on its test split and has both."""
-    if not isinstance(task, SentencePairs):
-        return None
-    if task.name not in SUPERVISED_TASKS or task.split != "test":
-        return None
-    try:
-        train, development = (
-            load_task(task.name, study.data_dir, split=split, protocol=study.protocol)
-            for split in ("train", "dev")
-        )
-    except InputError as error:
-        logger.info("no supervised readout on %s: %s", task.name, error)
-        return None
-    if not isinstance(train, SentencePairs) or not isinstance(development, SentencePairs):
-        return None
-    return Supervision(train=train, development=development)
 
 
 def _shortened(encoder: Encoder, max_length: int | None) -> Encoder:
