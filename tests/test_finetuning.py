@@ -20,7 +20,8 @@ import pytest
 import torch
 from torch import nn
 
-from probing.claims.deciding import Outcome, decide
+from probing.claims.deciding import decide
+from probing.claims.outcomes import Outcome
 from probing.claims.verdict import verdict_text
 from probing.commands.learning_tables import frozen_gap, learning_tables
 from probing.encoding.encoder import Encoder, load_encoder
@@ -46,7 +47,7 @@ from probing.finetuning.saved_cells import CheckpointKeeper, load_cell, save_cel
 from probing.finetuning.score_rows import Trained, finetuning_scores
 from probing.reporting.figures import learning_curves
 from probing.reporting.report import write_report
-from probing.results.run_folder import load_run
+from probing.reporting.run import load_run
 from probing.results.scores import Score, score_table
 
 SHORT = Recipe(least_steps=6, most_steps=6, looks=3, batch_size=8)

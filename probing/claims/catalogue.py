@@ -1,13 +1,16 @@
 """The claims: what is said of the pooler, which rows of the table decide it, and in which words."""
 
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any, Final
 
 import pandas as pd
 
 from probing.results.differences import Difference
+
+logger = logging.getLogger(__name__)
 
 
 class Side(StrEnum):
@@ -51,6 +54,22 @@ class Claim:
     """What the verdict adds where the claim is supported. ``{effect}`` stands for the size of its
     effect in points, ``{given}`` for that of the claim that it presupposes, ``{selection}`` for
     where a layer was chosen."""
+
+    def describe(self) -> dict[str, Any]:
+        """The claim as the manifest of a run has it; of a function only that there is one."""
+        return {**asdict(replace(self, measure=None)), "measure": self.measure is not None}
+
+    @classmethod
+    def described(cls, said: Mapping[str, Any]) -> "Claim":
+        """The claim of a manifest. What its function works out has to be brought again."""
+        fields = {name: value for name, value in said.items() if name != "measure"}
+        if said.get("measure"):
+            logger.warning(
+                "claim %s is decided by a function, which a run does not keep: give the claim to "
+                "verdict(claims=...)",
+                said["id"],
+            )
+        return cls(**{**fields, "predicts": Side(said["predicts"])})
 
     def row(
         self, last: int, earlier: int | None, sizes: tuple[str, str] | None = None

@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
+from probing.encoding.dtypes import Dtype
 from probing.encoding.locating import Checkpoint, find_checkpoint
 from probing.encoding.pooling import TOKEN_POOLINGS, PoolingFunction
 from probing.encoding.views import Pooling, View
@@ -50,18 +51,6 @@ class PoolerState(StrEnum):
     """The checkpoint lacks it and the loader made it up: random numbers."""
     ABSENT = "absent"
     """The architecture has none, so there is no pooler_output."""
-
-
-class Dtype(StrEnum):
-    """The number format of the forward pass."""
-
-    FLOAT32 = "float32"
-    BFLOAT16 = "bfloat16"
-    """Matrix products in bfloat16; embeddings, layer norms and the sums from layer to layer stay
-    in float32. Where a product maps the embeddings to the hidden size (ALBERT, ELECTRA), those sums
-    are bfloat16 on a CPU."""
-    AUTO = "auto"
-    """bfloat16 where the hardware computes in it natively, else float32."""
 
 
 @dataclass(frozen=True)

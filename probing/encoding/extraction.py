@@ -12,13 +12,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from probing.encoding.dtypes import StorageDtype
 from probing.encoding.encoder import Encoder
 from probing.encoding.forward import default_batch_tokens, encode
 from probing.encoding.pooling import source_digest
 from probing.encoding.representations import Representations
 from probing.encoding.store.cache import find_store
 from probing.encoding.store.filling import Encoded, Engine, Job, chunked, fill_store
-from probing.encoding.store.shards import Recipe, StorageDtype, StoredVectors
+from probing.encoding.store.shards import Recipe, StoredVectors
 from probing.encoding.tokenization import make_batch, tokenize
 from probing.encoding.views import View
 from probing.errors import InputError

@@ -81,10 +81,11 @@ def random_draw_scores(
         encoder that lacks these views.
     """
     encoder = own.encoder
+    if not isinstance(encoder, Encoder):
+        return []
+    rows_of_claims = claim_rows(encoder.num_layers, None, settings.claims, control=True)
     wanted = [
-        view
-        for view, transform, probe in claim_rows(encoder.num_layers, None, control=True)
-        if (transform, probe) == ("raw", "cosine")
+        view for view, transform, probe in rows_of_claims if (transform, probe) == ("raw", "cosine")
     ]
     views = tuple(dict.fromkeys(side for view in wanted for side in sides(view)))
     if not views or not set(views) <= {str(view) for view in encoder.views}:
