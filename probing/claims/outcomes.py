@@ -42,7 +42,8 @@ class Test:
     @property
     def p(self) -> float:
         """Two-sided, of the effect being equal to the threshold."""
-        return min(1.0, 2 * self._tail(abs(self.effect - self.threshold)))
+        # a tail is at most one half here, so that this is at most one
+        return 2 * self._tail(abs(self.effect - self.threshold))
 
     def negligible_p(self, smallest_effect: float) -> float:
         """The higher p of two one-sided tests (Schuirmann 1987), of the effect being outside.
