@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from scipy.stats import t as student
+from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
 from probing.statistics import holm, holm_levels
 
@@ -56,7 +56,9 @@ class Test:
 
     def interval(self, level: float) -> tuple[float, float]:
         """The two ends of the interval that leaves ``level`` outside."""
-        half = float(student.isf(level / 2, self.freedom)) * self.error if self.error else 0.0
+        normal = math.isinf(self.freedom)
+        quantile = ndtri(level / 2) if normal else stdtrit(self.freedom, level / 2)
+        half = -float(quantile) * self.error
         return self.effect - half, self.effect + half
 
     def _tail(self, distance: float) -> float:
@@ -64,7 +66,8 @@ class Test:
             return math.nan
         if self.error == 0:
             return 0.5 if distance == 0 else float(distance < 0)
-        return float(student.sf(distance / self.error, self.freedom))
+        beyond = -distance / self.error
+        return float(ndtr(beyond) if math.isinf(self.freedom) else stdtr(self.freedom, beyond))
 
 
 @dataclass(frozen=True, kw_only=True)
