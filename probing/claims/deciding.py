@@ -173,7 +173,8 @@ def decide(
         present = ", ".join(scores["model"].unique()) or "no model"
         raise InputError(f"no rows of model {model!r} in the score table, found {present}")
     check_aggregation(mine, aggregation)
-    last = int(mine["layer"].max())
+    layers = mine["layer"].dropna()
+    last = int(layers.max()) if len(layers) else 0  # vectors from outside show no layers
     chosen = _chosen_layer(mine, last)
     sizes = _training_sizes(mine)
     less_twin = difference(model, twin_name(model))

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -81,6 +81,11 @@ def extract(
     Raises:
         InputError: There is no sentence, one is empty, the encoder lacks a view, or the disk is
             full.
+
+    >>> encoder = probing.load_encoder("minilm")
+    >>> vectors = probing.extract(encoder, ["A cat sleeps.", "A dog barks."])
+    >>> vectors["mean@6"].shape, vectors["cls@5,6"].shape
+    ((2, 384), (2, 768))
     """
     kept = chosen_views(encoder, views)
     distinct, rows = distinct_sentences(sentences)
@@ -116,7 +121,7 @@ def extract(
             revision=encoder.revision,
             advance=advance,
         )
-    stored = replace(stored, views=tuple(str(view) for view in kept))
+    stored = StoredVectors(folder, map(str, kept), stored.shards)
     return stored_representations(stored, rows, recipe.max_length)
 
 
@@ -138,8 +143,8 @@ def extract_to_store(
         encoder: From `load_encoder` or `random_twin`.
         sentences: Read once, from first to last; sentences that repeat within a shard are encoded
             once. `probing.encoding.corpora.read_sentences` reads files.
-        folder: Of the store. One that holds part of these vectors is completed, a damaged shard in
-            it is made anew.
+        folder: Folder of the store. One that holds part of these vectors is completed, a damaged
+            shard in it is made again.
         views: Ids of the views to keep; by default all of ``encoder.views``.
         batch_tokens: As in `extract`.
         storage_dtype: ``float32`` or ``float16`` (`StorageDtype`).
@@ -178,7 +183,7 @@ def extract_to_store(
 
 
 def encode_here(encoder: Encoder, recipe: Recipe) -> Engine:
-    """An engine that makes shards in this process, the next one tokenized meanwhile."""
+    """An engine that makes shards in this process and tokenizes the next one meanwhile."""
     views = tuple(View.parse(view_id) for view_id in recipe.views)
 
     def tokenized(job: Job) -> tuple[Job, NDArray[np.int64], Any]:
@@ -233,6 +238,12 @@ def raw_outputs(encoder: Encoder, sentences: Sequence[str]) -> RawOutputs:
     """The four outputs of the model for a few sentences, for looking inside.
 
     Raises `InputError` where there is no sentence, or one is empty.
+
+    >>> outputs = probing.raw_outputs(probing.load_encoder("minilm"), ["A cat sleeps."])
+    >>> outputs.tokens[0]
+    ('[CLS]', 'a', 'cat', 'sleeps', '.', '[SEP]')
+    >>> outputs.last_hidden_state.shape
+    torch.Size([1, 6, 384])
     """
     distinct_sentences(sentences)
     tokenized = tokenize(encoder, sentences)

@@ -30,9 +30,9 @@ class Target:
     clusters: NDArray[np.intp] | None = field(default=None, repr=False)
     """``(n_items,)`` code of the cluster each item is of; None where items are independent."""
     seed: int = 0
-    """Of the bootstrap: equal targets are resampled alike, so that their rows are paired."""
+    """Seed of the bootstrap: equal targets are resampled alike, so that their rows are paired."""
     n_resamples: int = 1000
-    """Of the bootstrap, which draws whole clusters and stays within subsets."""
+    """Resamples of the bootstrap, which draws whole clusters and stays within subsets."""
 
     def __len__(self) -> int:
         return len(self.gold)
@@ -104,7 +104,7 @@ class Target:
             aggregation: How subsets were brought together.
             transform: What was done to the vectors.
             labels: ``real`` or ``control``.
-            seed: Of what is random in the measurement itself; by default that of the bootstrap.
+            seed: Seed of what is random in the measurement; by default that of the bootstrap.
             clustering: Of the n items, from `clustering`; by default that of all, or none for n.
         """
         place = place_of(view)

@@ -39,7 +39,8 @@ from probing.similarity.geometry import (
 )
 from probing.similarity.layer_selection import LayerSelection, select_layer
 from probing.similarity.own_transforms import TransformFunction, own_transform_similarities
-from probing.similarity.pooler import PoolerWeights, pooler_scores, road, weight_scores
+from probing.similarity.pooler import PoolerWeights, pooler_scores, weight_scores
+from probing.similarity.pooler import road_contrasts as road
 from probing.study.unscored import Supervision, Unscored
 from probing.tasks import LabelledSentences, SentencePairs, TaggedSentences, Task
 from probing.threads import over_views
@@ -209,7 +210,8 @@ def _supervised_readout(
     sentences = [sentence for part in parts for sentence in part.sentences1]
     sentences += [sentence for part in parts for sentence in part.sentences2]
     regressors: dict[str, BaseEstimator | None] = {"regression": None}
-    regressors |= {type(p).__name__: p for p in settings.probes if is_regressor(p)}
+    own = [probe for probe in settings.probes if isinstance(probe, BaseEstimator)]
+    regressors |= {type(probe).__name__: probe for probe in own if is_regressor(probe)}
     found = {
         name: fit_regression(
             PairFeatures(extract(sentences)),

@@ -115,7 +115,7 @@ def task_map(
         scores: The results table.
         model: One of its models.
         tasks: Which of its tasks, from top to bottom.
-        pooling: Of the layers.
+        pooling: Pooling of the layers.
         quantity: What is drawn.
 
     Raises:
@@ -231,11 +231,11 @@ def cka_map(
     below = np.tril_indices(len(views), -1)
     least = int(np.nanargmin(matrix[below]))
     one, other = views[below[1][least]], views[below[0][least]]
-    parts = [f"least alike are {one} and {other} ({matrix[below][least]:.2f})"]
+    parts = [f"least alike are {one} and {other} ({points(matrix[below][least], 2)})"]
     last = max(layer_of.values())
     for one, other in ((f"cls@{last}", f"pooler@{last}"), (f"mean@{last}", f"pooler@{last}")):
         if one in views and other in views:
-            parts.append(f"{one} and {other} {alike[one, other]:.2f}")
+            parts.append(f"{one} and {other} {points(alike[one, other], 2)}")
     return Described(
         figure,
         f"Linear CKA between views of {model}, columns in the order of the rows, 1 where two see "
@@ -250,6 +250,9 @@ def attention_map(weights: ArrayLike, tokens: Sequence[str]) -> Described:
         weights: ``(n_layers, n_tokens)`` float, shares of attention in [0, 1]: row i is of block
             i + 1, the mean over its heads.
         tokens: n_tokens word pieces.
+
+    >>> probing.attention_map([[0.5, 0.5], [0.9, 0.1]], ["[CLS]", "cat"]).sentence != ""
+    True
     """
     shares = np.asarray(weights, dtype=np.float64)
     if shares.ndim != 2 or shares.shape[1] != len(tokens):
@@ -275,7 +278,7 @@ def attention_map(weights: ArrayLike, tokens: Sequence[str]) -> Described:
             left=0.4 / width, right=1 - 0.35 / width, bottom=0.02, top=_below(figure, 0.68)
         )
     strongest = [
-        f"layer {i + 1} {tokens[int(row.argmax())]} {100 * float(row.max()):.0f}"
+        f"layer {i + 1} {tokens[int(row.argmax())]} {points(100 * float(row.max()), 0)}"
         for i, row in enumerate(shares)
     ]
     return Described(
