@@ -10,6 +10,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
+import numpy as np
+
 from probing.errors import InputError
 from probing.sources.declarations import DATASETS, LINGUISTIC, DatasetSource, TaskKind
 from probing.sources.shipped import shipped_data
@@ -18,9 +20,11 @@ from probing.tasks.official import read_official, read_official_words
 from probing.tasks.pairs import SentencePairs, read_pairs
 from probing.tasks.protocols import DEFAULT_PROTOCOL, Protocol, find_protocol
 from probing.tasks.sentences import SPLITS, LabelledSentences, read_labelled
+from probing.tasks.split_digests import official_splits
 from probing.tasks.tables import (
     SPLIT_NAMES,
     TABLE_SUFFIXES,
+    Table,
     quote,
     quote_all,
     read_bytes,
@@ -158,8 +162,8 @@ def _read_own(path: Path, column: str, split: str | None) -> Task:
         return read_labelled(table, name=path.name, split=None if split == "all" else split)
     raise InputError(
         f"{path}: found the columns {quote_all(table.columns)}; expected sentence1, sentence2, "
-        "score[, subset][, split] (pairs) or sentence, label[, split] (labelled) or sentence1, "
-        "sentence2, label[, split] (labelled pairs)"
+        "score[, subset][, split][, group] (pairs) or sentence, label[, split] (labelled) or "
+        "sentence1, sentence2, label[, split] (labelled pairs)"
     )
 
 
@@ -192,12 +196,28 @@ def _read_known(
         except InputError as error:
             tried.append(str(error))
         else:
-            table = replace(table, origin=table.origin + passed)
+            table = replace(_with_splits(source, table), origin=table.origin + passed)
             return read_official(source, table, split=split, protocol=protocol)
     raise InputError(
         f"task {source.name} was found nowhere: {'; '.join(tried)}. Give --data-dir or set "
         f"{DATA_VARIABLE} to a folder with {source.local}"
     )
+
+
+def _with_splits(source: DatasetSource, table: Table) -> Table:
+    """The table with its official splits, where the copy on the Hub has them all in one."""
+    if source.split_digests is None or "split" in table.columns:
+        return table
+    columns = (table.columns[name] for name in ("sentence1", "sentence2", "score"))
+    one, two, scores = ([*column] for column in columns)
+    splits = official_splits(
+        shipped_data() / source.split_digests,
+        [str(sentence) for sentence in one],
+        [str(sentence) for sentence in two],
+        [float(str(score)) for score in scores],
+        place=table.place,
+    )
+    return replace(table, columns=MappingProxyType({**table.columns, "split": splits}))
 
 
 def _local_file(source: DatasetSource, folder: Path) -> str | None:
@@ -265,12 +285,21 @@ def _load_entry_point(point: EntryPoint) -> Task:
     return task
 
 
+def _clusters(task: Task) -> dict[str, int]:
+    """How many clusters the pairs of a task fall into, and the pairs of the largest."""
+    if not isinstance(task, SentencePairs):
+        return {}
+    sizes = np.bincount(task.clusters)
+    return {"clusters": len(sizes), "largest_cluster": int(sizes.max())}
+
+
 def describe_task(task: Task) -> dict[str, Any]:
     """What the manifest says of a task."""
     return {
         "name": task.name,
         "split": task.split if isinstance(task, SentencePairs) else "",
         "rows": len(task),
+        **_clusters(task),
         "origin": task.origin,
         "remark": task.remark,
     }
