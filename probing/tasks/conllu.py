@@ -26,6 +26,7 @@ _MULTIWORD: Final = re.compile("([1-9][0-9]*)-([1-9][0-9]*)")
 _EMPTY_NODE: Final = re.compile(r"(0|[1-9][0-9]*)\.[1-9][0-9]*")
 _LONGEST_ID: Final = 6
 _TEXT: Final = "# text ="
+_ENTITY_FIELDS: Final = re.compile(rb"^# global\.Entity = (.+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,8 @@ class ConlluFile:
     sentences: tuple[ConlluSentence, ...]
     origin: str
     """Name of the file with its SHA-256."""
+    entity_fields: tuple[str, ...] = ()
+    """What the parts of ``Entity=`` in MISC are, as ``# global.Entity`` says; empty without it."""
 
 
 def features(cell: str) -> dict[str, str]:
@@ -86,10 +89,12 @@ def read_treebank_file(path: Path, *, folder: Path | None = None) -> ConlluFile:
         InputError: for every departure from the format, with the file and the line.
     """
     data = read_bytes(path)
+    found = _ENTITY_FIELDS.search(data)
     shown = path.name if folder is None else path.relative_to(folder).as_posix()
     return ConlluFile(
         sentences=tuple(_sentences(path, data)),
         origin=f"{shown} sha256:{hashlib.sha256(data).hexdigest()}",
+        entity_fields=tuple(found[1].strip().decode().split("-")) if found else (),
     )
 
 
