@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from probing.encoding.views import Pooling, View
     from probing.errors import InputError
     from probing.finetuning.experiment import FinetuningStudy
+    from probing.finetuning.recipes import recipes_for
     from probing.reporting.explorer import explore
     from probing.reporting.figures.encoder_pairs import training_curves
     from probing.reporting.figures.maps import attention_map
@@ -60,6 +61,7 @@ _MODULES = {
     "probing.encoding.views": ("Pooling", "View"),
     "probing.errors": ("InputError",),
     "probing.finetuning.experiment": ("FinetuningStudy",),
+    "probing.finetuning.recipes": ("recipes_for",),
     "probing.reporting.explorer": ("explore",),
     "probing.reporting.figures.encoder_pairs": ("training_curves",),
     "probing.reporting.figures.maps": ("attention_map",),
@@ -110,6 +112,7 @@ __all__ = [
     "random_twin",
     "raw_outputs",
     "read_vectors",
+    "recipes_for",
     "spearman",
     "training_curves",
 ]

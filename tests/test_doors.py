@@ -188,6 +188,31 @@ def test_a_transform(encoder: str, tmp_path: Path) -> None:
     assert "unit_variance" in page
 
 
+REGRESSOR = """
+import probing
+from sklearn.linear_model import LassoCV
+
+study = probing.Study([ENCODER], ["stsb"], data_dir="data", probes=["linear", LassoCV()])
+study.run("run").report()
+"""
+
+
+def test_a_regressor_reads_similarity(encoder: str, tmp_path: Path) -> None:
+    rows = [
+        f"{split}\t{number % 6}\ta cat {number}\ta dog {number % 6} {number}"
+        for split, size in (("train", 60), ("dev", 20), ("test", 30))
+        for number in range(size)
+    ]
+    path = tmp_path / "data" / "sts" / "stsb.tsv"
+    path.parent.mkdir(parents=True)
+    lines = ["split\tscore\tsentence1\tsentence2", *rows]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    scores, _, _ = executed(REGRESSOR, tmp_path, ENCODER=encoder)
+    for probe in ("regression", "LassoCV"):
+        mine = scores[(scores["probe"] == probe) & (scores["metric"] == "spearman")]
+        assert mine["view"].nunique() == 4 * 4 + 2
+
+
 def test_vectors_from_a_file(tmp_path: Path) -> None:
     scores, page, _ = executed(VECTORS, tmp_path)
     mine = scores[(scores["model"] == "mine") & (scores["metric"] == "spearman")]

@@ -64,7 +64,7 @@ def finetune_command(
     """Fine-tune an encoder under each head on each task and write a run folder."""
     from probing.claims.deciding import decide
     from probing.claims.verdict import verdict_text, wrapped
-    from probing.commands.learning_tables import frozen_gap, learning_tables
+    from probing.commands.learning_tables import learning_tables
     from probing.finetuning.experiment import FinetuningStudy, run_finetuning
     from probing.finetuning.heads import named_head
     from probing.finetuning.recipes import recipes_for
@@ -104,7 +104,7 @@ def finetune_command(
     if verdict.overall:
         text = verdict_text(verdict, pooler=encoder["pooler"])
         console.print(escape(wrapped(text, _WIDTH)))
-    gap = frozen_gap(run.scores)
+    gap = run.frozen_gap()
     if gap is not None:
         console.print(
             f"frozen limit and linear probe: at most {gap.points:.2f} points apart in "

@@ -128,6 +128,10 @@ def load_encoder(
         InputError: The name is unknown, the Hub cannot be reached, the folder has no safetensors
             weights, the hash is wrong, the checkpoint lacks weights of the encoder itself, or an
             argument is out of range.
+
+    >>> encoder = probing.load_encoder("minilm")
+    >>> encoder.num_layers, encoder.hidden_size, str(encoder.pooler_state)
+    (6, 384, 'untrained')
     """
     torch_device = _device(device)
     torch_dtype = _dtype(dtype, torch_device)
@@ -162,6 +166,9 @@ def random_twin(encoder: Encoder, seed: int) -> Encoder:
 
     The study's main control: what a view scores here it owes to the architecture and the word
     pieces, not to training.
+
+    >>> probing.random_twin(probing.load_encoder("minilm"), seed=0).name
+    'minilm+random'
     """
     config: Any = encoder.model.config
     with _seeded(seed):

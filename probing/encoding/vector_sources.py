@@ -106,6 +106,11 @@ def from_function(
 
     Raises:
         InputError: It has no name.
+
+    >>> def lengths(sentences):
+    ...     return [[len(sentence), sentence.count(" ") + 1] for sentence in sentences]
+    >>> probing.from_function(lengths)(["A cat sleeps."])["vectors"].tolist()
+    [[13.0, 3.0]]
     """
     name = name or getattr(function, "__name__", type(function).__name__)
     if name == "<lambda>":
@@ -153,6 +158,10 @@ def from_arrays(
     Raises:
         InputError: A view has not one row for each sentence; when measured, a sentence of a task
             is not among these.
+
+    >>> saved = probing.from_arrays("saved", ["yes", "no"], {"mean@2": np.eye(2)})
+    >>> saved(["no"])["mean@2"].tolist()
+    [[0.0, 1.0]]
     """
     places = {sentence: row for row, sentence in enumerate(sentences)}
     matrices = {view_id: np.asarray(matrix) for view_id, matrix in views.items()}
@@ -190,6 +199,11 @@ def read_vectors(path: Path | str) -> VectorSource:
 
     Raises:
         InputError: The file cannot be read as one of these, or lacks sentences or views.
+
+    >>> file = folder / "saved.npz"
+    >>> np.savez(file, sentences=np.array(["yes", "no"]), first=np.eye(2))
+    >>> probing.read_vectors(file).name
+    'saved'
     """
     path = Path(path)
     readers = {".npz": _read_npz, ".parquet": _read_parquet, ".safetensors": _read_safetensors}

@@ -21,6 +21,7 @@ from probing.results.run_folder import read_run
 
 if TYPE_CHECKING:  # matplotlib takes long to import, and most runs are read without a figure
     from probing.reporting.figures import Described
+    from probing.reporting.frozen_gap import FrozenGap
     from probing.reporting.ledger import Ledger
 
 
@@ -85,9 +86,18 @@ class Run:
             aggregation=aggregation or self.aggregation,
         )
 
-    def words(self, model: str | None = None, *, width: int = 100) -> str:
-        """The verdict in words, folded to a width."""
-        text = verdict_text(self.verdict(model), pooler=self.pooler_state(model))
+    def words(
+        self, model: str | None = None, *, beside: Sequence[str] = (), width: int = 100
+    ) -> str:
+        """The verdict in words.
+
+        Args:
+            model: One of the models.
+            beside: Other aggregations; where one of them gives another outcome, the words say so.
+            width: Columns that the lines are folded to.
+        """
+        others = [self.verdict(model, aggregation=aggregation) for aggregation in beside]
+        text = verdict_text(self.verdict(model), pooler=self.pooler_state(model), others=others)
         return wrapped(text, width)
 
     @property
@@ -161,6 +171,7 @@ class Run:
         values: Sequence[str] = (),
         views: Sequence[str] = (),
         model: str | None = None,
+        quantity: str | Quantity | None = None,
     ) -> "Described":
         """The same views under several aggregations, transforms, probes or labels (``by``)."""
         from probing.reporting.figures import comparison
@@ -172,6 +183,7 @@ class Run:
             by=by,  # type: ignore[arg-type]
             values=values,
             views=views,
+            quantity=self._quantity(task, quantity),
         )
 
     def road(self, task: str, *, model: str | None = None) -> "Described":
@@ -206,6 +218,12 @@ class Run:
         from probing.reporting.figures import learning_curves
 
         return learning_curves(self.scores, model=self._model(model), task=task)
+
+    def frozen_gap(self) -> "FrozenGap | None":
+        """How far the frozen limit of fine-tuning is from the linear probe; None without one."""
+        from probing.reporting.frozen_gap import frozen_gap
+
+        return frozen_gap(self.scores)
 
     def compare(self) -> "Ledger":
         """The scores beside the published numbers of the same cells."""
@@ -255,6 +273,12 @@ class Run:
 
 
 def load_run(folder: Path | str) -> Run:
-    """Read a run folder back. Raises `InputError` where it is not one."""
+    """Read a run folder back. Raises `InputError` where it is not one.
+
+    >>> task = probing.load_task("sts-mini")
+    >>> study = probing.Study([lengths], [task], n_resamples=20)
+    >>> probing.load_run(study.run(folder / "run").folder).models
+    ('lengths',)
+    """
     scores, manifest = read_run(Path(folder))
     return Run(folder=Path(folder), scores=scores, manifest=manifest)

@@ -171,7 +171,8 @@ def _supervised_readout(
     sentences = [sentence for part in parts for sentence in part.sentences1]
     sentences += [sentence for part in parts for sentence in part.sentences2]
     regressors: dict[str, BaseEstimator | None] = {"regression": None}
-    regressors |= {type(p).__name__: p for p in settings.probes if is_regressor(p)}
+    own = [probe for probe in settings.probes if isinstance(probe, BaseEstimator)]
+    regressors |= {type(probe).__name__: probe for probe in own if is_regressor(probe)}
     found = {
         name: fit_regression(
             PairFeatures(extract(sentences)),
