@@ -27,11 +27,13 @@ from probing.study.measurements import (
     measure_floors,
     measure_labelled,
     measure_pairs,
+    measure_spans,
     measure_words,
 )
 from probing.study.next_sentence import next_sentence_scores
 from probing.tasks import (
     LabelledSentences,
+    LabelledSpans,
     SentencePairs,
     Task,
     describe_task,
@@ -64,10 +66,7 @@ def run_study(study: "Study", out: Path, command: Sequence[str] = ()) -> Run:
     started = datetime.now(UTC)
     with new_run_folder(out) as folder:
         protocol = find_protocol(study.protocol)
-        tasks = [
-            load_task(task, study.data_dir, protocol=study.protocol, seed=study.seed)
-            for task in study.tasks
-        ]
+        tasks = [load_task(task, study.data_dir, protocol=study.protocol) for task in study.tasks]
         _check_names(tasks)
         encoders = [
             _shortened(
@@ -204,6 +203,8 @@ def _measure(
         elif isinstance(encoder, VectorSource):
             logger.warning("%s gives no vectors of words: %s is left out", encoder.name, task.name)
             continue
+        elif isinstance(task, LabelledSpans):
+            scores, n_truncated = measure_spans(encoder, task, settings)
         else:
             scores, n_truncated = measure_words(encoder, task, settings)
         rows += scores

@@ -14,7 +14,7 @@ from probing.errors import InputError
 from probing.reporting.finished import finished_run
 from probing.reporting.run import Run
 from probing.similarity.own_transforms import TransformFunction
-from probing.sources.declarations import TWINS
+from probing.sources.declarations import LINGUISTIC, TWINS
 from probing.study.brought import (
     checked_model_name,
     named_poolings,
@@ -25,8 +25,7 @@ from probing.study.measurements import PROBES
 from probing.study.running import run_study
 from probing.tasks import (
     DEFAULT_PROTOCOL,
-    GENERATED_NAMES,
-    GENERATED_PREFIX,
+    SHIPPED_TREEBANK_TASKS,
     Task,
     find_protocol,
     load_task,
@@ -180,7 +179,7 @@ class Study:
                 Path(out),
                 self.describe(),
                 lambda: [
-                    load_task(task, self.data_dir, protocol=self.protocol, seed=self.seed).origin
+                    load_task(task, self.data_dir, protocol=self.protocol).origin
                     for task in self.tasks
                 ],
             )
@@ -190,10 +189,9 @@ class Study:
 
 
 _STS_SUITE: Final = ("sts12", "sts13", "sts14", "sts15", "sts16", "stsb", "sickr")
-_GENERATED: Final = tuple(f"{GENERATED_PREFIX}{name}" for name in GENERATED_NAMES)
 
 PRESETS: Final[dict[str, Study]] = {
-    "embedded": Study(models=("nsp-mini", "minilm"), tasks=("sts-mini", *_GENERATED)),
+    "embedded": Study(models=("nsp-mini", "minilm"), tasks=("sts-mini", *SHIPPED_TREEBANK_TASKS)),
     "paper": Study(
         models=(
             "bert-base-uncased",
@@ -202,11 +200,11 @@ PRESETS: Final[dict[str, Study]] = {
             "distilbert-base-uncased",
             "minilm",
         ),
-        tasks=(*_STS_SUITE, *GENERATED_NAMES),
+        tasks=(*_STS_SUITE, *(source.name for source in LINGUISTIC)),
     ),
     "objective": Study(
         models=tuple(model for twins in TWINS for model in twins),
-        tasks=("sts-mini", *_GENERATED),
+        tasks=("sts-mini", *SHIPPED_TREEBANK_TASKS),
         contrasts=TWINS,
     ),
 }

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from probing.errors import InputError
-from probing.tasks.conllu import COLUMNS, ConlluSentence, features
+from probing.tasks.conllu import ConlluSentence, features
 from probing.tasks.sentences import SPLITS, thinned_rows, thinning_remark
 from probing.tasks.tables import quote
 from probing.tasks.treebank import Treebank
@@ -91,13 +91,22 @@ class LabelledSpans:
         if k == 1:
             return self
         return replace(
-            self,
+            self.subset(rows),
             name=f"{self.name}/{k}",
-            numbers=tuple(self.numbers[row] for row in rows),
+            remark=thinning_remark(self.remark, k, len(rows), len(self)),
+        )
+
+    def subset(self, rows: Sequence[int]) -> "LabelledSpans":
+        """The items at these places, in this order; sentences without one are left out."""
+        used = sorted({self.numbers[row] for row in rows})
+        places = {number: place for place, number in enumerate(used)}
+        return replace(
+            self,
+            sentences=tuple(self.sentences[number] for number in used),
+            numbers=tuple(places[self.numbers[row]] for row in rows),
             spans=tuple(self.spans[row] for row in rows),
             labels=tuple(self.labels[row] for row in rows),
             splits=tuple(self.splits[row] for row in rows),
-            remark=thinning_remark(self.remark, k, len(rows), len(self)),
         )
 
 

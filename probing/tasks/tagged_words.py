@@ -1,6 +1,6 @@
 """Words within sentences, each with a tag: Universal Dependencies in CoNLL-U."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -62,12 +62,18 @@ class TaggedSentences:
         if k == 1:
             return self
         return replace(
-            self,
+            self.subset(rows),
             name=f"{self.name}/{k}",
+            remark=thinning_remark(self.remark, k, len(rows), len(self)),
+        )
+
+    def subset(self, rows: Sequence[int]) -> "TaggedSentences":
+        """The sentences at these places, in this order."""
+        return replace(
+            self,
             sentences=tuple(self.sentences[row] for row in rows),
             tags=tuple(self.tags[row] for row in rows),
             splits=tuple(self.splits[row] for row in rows),
-            remark=thinning_remark(self.remark, k, len(rows), len(self)),
         )
 
 
