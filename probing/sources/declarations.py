@@ -340,7 +340,7 @@ TREEBANKS: Final = (
         "Conneau et al. 2018",
         url="https://universaldependencies.org/treebanks/en_ewt/",
         shipped="treebank/ewt.parquet",
-        sha256="84a7888cd996825d331c6a904a86c113f963d828889ba0341c56fd4091953b2f",
+        sha256="c0a2fdc5db2ce211c1558c468eda1e25b87518429692d326cd74ade558d675b9",
     ),
 )
 """Treebanks from which the ten tasks are shipped, made by ``probing tasks --treebank``."""

@@ -10,7 +10,7 @@ from typing import Final
 from probing.tasks.conllu import COLUMNS, ConlluSentence, features
 
 N_LENGTH_CLASSES: Final = 6
-N_TARGET_WORDS: Final = 100
+N_TARGET_WORDS: Final = 50
 """Words of word_content, at most; Conneau et al. have 1,000, from a corpus of millions."""
 N_CONSTITUENT_CLASSES: Final = 20
 """The 19 most frequent sequences, and all others."""
@@ -103,7 +103,7 @@ def sentence_length(sentences: Sequence[ConlluSentence]) -> list[Candidate]:
 
 
 def word_content(sentences: Sequence[ConlluSentence]) -> list[Candidate]:
-    """Which of up to 100 nouns, verbs, adjectives and adverbs occurs, of exactly one.
+    """Which of up to 50 nouns, verbs, adjectives and adverbs occurs, of exactly one.
 
     They are neighbours in frequency; how many more frequent ones are skipped is what leaves most
     sentences, for frequent words occur together.
