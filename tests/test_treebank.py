@@ -163,7 +163,7 @@ def test_an_inverted_sentence_begins_with_its_second_clause(released: dict[str, 
         if label == "O":
             assert text in released
             continue
-        (source,) = sources
+        source = next(source for source in sources if source.text != text)
         (conjunct,) = [row for row in source.below(source.root["id"]) if row["deprel"] == "conj"]
         (mark,) = [
             row
@@ -261,7 +261,7 @@ def test_what_ships_is_what_the_released_files_give(real_data: Path) -> None:
     ("file", "refused"),
     [
         ("de_pud-ud-test.conllu", {"tree_depth", "obj_number", "coordination_inversion"}),
-        ("tr_pud-ud-test.conllu", {"tree_depth", "obj_number", "coordination_inversion"}),
+        ("tr_pud-ud-test.conllu", {"obj_number", "coordination_inversion"}),
     ],
 )
 def test_a_small_treebank_has_what_it_can(real_data: Path, file: str, refused: set[str]) -> None:

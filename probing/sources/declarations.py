@@ -340,7 +340,7 @@ TREEBANKS: Final = (
         "Conneau et al. 2018",
         url="https://universaldependencies.org/treebanks/en_ewt/",
         shipped="treebank/ewt.parquet",
-        sha256="c0a2fdc5db2ce211c1558c468eda1e25b87518429692d326cd74ade558d675b9",
+        sha256="d75448a489d54d3b943dd6e7fb8d6a8ca7f16d092a61e007a6afddd7fc8ea5b6",
     ),
 )
 """Treebanks from which the ten tasks are shipped, made by ``probing tasks --treebank``."""

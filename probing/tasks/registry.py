@@ -112,7 +112,8 @@ def load_task(
     if text in SHIPPED_TREEBANK_TASKS:
         source = next(source for source in TREEBANKS if source.name == known)
         return _of_split(read_derived(source, tag), split)
-    if known in _SOURCES and (not tag or _SOURCES[known].kind is TaskKind.WORDS):
+    of_words = known in _SOURCES and _SOURCES[known].kind is TaskKind.WORDS
+    if known in _SOURCES and (not tag or (of_words and _is_of_treebanks(tag))):
         return _read_known(_SOURCES[known], tag, folder, split, chosen)
     offered = task_entry_points()
     if text in offered:
@@ -252,6 +253,11 @@ def _check_shipped(source: DatasetSource, path: Path) -> None:
         )
 
 
+def _is_of_treebanks(task: str) -> bool:
+    known = (*TAG_COLUMNS, *TREEBANK_TASKS, *SPAN_TASKS)
+    return task in known or task.startswith(FEATURE_PREFIX)
+
+
 def _from_treebank(path: Path, task: str) -> _Splittable:
     """What is asked of a treebank: a column of its words, a linguistic task, or labelled spans."""
     if task in TAG_COLUMNS:
@@ -259,7 +265,7 @@ def _from_treebank(path: Path, task: str) -> _Splittable:
         return read_conllu(files, name=f"{path.name}:{task}", column=task)
     if task in TREEBANK_TASKS:
         return treebank_task(read_treebank(path), task)
-    if task.startswith(FEATURE_PREFIX) or task in SPAN_TASKS:
+    if _is_of_treebanks(task):
         return span_task(read_treebank(path), task)
     raise InputError(
         f"unknown task {quote(task)} of a treebank, expected a column "

@@ -183,7 +183,7 @@ def _of_feature(sentences: Sequence[ConlluSentence], name: str) -> list[_Item]:
     for number, sentence in enumerate(sentences):
         for place, cell in enumerate(sentence.column("feats")):
             found = features(cell)
-            known.update(found)
+            known.update(found.keys())
             if name in found:
                 items.append(_Item(number, ((place, place + 1),), found[name]))
     if not items:

@@ -26,8 +26,8 @@ def bigram_shift(sentences: Sequence[ConlluSentence]) -> list[Candidate]:
         places = [
             at
             for at in range(1, len(tokens) - 1)
-            if tokens[at].form.isalpha()
-            and tokens[at + 1].form.isalpha()
+            if _stands_alone(tokens, at)
+            and _stands_alone(tokens, at + 1)
             and tokens[at].space_after
             and tokens[at].form.lower() != tokens[at + 1].form.lower()
         ]
@@ -40,6 +40,16 @@ def bigram_shift(sentences: Sequence[ConlluSentence]) -> list[Candidate]:
         swapped = _exchanged(tokens, at)
         candidates.append(Candidate(number, spelled(swapped), INVERTED))
     return candidates
+
+
+def _stands_alone(tokens: Sequence[Token], at: int) -> bool:
+    """Whether a token is letters only, with no letter or digit written next to it."""
+    before, after = tokens[at - 1 : at], tokens[at + 1 : at + 2]
+    return (
+        tokens[at].form.isalpha()
+        and not any(token.form[-1].isalnum() and not token.space_after for token in before)
+        and not any(token.form[0].isalnum() and not tokens[at].space_after for token in after)
+    )
 
 
 def _exchanged(tokens: Sequence[Token], at: int) -> list[Token]:
@@ -209,8 +219,8 @@ def _targets(
     for place, token in enumerate(sentence.tokens):
         word = sentence.words[token.first]
         lemma = word[COLUMNS["lemma"]].lower()
-        plain = token.first == token.last and token.form.isalpha() and token.form.islower()
-        if not plain or word[COLUMNS["upos"]] not in _OPEN_FOR_CHANGE:
+        alone = token.first == token.last and _stands_alone(sentence.tokens, place)
+        if not alone or not token.form.islower() or word[COLUMNS["upos"]] not in _OPEN_FOR_CHANGE:
             continue
         group = (
             word[COLUMNS["upos"]],
