@@ -21,7 +21,7 @@ from tests.test_figures import invented_scores
 from tests.test_study import HEADER, ROWS, write_data
 
 TASKS = ("sts-mini", "stsb")
-PROBED = ("generated:tree_depth", "generated:subj_number")
+PROBED = ("ewt:tree_depth", "ewt:subj_number")
 
 
 @pytest.fixture(scope="module")

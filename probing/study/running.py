@@ -17,11 +17,13 @@ from probing.study.measurements import (
     measure_floors,
     measure_labelled,
     measure_pairs,
+    measure_spans,
     measure_words,
 )
 from probing.study.unscored import Unscored
 from probing.tasks import (
     LabelledSentences,
+    LabelledSpans,
     SentencePairs,
     Task,
 )
@@ -102,6 +104,8 @@ def measure_model(
         elif isinstance(encoder, VectorSource):
             logger.warning("%s gives no vectors of words: %s is left out", encoder.name, task.name)
             continue
+        elif isinstance(task, LabelledSpans):
+            scores, n_truncated = measure_spans(encoder, task, settings)
         else:
             scores, n_truncated = measure_words(encoder, task, settings)
         rows += scores

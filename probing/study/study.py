@@ -23,7 +23,7 @@ from probing.reporting.run import Run
 from probing.results.run_folder import describe_versions, new_run_folder, write_run
 from probing.results.scores import Score, score_table
 from probing.similarity.own_transforms import TransformFunction
-from probing.sources.declarations import TWINS
+from probing.sources.declarations import LINGUISTIC, TWINS
 from probing.study.brought import (
     checked_model_name,
     load_model,
@@ -45,8 +45,7 @@ from probing.study.running import (
 from probing.study.unscored import Unscored
 from probing.tasks import (
     DEFAULT_PROTOCOL,
-    GENERATED_NAMES,
-    GENERATED_PREFIX,
+    SHIPPED_TREEBANK_TASKS,
     SentencePairs,
     Task,
     describe_task,
@@ -213,7 +212,7 @@ class Study:
                 Path(out),
                 self.describe(),
                 lambda: [
-                    load_task(task, self.data_dir, protocol=self.protocol, seed=self.seed).origin
+                    load_task(task, self.data_dir, protocol=self.protocol).origin
                     for task in self.tasks
                 ],
             )
@@ -223,10 +222,9 @@ class Study:
 
 
 _STS_SUITE: Final = ("sts12", "sts13", "sts14", "sts15", "sts16", "stsb", "sickr")
-_GENERATED: Final = tuple(f"{GENERATED_PREFIX}{name}" for name in GENERATED_NAMES)
 
 PRESETS: Final[dict[str, Study]] = {
-    "embedded": Study(models=("nsp-mini", "minilm"), tasks=("sts-mini", *_GENERATED)),
+    "embedded": Study(models=("nsp-mini", "minilm"), tasks=("sts-mini", *SHIPPED_TREEBANK_TASKS)),
     "paper": Study(
         models=(
             "bert-base-uncased",
@@ -235,11 +233,11 @@ PRESETS: Final[dict[str, Study]] = {
             "distilbert-base-uncased",
             "minilm",
         ),
-        tasks=(*_STS_SUITE, *GENERATED_NAMES),
+        tasks=(*_STS_SUITE, *(source.name for source in LINGUISTIC)),
     ),
     "objective": Study(
         models=tuple(model for twins in TWINS for model in twins),
-        tasks=("sts-mini", *_GENERATED),
+        tasks=("sts-mini", *SHIPPED_TREEBANK_TASKS),
         contrasts=TWINS,
     ),
 }
@@ -259,10 +257,7 @@ def run_study(study: Study, out: Path, command: Sequence[str] = ()) -> Run:
     started = datetime.now(UTC)
     with new_run_folder(out) as folder:
         protocol = find_protocol(study.protocol)
-        tasks = [
-            load_task(task, study.data_dir, protocol=study.protocol, seed=study.seed)
-            for task in study.tasks
-        ]
+        tasks = [load_task(task, study.data_dir, protocol=study.protocol) for task in study.tasks]
         check_task_names(tasks)
         encoders = [
             shortened(
