@@ -29,7 +29,7 @@ from transformers import (
 )
 from transformers import Trainer as TransformersTrainer
 
-from probing.encoding.description import describe_machine, describe_versions
+from probing.encoding.description import describe_machine
 from probing.pretraining.config import PretrainingConfig, Start
 from probing.pretraining.corpus import TokenizedCorpus, tokenize_corpus
 from probing.pretraining.initialisation import initial_model
@@ -37,6 +37,7 @@ from probing.pretraining.processes import Processes
 from probing.pretraining.segments import gather_batch, make_segment_pairs
 from probing.pretraining.training import Schedule, Trainer
 from probing.pretraining.vocabulary import load_vocabulary
+from probing.results.run_folder import describe_versions
 
 ALONE = Processes(rank=0, count=1, device=torch.device("cpu"))
 

@@ -26,8 +26,9 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from probing.encoding.description import describe_machine, describe_versions
+from probing.encoding.description import describe_machine
 from probing.probes.linear import STRENGTHS, LinearProbes
+from probing.results.run_folder import describe_versions
 from probing.threads import over_views
 
 

@@ -20,6 +20,7 @@ import pandas as pd
 from probing.claims.deciding import decide
 from probing.claims.verdict import POOLER_STATES, verdict_text
 from probing.reporting import figures
+from probing.reporting.run import Run, load_run
 from probing.results.names import twin_name
 from probing.results.quantities import (
     DIFFERENCE,
@@ -31,7 +32,6 @@ from probing.results.quantities import (
     select,
     signed,
 )
-from probing.results.run_folder import Run, load_run
 
 DOCS = Path(__file__).parent
 README = DOCS.parent / "README.md"

@@ -20,8 +20,8 @@ import pandas as pd
 
 from probing.claims.deciding import NEXT_SENTENCE_CLAIMS, TWIN_CLAIMS, decide
 from probing.claims.verdict import verdict_text
+from probing.reporting.run import Run, load_run
 from probing.results.quantities import contrasts_of, models_of
-from probing.results.run_folder import Run, load_run
 
 DOCS = Path(__file__).parent
 PAGE = DOCS / "objective.md"

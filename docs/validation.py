@@ -25,7 +25,7 @@ from sklearn.preprocessing import StandardScaler
 from validation_tables import markdown
 
 from probing import load_encoder, load_task
-from probing.encoding.description import describe_machine, describe_versions
+from probing.encoding.description import describe_machine
 from probing.encoding.encoder import Encoder, random_twin
 from probing.encoding.extraction import extract
 from probing.encoding.sharing import SharedExtraction
@@ -34,6 +34,7 @@ from probing.probes.driver import fit_probes
 from probing.probes.linear import STRENGTHS, LinearProbes
 from probing.probes.predictions import probe_scores
 from probing.probes.rounds import usable_views
+from probing.results.run_folder import describe_versions
 from probing.results.scores import Score
 from probing.results.target import Target
 from probing.statistics import accuracy_interval, bootstrap_correlations, percentile_interval

@@ -1,40 +1,131 @@
 """What do the layers and the pooler of an encoder know about a sentence?
 
-encoder = probing.load_encoder("minilm")                 # alias, Hub id, or folder
-representations = probing.extract(encoder, sentences)    # every view, one pass
-representations["mean@6"]                                # (n_sentences, hidden_size) float32
-task = probing.load_task("stsb", data_dir=None)          # pairs, labelled sentences or words
+encoder = probing.load_encoder("minilm")                  # alias, Hub id, or folder
+representations = probing.extract(encoder, sentences)     # every view, one pass
+representations["mean@6"]                                 # (n_sentences, hidden_size) float32
+
+run = probing.Study(models=["minilm"], tasks=["stsb"]).run("runs/mine")
+run.scores; run.verdict(); run.layer_curves("stsb"); run.report()
+
+This page is the whole public API; every other name of the package may change without notice.
 """
 
-from probing.encoding.encoder import Encoder, load_encoder, random_twin
-from probing.encoding.extraction import RawOutputs, extract, raw_outputs
-from probing.encoding.representations import Representations
-from probing.encoding.views import Pooling, View
-from probing.errors import InputError
-from probing.results.run_folder import Run, load_run
-from probing.study.standing import standing_run
-from probing.study.study import PRESETS, Study, run_study
-from probing.tasks import LabelledSentences, SentencePairs, TaggedSentences, load_task
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from probing.claims.deciding import CLAIMS, Claim, Outcome, Side, Verdict
+    from probing.encoding.encoder import Encoder, load_encoder, random_twin
+    from probing.encoding.extraction import RawOutputs, extract, raw_outputs
+    from probing.encoding.pooling import PoolingFunction
+    from probing.encoding.representations import Representations
+    from probing.encoding.vector_sources import (
+        VectorSource,
+        from_arrays,
+        from_function,
+        from_sentence_transformer,
+        read_vectors,
+    )
+    from probing.encoding.views import Pooling, View
+    from probing.errors import InputError
+    from probing.finetuning.experiment import FinetuningStudy
+    from probing.finetuning.recipes import recipes_for
+    from probing.reporting.explorer import explore
+    from probing.reporting.figures.encoder_pairs import training_curves
+    from probing.reporting.figures.maps import attention_map
+    from probing.reporting.run import Run, load_run
+    from probing.similarity.cosine import cosine_similarities
+    from probing.similarity.own_transforms import TransformFunction
+    from probing.statistics.correlation import spearman
+    from probing.study.study import PRESETS, Study
+    from probing.tasks.pairs import SentencePairs
+    from probing.tasks.registry import load_task
+    from probing.tasks.sentences import LabelledSentences
+    from probing.tasks.tagged_words import TaggedSentences
+
+__version__ = "0.2.0"
+
+_MODULES = {
+    "probing.claims.deciding": ("CLAIMS", "Claim", "Outcome", "Side", "Verdict"),
+    "probing.encoding.encoder": ("Encoder", "load_encoder", "random_twin"),
+    "probing.encoding.extraction": ("RawOutputs", "extract", "raw_outputs"),
+    "probing.encoding.pooling": ("PoolingFunction",),
+    "probing.encoding.representations": ("Representations",),
+    "probing.encoding.vector_sources": (
+        "VectorSource",
+        "from_arrays",
+        "from_function",
+        "from_sentence_transformer",
+        "read_vectors",
+    ),
+    "probing.encoding.views": ("Pooling", "View"),
+    "probing.errors": ("InputError",),
+    "probing.finetuning.experiment": ("FinetuningStudy",),
+    "probing.finetuning.recipes": ("recipes_for",),
+    "probing.reporting.explorer": ("explore",),
+    "probing.reporting.figures.encoder_pairs": ("training_curves",),
+    "probing.reporting.figures.maps": ("attention_map",),
+    "probing.reporting.run": ("Run", "load_run"),
+    "probing.similarity.cosine": ("cosine_similarities",),
+    "probing.similarity.own_transforms": ("TransformFunction",),
+    "probing.statistics.correlation": ("spearman",),
+    "probing.study.study": ("PRESETS", "Study"),
+    "probing.tasks.pairs": ("SentencePairs",),
+    "probing.tasks.registry": ("load_task",),
+    "probing.tasks.sentences": ("LabelledSentences",),
+    "probing.tasks.tagged_words": ("TaggedSentences",),
+}
+_HOMES = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
+    "CLAIMS",
     "PRESETS",
+    "Claim",
     "Encoder",
+    "FinetuningStudy",
     "InputError",
     "LabelledSentences",
+    "Outcome",
     "Pooling",
+    "PoolingFunction",
     "RawOutputs",
     "Representations",
     "Run",
     "SentencePairs",
+    "Side",
     "Study",
     "TaggedSentences",
+    "TransformFunction",
+    "VectorSource",
+    "Verdict",
     "View",
+    "attention_map",
+    "cosine_similarities",
+    "explore",
     "extract",
+    "from_arrays",
+    "from_function",
+    "from_sentence_transformer",
     "load_encoder",
     "load_run",
     "load_task",
     "random_twin",
     "raw_outputs",
-    "run_study",
-    "standing_run",
+    "read_vectors",
+    "recipes_for",
+    "spearman",
+    "training_curves",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used: torch alone takes seconds."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'probing' has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -16,7 +16,8 @@ from probing.commands import main as cli
 from probing.errors import InputError
 from probing.reporting.report import write_report
 from probing.results.run_folder import new_run_folder
-from probing.study.study import HIGHEST_SEED, Study, run_study
+from probing.study.running import run_study
+from probing.study.study import HIGHEST_SEED, Study
 
 Folder = Callable[[str], Path]
 PAIRS = "\n".join(
@@ -180,7 +181,7 @@ def test_what_ails_labels_is_told_with_the_name_of_the_task_before_encoding(
 ) -> None:
     file = tmp_path / "labels.tsv"
     file.write_text("\n".join(["sentence\tlabel", *rows]), encoding="utf-8")
-    monkeypatch.setattr("probing.study.study._measure", lambda *_, **__: pytest.fail("encoded"))
+    monkeypatch.setattr("probing.study.running._measure", lambda *_, **__: pytest.fail("encoded"))
     study = Study(models=(str(tiny_encoder_folder("bert")),), tasks=(str(file),))
     with pytest.raises(InputError, match=said) as refused:
         run_study(study, tmp_path / "run")
@@ -249,7 +250,7 @@ def test_a_warning_is_shown_once(
             logging.getLogger("probing.measuring").warning("cls@0 is constant")
         raise InputError("enough")
 
-    monkeypatch.setattr("probing.study.study.run_study", repeated)
+    monkeypatch.setattr("probing.study.running.run_study", repeated)
     logging.getLogger().handlers.clear()
     assert _main(monkeypatch, "run") == 2
     assert capsys.readouterr().err.count("cls@0 is constant") == 1

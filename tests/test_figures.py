@@ -448,9 +448,10 @@ def test_models_quantities_and_floors_of_a_table() -> None:
     scores = invented_scores()
     assert models_of(scores) == ("tiny",)
     assert quantities(scores, "tiny", "sts-mini") == (SIMILARITY,)
-    assert quantities(scores, "tiny", "generated:tree_depth") == (ACCURACY, COMPRESSION)
+    mlp = replace(ACCURACY, probe="mlp")
+    assert quantities(scores, "tiny", "generated:tree_depth") == (ACCURACY, mlp, COMPRESSION)
     by_mlp = scores[(scores["probe"] == "mlp") & (scores["metric"] == "accuracy")]
-    assert quantities(by_mlp, "tiny", "generated:tree_depth") == (replace(ACCURACY, probe="mlp"),)
+    assert quantities(by_mlp, "tiny", "generated:tree_depth") == (mlp,)
     assert floors(scores, SIMILARITY, task="sts-mini") == {"jaccard": pytest.approx(40.0)}
     assert set(floors(scores, ACCURACY, task="generated:tree_depth")) == {
         "majority",

@@ -22,7 +22,7 @@ from torch import nn
 
 from probing.claims.deciding import Outcome, decide
 from probing.claims.verdict import verdict_text
-from probing.commands.learning_tables import frozen_gap, learning_tables
+from probing.commands.learning_tables import learning_tables
 from probing.encoding.encoder import Encoder, load_encoder
 from probing.encoding.tokenization import tokenize
 from probing.errors import InputError
@@ -45,8 +45,9 @@ from probing.finetuning.recipes import FROZEN, Recipe, recipes_for
 from probing.finetuning.saved_cells import CheckpointKeeper, load_cell, save_cell
 from probing.finetuning.score_rows import Trained, finetuning_scores
 from probing.reporting.figures import learning_curves
+from probing.reporting.frozen_gap import frozen_gap
 from probing.reporting.report import write_report
-from probing.results.run_folder import load_run
+from probing.reporting.run import load_run
 from probing.results.scores import Score, score_table
 
 SHORT = Recipe(least_steps=6, most_steps=6, looks=3, batch_size=8)

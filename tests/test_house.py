@@ -23,9 +23,9 @@ ROOMS = (
     "probes",
     "similarity",
     "pretraining",
+    "reporting",
     "finetuning",
     "study",
-    "reporting",
     "commands",
     "__main__",
 )

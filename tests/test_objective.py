@@ -7,7 +7,7 @@ import objective
 import pandas as pd
 import pytest
 
-from probing.results.run_folder import Run
+from probing.reporting.run import Run
 
 ROOT = Path(__file__).parent.parent
 

@@ -13,9 +13,10 @@ from probing.claims.deciding import decide
 from probing.claims.verdict import verdict_text
 from probing.reporting.page_tables import Cell, Table
 from probing.reporting.report import build_report, write_report
+from probing.reporting.run import Run, load_run
 from probing.results.quantities import SIMILARITY, select, with_interval
-from probing.results.run_folder import Run, load_run
-from probing.study.study import Study, run_study
+from probing.study.running import run_study
+from probing.study.study import Study
 from tests.browser import chromium
 from tests.test_figures import invented_scores
 from tests.test_study import HEADER, ROWS, write_data

@@ -14,9 +14,10 @@ import pytest
 
 from probing.commands import main as cli
 from probing.errors import InputError
-from probing.results.run_folder import load_run
+from probing.reporting.run import load_run
 from probing.results.scores import COLUMNS
-from probing.study.study import PRESETS, Study, run_study
+from probing.study.running import run_study
+from probing.study.study import PRESETS, Study
 from tests.conftest import FAMILIES, FAMILIES_WITH_POOLER
 
 Folder = Callable[[str], Path]
@@ -214,7 +215,7 @@ def test_a_bug_is_told_apart_and_shows_no_traceback(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("PROBING_DEBUG", raising=False)
-    monkeypatch.setattr("probing.study.study.run_study", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("probing.study.running.run_study", lambda *_, **__: 1 / 0)
     assert _main(monkeypatch, "run") == 1
     assert "internal error, ZeroDivisionError" in capsys.readouterr().err
 

@@ -304,7 +304,8 @@ def decide(
     if model not in set(mine["model"]):
         present = ", ".join(scores["model"].unique()) or "no model"
         raise InputError(f"no rows of model {model!r} in the score table, found {present}")
-    last = int(mine.loc[mine["model"] == model, "layer"].max())
+    layers = mine.loc[mine["model"] == model, "layer"].dropna()
+    last = int(layers.max()) if len(layers) else 0  # vectors from outside show no layers
     chosen = _chosen_layer(mine[mine["model"] == model], last)
     sizes = _training_sizes(mine)
     differences = read_differences(mine, aggregation)

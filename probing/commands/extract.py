@@ -8,8 +8,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from probing.encoding.encoder import Dtype
-from probing.encoding.store.shards import StorageDtype
+from probing.encoding.dtypes import Dtype, StorageDtype
 from probing.errors import InputError
 
 cache_app = typer.Typer(help="The folder that keeps vectors between runs.")

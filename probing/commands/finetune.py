@@ -9,7 +9,6 @@ from rich.console import Console
 from rich.markup import escape
 
 from probing.errors import InputError
-from probing.finetuning.heads import Head
 
 if TYPE_CHECKING:
     from probing.finetuning.experiment import CellReport
@@ -25,8 +24,11 @@ def finetune_command(
         typer.Option(help="A task with train and test. May be repeated; trec, cola and stsb."),
     ] = None,
     head: Annotated[
-        list[Head] | None,
-        typer.Option(help="What is read. May be repeated; pooler, pooler-fresh and mean."),
+        list[str] | None,
+        typer.Option(
+            help="What is read: pooler, pooler-fresh, mean, cls, max or attention. May be "
+            "repeated; the first three by default."
+        ),
     ] = None,
     train_size: Annotated[
         list[str] | None,
@@ -56,22 +58,22 @@ def finetune_command(
     ] = 60.0,
     out: Annotated[
         Path | None,
-        typer.Option(help="The run folder; the same again goes on after a kill."),
+        typer.Option(help="The run folder; rerun the same command to resume a killed run."),
     ] = None,
 ) -> None:
     """Fine-tune an encoder under each head on each task and write a run folder."""
     from probing.claims.deciding import decide
     from probing.claims.verdict import verdict_text, wrapped
-    from probing.commands.learning_tables import frozen_gap, learning_tables
+    from probing.commands.learning_tables import learning_tables
     from probing.finetuning.experiment import FinetuningStudy, run_finetuning
+    from probing.finetuning.heads import named_head
     from probing.finetuning.recipes import recipes_for
-    from probing.reporting.report import write_report
-    from probing.study.study import this_command
+    from probing.study.running import this_command
 
     study = FinetuningStudy(
         model=model,
         tasks=tuple(task or ("trec", "cola", "stsb")),
-        heads=tuple(head or ()),
+        heads=tuple(map(named_head, head or ())),
         train_sizes=tuple(map(_size, train_size or ("100", "1000", "all"))),
         seeds=tuple(seed or (0, 1, 2)),
         recipes=recipes_for(with_frozen=frozen, encoder_rate=encoder_rate, most_steps=max_steps),
@@ -92,7 +94,7 @@ def finetune_command(
             watch=tell,
         )
     except KeyboardInterrupt:
-        message = f"probing: interrupted; the same with --out {folder} goes on from here"
+        message = f"probing: interrupted; rerun with --out {folder} to resume"
         typer.echo(message, err=True)
         raise typer.Exit(code=130) from None
     for table in learning_tables(run.scores, run.manifest["encoders"][0]["name"]):
@@ -102,13 +104,13 @@ def finetune_command(
     if verdict.overall:
         text = verdict_text(verdict, pooler=encoder["pooler"])
         console.print(escape(wrapped(text, _WIDTH)))
-    gap = frozen_gap(run.scores)
+    gap = run.frozen_gap()
     if gap is not None:
         console.print(
             f"frozen limit and linear probe: at most {gap.points:.2f} points apart in "
             f"{gap.n_cells} cells ({gap.task}, {gap.view}, {gap.subset}, seed {gap.seed})"
         )
-    console.print(f"report: {escape(str(write_report(run)))}")
+    console.print(f"report: {escape(str(run.report()))}")
     console.print(f"run folder: {escape(str(folder))}")
 
 

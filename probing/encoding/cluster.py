@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
+from probing.encoding.dtypes import StorageDtype
 from probing.encoding.encoder import load_encoder
 from probing.encoding.extraction import (
     checked_sentences,
@@ -24,7 +25,7 @@ from probing.encoding.extraction import (
 from probing.encoding.forward import default_batch_tokens
 from probing.encoding.representations import Representations
 from probing.encoding.store.filling import Encoded, Job, chunked, fill_store
-from probing.encoding.store.shards import Recipe, StorageDtype
+from probing.encoding.store.shards import Recipe
 from probing.errors import InputError
 from probing.progress import progress
 

@@ -2,24 +2,12 @@
 
 import os
 import platform
-from importlib.metadata import version
-from typing import Any, Final
+from typing import Any
 
 import torch
 
-from probing.encoding.encoder import Encoder
-
-_LIBRARIES: Final = (
-    "probing",
-    "torch",
-    "transformers",
-    "tokenizers",
-    "datasets",
-    "numpy",
-    "scipy",
-    "pandas",
-    "scikit-learn",
-)
+from probing.encoding.encoder import Encoder, PoolerState
+from probing.encoding.vector_sources import VectorSource
 
 
 def describe_encoder(encoder: Encoder, truncated: dict[str, int]) -> dict[str, Any]:
@@ -40,9 +28,24 @@ def describe_encoder(encoder: Encoder, truncated: dict[str, int]) -> dict[str, A
     }
 
 
-def describe_versions() -> dict[str, str]:
-    """The installed version of each library that can change a number."""
-    return {name: version(name) for name in _LIBRARIES}
+def describe_model(model: Encoder | VectorSource, truncated: dict[str, int]) -> dict[str, Any]:
+    """As `describe_encoder`, of anything that gives vectors."""
+    if isinstance(model, Encoder):
+        return describe_encoder(model, truncated)
+    return {
+        "name": model.name,
+        "revision": model.revision,
+        "architecture": "none: vectors from outside",
+        "pooler": str(PoolerState.ABSENT),
+        "weights_sha256": model.revision.rpartition(":")[2],
+        "tokenizer_sha256": "",
+        "dtype": "float32",
+        "device": "",
+        "max_length": None,
+        "num_layers": 0,
+        "hidden_size": None,
+        "truncated_sentences": truncated,
+    }
 
 
 def describe_machine() -> dict[str, str | int | None]:

@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
+from probing.encoding.dtypes import Dtype
 from probing.encoding.locating import Checkpoint, find_checkpoint
 from probing.encoding.pooling import TOKEN_POOLINGS, PoolingFunction
 from probing.encoding.views import Pooling, View
@@ -49,18 +50,6 @@ class PoolerState(StrEnum):
     """The checkpoint lacks it and the loader made it up: random numbers."""
     ABSENT = "absent"
     """The architecture has none, so there is no pooler_output."""
-
-
-class Dtype(StrEnum):
-    """The number format of the forward pass."""
-
-    FLOAT32 = "float32"
-    BFLOAT16 = "bfloat16"
-    """Matrix products in bfloat16; embeddings, layer norms and the sums from layer to layer stay
-    in float32. Where a product maps the embeddings to the hidden size (ALBERT, ELECTRA), those sums
-    are bfloat16 on a CPU."""
-    AUTO = "auto"
-    """bfloat16 where the hardware computes in it natively, else float32."""
 
 
 @dataclass(frozen=True)
@@ -139,6 +128,10 @@ def load_encoder(
         InputError: The name is unknown, the Hub cannot be reached, the folder has no safetensors
             weights, the hash is wrong, the checkpoint lacks weights of the encoder itself, or an
             argument is out of range.
+
+    >>> encoder = probing.load_encoder("minilm")
+    >>> encoder.num_layers, encoder.hidden_size, str(encoder.pooler_state)
+    (6, 384, 'untrained')
     """
     torch_device = _device(device)
     torch_dtype = _dtype(dtype, torch_device)
@@ -173,6 +166,9 @@ def random_twin(encoder: Encoder, seed: int) -> Encoder:
 
     The study's main control: what a view scores here it owes to the architecture and the word
     pieces, not to training.
+
+    >>> probing.random_twin(probing.load_encoder("minilm"), seed=0).name
+    'minilm+random'
     """
     config: Any = encoder.model.config
     with _seeded(seed):

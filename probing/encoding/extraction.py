@@ -12,13 +12,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from probing.encoding.dtypes import StorageDtype
 from probing.encoding.encoder import Encoder
 from probing.encoding.forward import default_batch_tokens, encode
 from probing.encoding.pooling import source_digest
 from probing.encoding.representations import Representations
 from probing.encoding.store.cache import find_store
 from probing.encoding.store.filling import Encoded, Engine, Job, chunked, fill_store
-from probing.encoding.store.shards import Recipe, StorageDtype, StoredVectors
+from probing.encoding.store.shards import Recipe, StoredVectors
 from probing.encoding.tokenization import make_batch, tokenize
 from probing.encoding.views import View
 from probing.errors import InputError
@@ -80,6 +81,11 @@ def extract(
     Raises:
         InputError: There is no sentence, one is empty, the encoder lacks a view, or the disk is
             full.
+
+    >>> encoder = probing.load_encoder("minilm")
+    >>> vectors = probing.extract(encoder, ["A cat sleeps.", "A dog barks."])
+    >>> vectors["mean@6"].shape, vectors["cls@5,6"].shape
+    ((2, 384), (2, 768))
     """
     kept = chosen_views(encoder, views)
     distinct, rows = distinct_sentences(sentences)
@@ -232,6 +238,12 @@ def raw_outputs(encoder: Encoder, sentences: Sequence[str]) -> RawOutputs:
     """The four outputs of the model for a few sentences, for looking inside.
 
     Raises `InputError` where there is no sentence, or one is empty.
+
+    >>> outputs = probing.raw_outputs(probing.load_encoder("minilm"), ["A cat sleeps."])
+    >>> outputs.tokens[0]
+    ('[CLS]', 'a', 'cat', 'sleeps', '.', '[SEP]')
+    >>> outputs.last_hidden_state.shape
+    torch.Size([1, 6, 384])
     """
     distinct_sentences(sentences)
     tokenized = tokenize(encoder, sentences)

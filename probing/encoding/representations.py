@@ -32,9 +32,9 @@ class Representations(Mapping[str, NDArray[np.float32]]):
     def __post_init__(self) -> None:
         if not isinstance(self.distinct, dict):
             return  # a store: its shapes were checked when it was written
-        shapes = {vectors.shape for vectors in self.distinct.values()}
-        if len(shapes) != 1:
-            raise ValueError(f"views of one shape expected, found {sorted(shapes)}")
+        lengths = {len(vectors) for vectors in self.distinct.values()}
+        if len(lengths) != 1:
+            raise ValueError(f"views of as many rows expected, found {sorted(lengths)}")
 
     def __getitem__(self, view_id: str) -> NDArray[np.float32]:
         """Vectors ``(n_sentences, hidden_size)`` float32 of a view.

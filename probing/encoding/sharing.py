@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from probing.encoding.encoder import Encoder
 from probing.encoding.extraction import distinct_sentences, extract
 from probing.encoding.representations import Representations
+from probing.encoding.vector_sources import VectorSource
 
 
 @dataclass
@@ -20,7 +21,7 @@ class SharedExtraction:
     store of its own, so that a study which grows by a task finds the vectors of the others.
     """
 
-    encoder: Encoder
+    encoder: Encoder | VectorSource
     cache_dir: Path | None
     """Where stores are kept; None to hold the vectors in memory."""
     _parts: list[Representations] = field(default_factory=list, repr=False)
@@ -36,7 +37,10 @@ class SharedExtraction:
         new = [sentence for sentence in distinct if sentence not in self._places]
         if new:
             number = len(self._parts)
-            self._parts.append(extract(self.encoder, new, cache_dir=self.cache_dir))
+            if isinstance(self.encoder, VectorSource):
+                self._parts.append(self.encoder(new))
+            else:
+                self._parts.append(extract(self.encoder, new, cache_dir=self.cache_dir))
             self._places |= {sentence: (number, row) for row, sentence in enumerate(new)}
         parts, places = np.array([self._places[sentence] for sentence in distinct]).T
         # most requests come from few of the parts

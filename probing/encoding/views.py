@@ -36,6 +36,10 @@ class View:
     ``str(view)`` is the canonical id: ``mean@6``, ``cls@0``, ``pooler@12``; ``mean@1+12`` is the
     average of two layers, ``cls@11,12`` their concatenation. An encoder that shows no layers has
     views that are a name and nothing else.
+
+    >>> view = probing.View.parse("cls@11,12")
+    >>> view.layers, view.pooling, view.concatenated
+    ((11, 12), 'cls', True)
     """
 
     layers: tuple[int, ...]

@@ -11,12 +11,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from probing.encoding.dtypes import StorageDtype
 from probing.encoding.encoder import Encoder
 from probing.encoding.forward import default_batch_tokens
 from probing.encoding.onednn import packed_linears
 from probing.encoding.store.cache import find_store
 from probing.encoding.store.filling import Encoded, Engine, Job, chunked, fill_store
-from probing.encoding.store.shards import Recipe, StorageDtype
+from probing.encoding.store.shards import Recipe
 from probing.encoding.tokenization import Tokenized, batches, from_encodings
 from probing.errors import InputError
 

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from probing.encoding.description import describe_encoder, describe_machine, describe_versions
+from probing.encoding.description import describe_encoder, describe_machine
 from probing.encoding.encoder import Encoder, load_encoder
 from probing.errors import InputError
 from probing.finetuning.cell_training import Finetuned, finetune
@@ -39,13 +39,15 @@ from probing.finetuning.score_rows import (
     resumption_rows,
     subset_name,
 )
+from probing.reporting.finished import finished_run
+from probing.reporting.run import Run
 from probing.results.run_folder import (
-    Run,
+    describe_versions,
     new_run_folder,
     write_run,
 )
 from probing.results.scores import Score, score_table
-from probing.tasks.registry import describe_task
+from probing.tasks.registry import describe_task, load_task
 
 logger = logging.getLogger(__name__)
 
@@ -84,6 +86,28 @@ class FinetuningStudy:
             raise InputError(f"seed {min(self.seeds)}: expected a whole number from 0 up")
         if any(size is not None and size < 2 for size in self.train_sizes):
             raise InputError("a training size must be at least 2, or all")
+
+    def run(self, out: Path | str, *, again: bool = False) -> Run:
+        """Train every cell and write the run folder, or read one that is finished already.
+
+        Args:
+            out: The run folder; it either is whole or is not there. Rerun to resume a killed run.
+            again: Train even where the same run is finished.
+
+        Raises:
+            InputError: As `run_finetuning`.
+        """
+        wanted = asdict(self)
+        if not self.heads:  # those that the encoder has
+            del wanted["heads"]
+        found = None
+        if not again:
+            found = finished_run(
+                Path(out),
+                wanted,
+                lambda: [load_task(task, self.data_dir).origin for task in self.tasks],
+            )
+        return found or run_finetuning(self, Path(out))
 
 
 @dataclass(frozen=True)
@@ -160,10 +184,10 @@ def run_finetuning(
             "versions": describe_versions(),
             "machine": describe_machine(),
         }
-        run = Run(folder=folder, scores=score_table(rows), manifest=manifest)
-        write_run(run)
+        scores = score_table(rows)
+        write_run(folder, scores, manifest)
     shutil.rmtree(unfinished, ignore_errors=True)
-    return replace(run, folder=out)
+    return Run(folder=out, scores=scores, manifest=manifest)
 
 
 class _Trainer:

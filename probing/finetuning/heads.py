@@ -38,6 +38,13 @@ class Head(StrEnum):
     """Mean weighted by a softmax over the tokens, by one learned query that starts at zero."""
 
 
+def named_head(name: str) -> Head:
+    """The head of this name. Raises `InputError` where there is none."""
+    if name not in list(Head):
+        raise InputError(f"unknown head {name!r}: expected one of {', '.join(Head)}")
+    return Head(name)
+
+
 def available_heads(encoder: Encoder) -> tuple[Head, ...]:
     """The heads that an encoder can be given: all, but ``pooler`` only where it has one."""
     return tuple(h for h in Head if h is not Head.POOLER or encoder.pooler_dense is not None)

@@ -66,6 +66,9 @@ def recipes_for(
         with_frozen: Whether the frozen limit stands beside full fine-tuning.
         encoder_rate: None for the default.
         most_steps: Of full fine-tuning; None for the default.
+
+    >>> len(probing.recipes_for(with_frozen=True, most_steps=100))
+    2
     """
     if encoder_rate == 0:
         return (FROZEN,)

@@ -91,15 +91,19 @@ class Classifiers:
         seed: int,  # noqa: ARG002
     ) -> NDArray[np.intp]:
         """As in `Probes`; a candidate's own ``random_state`` is its seed."""
-        return np.array(
-            [
-                [
-                    clone(candidate).fit(rows[train], targets[train]).predict(rows[evaluate])
-                    for candidate in self.candidates
-                ]
-                for rows in (vectors[view_id] for view_id in vectors)
-            ]
-        )
+        found = np.empty((len(vectors), len(self.candidates), len(evaluate)), dtype=np.intp)
+        for place, view_id in enumerate(vectors):
+            rows = vectors[view_id]
+            for number, candidate in enumerate(self.candidates):
+                try:
+                    fitted = clone(candidate).fit(rows[train], targets[train])
+                    found[place, number] = fitted.predict(rows[evaluate])
+                except Exception as error:  # a researcher's classifier may raise anything
+                    raise InputError(
+                        f"probe {self.name} failed on {view_id} ({type(error).__name__}: {error}): "
+                        "expected a classifier with fit(rows, classes) and predict(rows)"
+                    ) from error
+        return found
 
 
 NAMED: Final[Mapping[str, Probes]] = {

@@ -1,6 +1,7 @@
 """Ridge regression for scores, and the supervised readout of similarity from pairs."""
 
 import logging
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -8,6 +9,7 @@ from typing import Final
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
+from sklearn.base import RegressorMixin, clone
 
 from probing.errors import InputError
 from probing.probes.rounds import Round, check_rows, rounds_of
@@ -119,6 +121,7 @@ def fit_regression(
     *,
     seed: int,
     penalties: tuple[float, ...] = PENALTIES,
+    regressor: RegressorMixin | None = None,
 ) -> RegressionPredictions:
     """Predict scores from every view, the penalty of each chosen by Spearman on dev, tested once.
 
@@ -130,6 +133,8 @@ def fit_regression(
         splits: ``(n,)`` of ``train``, ``dev`` and ``test``, or the empty string in every entry.
         seed: Of the folds.
         penalties: sklearn's ``alpha``, strongest first.
+        regressor: A scikit-learn regressor in the place of ridge regression: fitted on train as
+            it is, with nothing to choose on dev.
 
     Raises:
         InputError: No view, rows that do not match, splits that do not serve, a score that is not
@@ -150,8 +155,13 @@ def fit_regression(
         rows = vectors[view_id]
         check_rows(view_id, rows, len(gold))
         fault = fault_of(rows)
-        return fault or [_play(part, rows, gold, penalties) for part in rounds]
+        if fault is not None:
+            return fault
+        if regressor is not None:
+            return [_play_own(regressor, part, rows, gold) for part in rounds]
+        return [_play(part, rows, gold, penalties) for part in rounds]
 
+    penalties = penalties if regressor is None else (math.nan,)
     results = over_views(played, tuple(vectors))
     items = np.concatenate([part.test for part in rounds])
     predicted = np.full((len(items), len(vectors)), np.nan)
@@ -185,6 +195,23 @@ def _play(
     if not np.array_equal(train, part.train):  # with a dev split they are the same
         weights = fit_ridge(rows[part.train], gold[part.train], penalties)
     return _predict(rows[part.test], weights[best : best + 1])[:, 0], agreement
+
+
+def _play_own(
+    regressor: RegressorMixin, part: Round, rows: NDArray[np.float32], gold: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """As `_play`, by a scikit-learn regressor with one setting."""
+    name = type(regressor).__name__
+    try:
+        fitted = clone(regressor).fit(rows[part.train], gold[part.train])
+        predicted = np.asarray(fitted.predict(rows[part.test]), dtype=np.float64)
+    except Exception as error:  # a researcher's regressor may raise anything
+        raise InputError(f"probe {name} failed ({type(error).__name__}: {error})") from error
+    if predicted.shape != part.test.shape or not np.isfinite(predicted).all():
+        raise InputError(
+            f"probe {name} predicts {predicted.shape}: expected {part.test.shape} finite numbers"
+        )
+    return predicted, np.full(1, np.nan)
 
 
 def _predict(rows: NDArray[np.float32], weights: FloatArray) -> FloatArray:

@@ -183,6 +183,12 @@ def explore(encode: Encode, pairs: Pairs, n_pairs: int = N_PAIRS) -> Explorer:
 
     Raises:
         InputError: ``n_pairs`` is less than 2, or the task has fewer pairs.
+
+    >>> encoder = probing.load_encoder("minilm")
+    >>> encode = lambda sentences: probing.extract(encoder, sentences)
+    >>> explorer = probing.explore(encode, probing.load_task("sts-mini"), n_pairs=10)
+    >>> explorer.picture("A cat sleeps.", "A cat is asleep.").sentence[:19]
+    'Cosine under mean@6'
     """
     n = len(pairs.scores)
     if n_pairs < 2 or n < 2:

@@ -23,6 +23,7 @@ from probing.reporting.page_tables import (
     sentences_table,
     task_table,
 )
+from probing.reporting.run import Run
 from probing.results.names import twin_name
 from probing.results.quantities import (
     DIFFERENCE,
@@ -36,7 +37,6 @@ from probing.results.quantities import (
     with_interval,
     written,
 )
-from probing.results.run_folder import Run
 
 _WIDE: Final = 4.0
 """Inches: a wider figure takes the whole width of the page."""
@@ -160,7 +160,7 @@ def build_report(run: Run) -> Report:
         command=manifest["command"],
         repeat=_repeat(manifest),
         origins=(encoder_table(manifest), task_table(manifest)),
-        notes=run_notes(run),
+        notes=run_notes(run.folder),
     )
 
 
@@ -330,9 +330,9 @@ def _repeat(manifest: dict[str, Any]) -> tuple[str, ...]:
     )
 
 
-def run_notes(run: Run) -> tuple[str, ...]:
-    """The distinct warnings of a run with how often each was given."""
-    log = run.folder / "run.log"
+def run_notes(folder: Path) -> tuple[str, ...]:
+    """The distinct warnings in the log of a run folder, with how often each was given."""
+    log = folder / "run.log"
     if not log.is_file():
         return ()
     found = Counter(_WARNING.findall(log.read_text(encoding="utf-8")))

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any, Final
 
 import pandas as pd
@@ -80,12 +81,21 @@ COMPRESSION: Final = Quantity(metric="compression", probe="codelength", aggregat
 ANISOTROPY: Final = Quantity(metric="anisotropy", probe="none", aggregation="none")
 """Mean cosine of random sentences (Ethayarajh 2019): no matter of gold scores."""
 
+QUANTITIES: Final[Mapping[str, Quantity]] = MappingProxyType(
+    {
+        "similarity": SIMILARITY,
+        "accuracy": ACCURACY,
+        "compression": COMPRESSION,
+        "anisotropy": ANISOTROPY,
+    }
+)
+"""The quantities that can be asked for by name."""
+
 
 def quantities(scores: pd.DataFrame, model: str, task: str) -> tuple[Quantity, ...]:
     """The main quantities that a table has for a model on a task.
 
-    `SIMILARITY`; the accuracy of the linear probe, or of the first other probe where there is no
-    linear one; `COMPRESSION`.
+    `SIMILARITY`; the accuracy of every probe, the linear one first; `COMPRESSION`.
     """
     accuracies = (scores["metric"] == "accuracy") & ~scores["probe"].isin(FINETUNED)
     mine = (scores["model"] == model) & (scores["subset"] == "all")
@@ -95,7 +105,7 @@ def quantities(scores: pd.DataFrame, model: str, task: str) -> tuple[Quantity, .
         quantity
         for quantity in (SIMILARITY, *(replace(ACCURACY, probe=str(probe)) for probe in probes))
         if len(_rows(scores, quantity, model, task))
-    ][:1]
+    ]
     if len(_rows(scores, COMPRESSION, model, task)):
         found.append(COMPRESSION)
     return tuple(found)

@@ -6,26 +6,38 @@ import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pandas as pd
 
 from probing.errors import InputError
 
+_LIBRARIES: Final = (
+    "probing",
+    "torch",
+    "transformers",
+    "tokenizers",
+    "datasets",
+    "numpy",
+    "scipy",
+    "pandas",
+    "scikit-learn",
+)
 
-@dataclass(frozen=True)
-class Run:
-    """What a study left behind: its folder, its results table and its manifest."""
 
-    folder: Path
-    scores: pd.DataFrame
-    manifest: dict[str, Any]
+def describe_versions() -> dict[str, str]:
+    """The installed version of each library that can change a number."""
+    return {name: version(name) for name in _LIBRARIES}
 
 
-def load_run(folder: Path) -> Run:
-    """Read a run folder back. Raises `InputError` where it is not one."""
+def read_run(folder: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """The results table and the manifest of a run folder.
+
+    Raises:
+        InputError: The folder is not one.
+    """
     try:
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
         table = pd.read_parquet(folder / "scores.parquet")
@@ -33,15 +45,15 @@ def load_run(folder: Path) -> Run:
         raise InputError(
             f"{folder} is not a run folder ({error}): expected one written by probing run"
         ) from error
-    return Run(folder=folder, scores=table, manifest=manifest)
+    return table, manifest
 
 
-def write_run(run: Run) -> None:
+def write_run(folder: Path, scores: pd.DataFrame, manifest: dict[str, Any]) -> None:
     """Write ``scores.parquet``, ``scores.csv`` (NaN spelt out) and ``manifest.json``."""
-    run.scores.to_parquet(run.folder / "scores.parquet", index=False)
-    run.scores.to_csv(run.folder / "scores.csv", index=False, na_rep="NaN")
-    (run.folder / "manifest.json").write_text(
-        json.dumps(run.manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+    scores.to_parquet(folder / "scores.parquet", index=False)
+    scores.to_csv(folder / "scores.csv", index=False, na_rep="NaN")
+    (folder / "manifest.json").write_text(
+        json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
     )
 
 

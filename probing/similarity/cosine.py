@@ -41,6 +41,10 @@ def cosine_similarities(
         ``(n_pairs, n_views)`` float64 in [-1, 1]. A view that is the same vector
         for every sentence has no similarity to speak of: NaN in every row, the reason in the log.
         So has a pair with a vector that is not finite or has no length.
+
+    >>> pairs = {"mean@1": np.array([[1, 0], [1, 1], [1, 0], [1, -1]], dtype=np.float32)}
+    >>> probing.cosine_similarities(pairs, ["mean@1"]).round(2).tolist()
+    [[1.0], [0.0]]
     """
     columns = over_views(lambda view_id: _cosines(vectors[view_id]), view_ids)
     for view_id, cosines in zip(view_ids, columns, strict=True):

@@ -85,6 +85,8 @@ def road(views: Collection[str], *, best: int | None) -> tuple[Cell, ...]:
         for pooling in (Pooling.MEAN, Pooling.CLS, Pooling.POOLER_DENSE, Pooling.POOLER)
     ]
     reached = list(dict.fromkeys(str(view) for view in stations if str(view) in views))
+    if not reached:
+        return ()
     steps = [*zip(reached[1:], reached[:-1], strict=True), (reached[-1], reached[0])]
     return tuple(dict.fromkeys(Cell(difference(*step)) for step in steps))
 

@@ -44,6 +44,9 @@ def spearman(similarities: ArrayLike, gold: ArrayLike) -> FloatArray:
 
     Raises:
         ValueError: the shapes do not fit or the gold holds a NaN.
+
+    >>> probing.spearman([[0.1, 3], [0.2, 2], [0.9, 1]], [0, 1, 5]).round(6).tolist()
+    [1.0, -1.0]
     """
     return correlation(similarities, gold, Metric.SPEARMAN)
 

@@ -1,18 +1,23 @@
 """What a study measures of one encoder, on one task and on none."""
 
 import logging
+from collections import ChainMap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, is_classifier, is_regressor
 
-from probing.claims.deciding import claim_rows
+from probing.claims.deciding import CLAIMS, Claim, claim_rows
 from probing.encoding.encoder import Encoder
 from probing.encoding.sharing import SharedExtraction
+from probing.encoding.vector_sources import VectorSource
+from probing.encoding.views import View
 from probing.encoding.word_vectors import extract_words
+from probing.errors import InputError
 from probing.probes.codelength import codelength_scores, online_codelength
 from probing.probes.controls import FLOORS, control_labels, fit_floor
 from probing.probes.driver import NAMED, MissingClasses, fit_probes
@@ -30,6 +35,7 @@ from probing.similarity.geometry import (
     transformed_similarities,
 )
 from probing.similarity.layer_selection import LayerSelection, select_layer
+from probing.similarity.own_transforms import TransformFunction, own_transform_similarities
 from probing.similarity.pooler import PoolerWeights, pooler_scores, road, weight_scores
 from probing.tasks import LabelledSentences, SentencePairs, TaggedSentences, Task
 from probing.threads import over_views
@@ -52,8 +58,14 @@ class Settings:
     n_resamples: int
     cache_dir: Path | None
     """Where vectors are kept between runs; None to keep none."""
-    probes: tuple[str, ...] = ("linear",)
-    """Of `PROBES`."""
+    probes: tuple[str | BaseEstimator, ...] = ("linear",)
+    """Of `PROBES`, or scikit-learn classifiers (and regressors, which read similarity)."""
+    claims: tuple[Claim, ...] = CLAIMS
+    """Whose rows are measured."""
+    views: tuple[str, ...] = ()
+    """Averages and concatenations of layers that are measured beside an encoder's own views."""
+    transforms: Mapping[str, TransformFunction] = field(default_factory=dict)
+    """A researcher's own, by name."""
     controls: bool = False
     """Whether each probe is also trained on the control task."""
     n_seeds: int = 1
@@ -112,8 +124,9 @@ def measure_pairs(
     representations = replace(representations, distinct=dict(zip(view_ids, read, strict=True)))
     vectors = dict(zip(view_ids, over_views(representations.__getitem__, view_ids), strict=True))
     averages = {view_id: representations[view_id] for view_id in _layer_averages(encoder)}
-    measured = [*vectors, *averages]
-    similarities = cosine_similarities({**vectors, **averages}, measured)
+    composite = {view_id: representations[view_id] for view_id in _composite(encoder, settings)}
+    measured = [*vectors, *averages, *composite]
+    similarities = cosine_similarities({**vectors, **averages, **composite}, measured)
     rows = similarity_scores(
         similarities,
         target,
@@ -127,10 +140,14 @@ def measure_pairs(
         axes = over_views(lambda view_id: fit_axes(vectors[view_id]), moving)
         fitted = dict(zip(moving, axes, strict=True))
         transformed = transformed_similarities(vectors, fitted, fitted_on="target")
+        moved = {view_id: vectors[view_id] for view_id in moving}
+        transformed |= own_transform_similarities(
+            moved, moved, settings.transforms, source="target"
+        )
     predicted: dict[Cell, NDArray[np.float64]] = {}
     if supervision is not None and not control:
         predicted = _supervised_readout(extract, task, supervision, settings)
-    wanted = [Cell(*row) for row in _claimed(encoder, selection, control=control)]
+    wanted = [Cell(*row) for row in _claimed(encoder, selection, settings, control=control)]
     wanted += road(vectors, best=None if selection is None else selection.best)
     rows += contrast_scores(
         {**columns, **transformed, **predicted},
@@ -153,14 +170,22 @@ def _supervised_readout(
     parts = (supervision.train, supervision.development, task)
     sentences = [sentence for part in parts for sentence in part.sentences1]
     sentences += [sentence for part in parts for sentence in part.sentences2]
-    predictions = fit_regression(
-        PairFeatures(extract(sentences)),
-        np.concatenate([part.scores for part in parts]),
-        np.repeat(["train", "dev", "test"], [len(part) for part in parts]),
-        seed=settings.seed,
-    )
+    regressors: dict[str, BaseEstimator | None] = {"regression": None}
+    own = [probe for probe in settings.probes if isinstance(probe, BaseEstimator)]
+    regressors |= {type(probe).__name__: probe for probe in own if is_regressor(probe)}
+    found = {
+        name: fit_regression(
+            PairFeatures(extract(sentences)),
+            np.concatenate([part.scores for part in parts]),
+            np.repeat(["train", "dev", "test"], [len(part) for part in parts]),
+            seed=settings.seed,
+            regressor=regressor,
+        )
+        for name, regressor in regressors.items()
+    }
     return {
-        Cell(view_id, probe="regression"): predictions.predicted[:, column]
+        Cell(view_id, probe=name): predictions.predicted[:, column]
+        for name, predictions in found.items()
         for column, view_id in enumerate(predictions.view_ids)
     }
 
@@ -174,12 +199,14 @@ def measure_labelled(
         The rows, without model and revision, and how many sentences were truncated.
     """
     vectors: Mapping[str, NDArray[np.float32]]
-    if task.sentences2 is None:
-        vectors = extract(task.sentences)
-        truncated = vectors.n_truncated
-    else:
-        both = extract(task.sentences + task.sentences2)
-        vectors, truncated = PairFeatures(both), both.n_truncated
+    both = extract(task.sentences + (task.sentences2 or ()))
+    truncated = both.n_truncated
+    composite = {view_id: both[view_id] for view_id in _composite(extract.encoder, settings)}
+    vectors = (
+        ChainMap(composite, cast("dict[str, NDArray[np.float32]]", both)) if composite else both
+    )
+    if task.sentences2 is not None:
+        vectors = PairFeatures(vectors)
     return _probed(
         vectors, settings.target(task), _texts(task), task.labels, task.splits, settings
     ), truncated
@@ -232,6 +259,8 @@ def _probed(
     train = [row for row, split in enumerate(splits) if split in ("train", "")]
     for kind, draws in targets.items():
         for probe in settings.probes:
+            if isinstance(probe, BaseEstimator) and not is_classifier(probe):
+                continue  # a regressor reads similarity, not labels
             if probe == CODELENGTH:
                 taught = {view_id: vectors[view_id][train] for view_id in vectors}
                 lengths = [
@@ -345,18 +374,38 @@ def _overlap_floor(task: SentencePairs, settings: Settings) -> list[Score]:
 
 
 def _claimed(
-    encoder: Encoder, selection: LayerSelection | None, *, control: bool
+    encoder: Encoder | VectorSource,
+    selection: LayerSelection | None,
+    settings: Settings,
+    *,
+    control: bool,
 ) -> list[tuple[str, str, str]]:
     earlier = None if selection is None else selection.best_earlier
-    return claim_rows(encoder.num_layers, earlier, control=control)
+    return claim_rows(encoder.num_layers, earlier, settings.claims, control=control)
 
 
-def _layer_averages(encoder: Encoder) -> list[str]:
+def _layer_averages(encoder: Encoder | VectorSource) -> list[str]:
     """The averages of two layers that papers call "first-last": one from 0, one from 1."""
     return [f"mean@{first}+{encoder.num_layers}" for first in (0, 1) if first < encoder.num_layers]
 
 
-def _pooler_weights(encoder: Encoder) -> PoolerWeights | None:
+def _composite(encoder: Encoder | VectorSource, settings: Settings) -> list[str]:
+    """The averages and concatenations asked for, all of which this encoder must have."""
+    if isinstance(encoder, VectorSource):
+        return []
+    own = set(map(str, encoder.views))
+    for view_id in settings.views:
+        for part in View.parse(view_id).parts:
+            if str(part) not in own:
+                raise InputError(
+                    f"view {view_id!r}: {encoder.name} has no {part}; expected layers 0 to "
+                    f"{encoder.num_layers} under one of its poolings"
+                )
+    averages = _layer_averages(encoder)
+    return [view_id for view_id in settings.views if view_id not in own | set(averages)]
+
+
+def _pooler_weights(encoder: Encoder | VectorSource) -> PoolerWeights | None:
     dense = encoder.pooler_dense
     if dense is None:
         return None

@@ -1,57 +1,36 @@
-"""One study: which encoders, on which tasks, with which settings; its result is a run."""
+"""A study: which models, on which tasks, with which settings; its result is a run."""
 
-import logging
-import shlex
-import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from probing.encoding.description import (
-    describe_encoder,
-    describe_machine,
-    describe_versions,
-)
-from probing.encoding.encoder import Encoder, load_encoder, random_twin
-from probing.encoding.sharing import SharedExtraction
-from probing.encoding.store.cache import cache_folder
+from sklearn.base import BaseEstimator
+
+from probing.claims.deciding import CLAIMS, Claim
+from probing.encoding.pooling import PoolingFunction
+from probing.encoding.views import View
 from probing.errors import InputError
-from probing.results.names import MINUS, is_difference
-from probing.results.run_folder import (
-    Run,
-    new_run_folder,
-    write_run,
-)
-from probing.results.scores import Score, score_table
+from probing.reporting.finished import finished_run
+from probing.reporting.run import Run
+from probing.similarity.own_transforms import TransformFunction
 from probing.sources.declarations import TWINS
-from probing.study.encoder_pairs import twins_scores
-from probing.study.measurements import (
-    PROBES,
-    Settings,
-    Supervision,
-    choose_layer,
-    measure_floors,
-    measure_labelled,
-    measure_pairs,
-    measure_words,
+from probing.study.brought import (
+    checked_model_name,
+    named_poolings,
+    named_transforms,
+    probe_name,
 )
-from probing.study.next_sentence import next_sentence_scores
+from probing.study.measurements import PROBES
+from probing.study.running import run_study
 from probing.tasks import (
     DEFAULT_PROTOCOL,
     GENERATED_NAMES,
     GENERATED_PREFIX,
-    LabelledSentences,
-    SentencePairs,
     Task,
-    describe_task,
     find_protocol,
     load_task,
 )
-
-logger = logging.getLogger(__name__)
-
 
 HIGHEST_SEED: Final = 2**32 - 1
 """What every library that draws from a seed can take."""
@@ -59,18 +38,29 @@ HIGHEST_SEED: Final = 2**32 - 1
 
 @dataclass(frozen=True)
 class Study:
-    """What is measured. Two equal studies on equal data give equal scores, to rounding."""
+    """What is measured. Two equal studies on equal data give equal scores, to rounding.
 
-    models: tuple[str, ...]
-    tasks: tuple[str | Task, ...]
+    What a researcher brings stands beside what the project brings: names and objects are taken
+    alike, and tables, intervals, figures, verdict and report follow.
+
+    >>> study = Study(models=["minilm"], tasks=["sts-mini"], views=["mean@5+6"])
+    >>> study.model_names
+    ('minilm',)
+    """
+
+    models: Sequence[Any]
+    """Each an alias, Hub id or folder; a file of vectors; an `Encoder`, a `VectorSource`, a
+    ``SentenceTransformer``, or a function from a list of n sentences to ``(n, d)``."""
+    tasks: Sequence[str | Task]
     """Names as `load_task` takes them, or tasks."""
     protocol: str = DEFAULT_PROTOCOL
     data_dir: str | None = None
     dtype: str = "float32"
     seed: int = 0
     n_resamples: int = 1000
-    probes: tuple[str, ...] = ("linear",)
-    """What reads labels from vectors: names of `probing.study.measurements.PROBES`."""
+    probes: Sequence[str | BaseEstimator] = ("linear",)
+    """What reads labels from vectors: names of `probing.study.measurements.PROBES`, or
+    scikit-learn classifiers; a regressor reads similarity from pairs with a train split."""
     controls: bool = False
     """Whether each probe is trained on the control task too."""
     n_seeds: int = 1
@@ -78,16 +68,27 @@ class Study:
     ``senteval``, the order of ``codelength``, the labels of the control task)."""
     cache_dir: str | None = None
     """Where vectors are kept between runs; by default the platform's cache folder."""
-    contrasts: tuple[tuple[str, str], ...] = ()
+    contrasts: Sequence[tuple[str, str]] = ()
     """Pairs of ``models`` that are compared view by view on the same sentence pairs; the mean over
     several, such as the same pair pre-trained from several seeds, is compared too."""
     corpus: str | None = None
     """Folder of texts whose next sentences are read from every view."""
+    poolings: Mapping[str, PoolingFunction] = field(default_factory=dict)
+    """A researcher's own, by name: ``(hidden (n, tokens, d), mask (n, tokens)) -> (n, d)``."""
+    views: Sequence[str] = ()
+    """Averages (``mean@11+12``) and concatenations (``cls@11,12``) of layers to measure as well."""
+    transforms: Sequence[str | TransformFunction] | Mapping[str, TransformFunction] = ("raw",)
+    """A researcher's own, beside the project's: fitted on ``(n, d)``, giving a function of
+    ``(m, d)``; a function goes by its name."""
+    claims: Sequence[Claim] = CLAIMS
+    """What the verdict decides."""
 
     def __post_init__(self) -> None:
+        for name in ("models", "tasks", "probes", "contrasts", "views", "claims"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
         if not self.models or not self.tasks:
             raise InputError("a study needs at least one model and one task")
-        for names in (self.models, self.task_names):
+        for names in (self.model_names, self.task_names):
             repeated = next((name for name in names if names.count(name) > 1), None)
             if repeated is not None:
                 raise InputError(f"{repeated!r} is named twice in one study: name it once")
@@ -95,30 +96,97 @@ class Study:
             raise InputError(f"seed {self.seed}: expected a whole number from 0 to {HIGHEST_SEED}")
         if self.n_seeds < 1 or self.seed + self.n_seeds - 1 > HIGHEST_SEED:
             raise InputError(f"{self.n_seeds} seeds from {self.seed} up: expected one or more")
-        ambiguous = [model for model in self.models if is_difference(model)]
-        if ambiguous:
-            raise InputError(
-                f"model {ambiguous[0]!r}: {MINUS!r} in a name stands for a difference in the "
-                "results table; rename the folder"
-            )
-        strange = [name for pair in self.contrasts for name in pair if name not in self.models]
+        for name in self.model_names:
+            checked_model_name(name)
+        strange = [name for pair in self.contrasts for name in pair if name not in self.model_names]
         if strange:
             raise InputError(
                 f"{strange[0]!r} is to be compared but is none of the study's models: expected "
-                f"two of {', '.join(self.models)}"
+                f"two of {', '.join(self.model_names)}"
             )
-        unknown = [probe for probe in self.probes if probe not in PROBES]
+        unknown = [probe for probe in self.probes if isinstance(probe, str) and probe not in PROBES]
         if unknown or not self.probes:
             raise InputError(
                 f"unknown probe {', '.join(unknown) or 'of no name'}: expected one or more of "
-                f"{', '.join(PROBES)}"
+                f"{', '.join(PROBES)}, or a scikit-learn classifier or regressor"
             )
+        object.__setattr__(self, "poolings", named_poolings(self.poolings))
+        object.__setattr__(self, "transforms", named_transforms(self.transforms))
+        for view in self.views:
+            View.parse(view)
+        self._check_unique("probe", self.probe_names)
+        self._check_unique("claim", tuple(claim.id for claim in self.claims))
         find_protocol(self.protocol)
+
+    @staticmethod
+    def _check_unique(kind: str, names: Sequence[str]) -> None:
+        repeated = next((name for name in names if names.count(name) > 1), None)
+        if repeated is not None:
+            raise InputError(f"{kind} {repeated!r} is in the study twice: give one another name")
+
+    @property
+    def model_names(self) -> tuple[str, ...]:
+        """What the models are called."""
+        return tuple(
+            str(model)
+            if isinstance(model, (str, Path))
+            else str(getattr(model, "name", getattr(model, "__name__", type(model).__name__)))
+            for model in self.models
+        )
 
     @property
     def task_names(self) -> tuple[str, ...]:
         """What the tasks are called."""
         return tuple(task if isinstance(task, str) else task.name for task in self.tasks)
+
+    @property
+    def probe_names(self) -> tuple[str, ...]:
+        """What the probes are called."""
+        return tuple(probe_name(probe) for probe in self.probes)
+
+    def describe(self) -> dict[str, Any]:
+        """The settings by name, as the manifest of a run has them."""
+        described: dict[str, Any] = {
+            name: getattr(self, name)
+            for name in self.__dataclass_fields__
+            if name not in ("poolings", "transforms", "claims")
+        }
+        return described | {
+            "models": self.model_names,
+            "tasks": self.task_names,
+            "probes": self.probe_names,
+            "poolings": tuple(self.poolings),
+            "transforms": tuple(self.transforms),
+            "claims": tuple(claim.id for claim in self.claims),
+        }
+
+    def run(self, out: Path | str, *, again: bool = False, command: Sequence[str] = ()) -> Run:
+        """Measure and write the run folder: ``scores.parquet``, ``scores.csv``, ``manifest.json``.
+
+        A finished run of the same study, data and library versions in the folder is read and not
+        measured again.
+
+        Args:
+            out: The run folder; it either is whole or is not there. A run of another study in it
+                is replaced.
+            again: Measure even where the same run is finished.
+            command: The command line, for the manifest.
+
+        Raises:
+            InputError: A model, task or file is unknown or broken, or ``out`` cannot be written.
+        """
+        if not again:
+            found = finished_run(
+                Path(out),
+                self.describe(),
+                lambda: [
+                    load_task(task, self.data_dir, protocol=self.protocol, seed=self.seed).origin
+                    for task in self.tasks
+                ],
+            )
+            if found is not None:
+                return found
+        return run_study(self, Path(out), command)
 
 
 _STS_SUITE: Final = ("sts12", "sts13", "sts14", "sts15", "sts16", "stsb", "sickr")
@@ -145,185 +213,3 @@ PRESETS: Final[dict[str, Study]] = {
 """Studies by name. ``embedded`` needs nothing but what the installation brings, and so does
 ``objective``, the shipped encoders that differ in their pre-training alone; ``paper`` takes models
 and official data from the Hub where ``--data-dir`` does not have the data."""
-
-DEVELOPMENT_TASKS: Final = ("stsb", "sickr", "sts-mini")
-"""The tasks with a development split of sentence pairs, in order of preference."""
-
-SUPERVISED_TASKS: Final = ("stsb", "sickr")
-"""The tasks with training pairs of their own kind, for the supervised readout of similarity."""
-
-
-def run_study(study: Study, out: Path, command: Sequence[str] = ()) -> Run:
-    """Measure and write the run folder: ``scores.parquet``, ``scores.csv``, ``manifest.json``.
-
-    ``out`` either is a whole run or is not there; a run that stands at ``out`` is replaced.
-
-    Raises:
-        InputError: A model, task or file is unknown or broken, or ``out`` cannot be written.
-    """
-    started = datetime.now(UTC)
-    with new_run_folder(out) as folder:
-        protocol = find_protocol(study.protocol)
-        tasks = [
-            load_task(task, study.data_dir, protocol=study.protocol, seed=study.seed)
-            for task in study.tasks
-        ]
-        _check_names(tasks)
-        encoders = [
-            _shortened(load_encoder(name, dtype=study.dtype), protocol.max_length)
-            for name in study.models
-        ]
-        settings = Settings(
-            seed=study.seed,
-            n_resamples=study.n_resamples,
-            cache_dir=cache_folder(study.cache_dir),
-            probes=study.probes,
-            controls=study.controls,
-            n_seeds=study.n_seeds,
-        )
-        development = _development_pairs(study)
-        supervision = {task.name: _supervision(task, study) for task in tasks}
-        # the floors come first: what ails a task shows before anything is encoded
-        floors = [row for task in tasks for row in _floors(task, settings)]
-        rows: list[Score] = []
-        described: list[dict[str, Any]] = []
-        for encoder in encoders:
-            for measured in (encoder, random_twin(encoder, seed=study.seed)):
-                scores, truncated = _measure(
-                    measured,
-                    tasks,
-                    development,
-                    supervision,
-                    settings,
-                    control=measured is not encoder,
-                )
-                rows += [
-                    replace(score, model=measured.name, revision=measured.revision)
-                    for score in scores
-                ]
-                described.append(describe_encoder(measured, truncated))
-            if study.corpus is not None:
-                rows += [
-                    replace(score, model=encoder.name, revision=encoder.revision)
-                    for score in next_sentence_scores(encoder, Path(study.corpus), settings)
-                ]
-        rows += floors
-        by_name = {encoder.name: encoder for encoder in encoders}
-        pairs = [(by_name[one], by_name[other]) for one, other in study.contrasts]
-        rows += twins_scores(pairs, [t for t in tasks if isinstance(t, SentencePairs)], settings)
-        manifest = {
-            "study": asdict(replace(study, tasks=study.task_names)),
-            "command": shlex.join(command),
-            "started": started.isoformat(timespec="seconds"),
-            "seconds": round((datetime.now(UTC) - started).total_seconds(), 1),
-            "encoders": described,
-            "tasks": [describe_task(task) for task in tasks],
-            "development": describe_task(development),
-            "versions": describe_versions(),
-            "machine": describe_machine(),
-        }
-        run = Run(folder=folder, scores=score_table(rows), manifest=manifest)
-        write_run(run)
-    return replace(run, folder=out)
-
-
-def _floors(task: Task, settings: Settings) -> list[Score]:
-    try:
-        return measure_floors(task, settings)
-    except InputError as error:
-        raise InputError(f"task {task.name}: {error}") from error
-
-
-def _check_names(tasks: Sequence[Task]) -> None:
-    """Refuse two tasks of one name: their rows could not be told apart."""
-    origins: dict[str, str] = {}
-    for task in tasks:
-        if task.name in origins:
-            raise InputError(
-                f"two tasks are called {task.name!r} ({origins[task.name]}; {task.origin}): "
-                "give one of the files another name"
-            )
-        origins[task.name] = task.origin
-
-
-def this_command() -> list[str]:
-    """The command line as typed, the program by its name alone."""
-    return [Path(sys.argv[0]).name, *sys.argv[1:]]
-
-
-def _measure(
-    encoder: Encoder,
-    tasks: Sequence[Task],
-    development: SentencePairs,
-    supervision: Mapping[str, Supervision | None],
-    settings: Settings,
-    *,
-    control: bool,
-) -> tuple[list[Score], dict[str, int]]:
-    """The rows of one encoder on all tasks, and how many sentences of each were truncated."""
-    rows: list[Score] = []
-    extract = SharedExtraction(encoder, settings.cache_dir)
-    selection = None
-    if any(isinstance(task, SentencePairs) for task in tasks):
-        selection, rows = choose_layer(extract, development, settings)
-    truncated = {}
-    for task in tasks:
-        logger.info("measuring %s on %s", encoder.name, task.name)
-        if isinstance(task, SentencePairs):
-            scores, n_truncated = measure_pairs(
-                extract,
-                task,
-                selection,
-                settings,
-                control=control,
-                supervision=supervision[task.name],
-            )
-        elif isinstance(task, LabelledSentences):
-            scores, n_truncated = measure_labelled(extract, task, settings)
-        else:
-            scores, n_truncated = measure_words(encoder, task, settings)
-        rows += scores
-        truncated[task.name] = n_truncated
-    return rows, truncated
-
-
-def _development_pairs(study: Study) -> SentencePairs:
-    """The pairs that a layer is chosen on: those of a task of this study that has a dev split.
-
-    STS12 to STS16 have none; where no task has one, the project's own sentence pairs serve.
-    """
-    for name in (*(name for name in DEVELOPMENT_TASKS if name in study.task_names), "sts-mini"):
-        try:
-            task = load_task(name, study.data_dir, split="dev", protocol=study.protocol)
-        except InputError as error:
-            logger.info("no development pairs from %s: %s", name, error)
-            continue
-        if isinstance(task, SentencePairs):
-            return task
-    raise InputError("the project's own sentence pairs are missing: install it again")
-
-
-def _supervision(task: Task, study: Study) -> Supervision | None:
-    """Training and development pairs of a task that is scored on its test split and has both."""
-    if not isinstance(task, SentencePairs):
-        return None
-    if task.name not in SUPERVISED_TASKS or task.split != "test":
-        return None
-    try:
-        train, development = (
-            load_task(task.name, study.data_dir, split=split, protocol=study.protocol)
-            for split in ("train", "dev")
-        )
-    except InputError as error:
-        logger.info("no supervised readout on %s: %s", task.name, error)
-        return None
-    if not isinstance(train, SentencePairs) or not isinstance(development, SentencePairs):
-        return None
-    return Supervision(train=train, development=development)
-
-
-def _shortened(encoder: Encoder, max_length: int | None) -> Encoder:
-    """The encoder with the protocol's length, where that is shorter than its own."""
-    if max_length is None or max_length >= encoder.max_length:
-        return encoder
-    return replace(encoder, max_length=max_length)

@@ -77,6 +77,10 @@ def load_task(
 
     Raises:
         InputError: for an unknown name, a task that no source has, or damage in a file.
+
+    >>> task = probing.load_task("sts-mini")
+    >>> len(task), task.score_range
+    (410, (0.0, 5.0))
     """
     if isinstance(name, SentencePairs | LabelledSentences | TaggedSentences):
         return name

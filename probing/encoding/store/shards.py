@@ -17,7 +17,6 @@ import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from enum import StrEnum
 from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -29,6 +28,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from probing.encoding.dtypes import StorageDtype
 from probing.encoding.encoder import Encoder
 from probing.encoding.pooling import source_digest
 from probing.errors import InputError
@@ -47,14 +47,6 @@ _NO_DIGEST: Final = "0" * 64
 _DIGEST: Final = re.compile(rb'\\"sha256\\": \\"([0-9a-f]{64})\\"')
 _BLOCK: Final = 1 << 20
 _LARGEST_HEADER: Final = 100_000_000
-
-
-class StorageDtype(StrEnum):
-    """The number format on disk; vectors are read as float32 from either."""
-
-    FLOAT32 = "float32"
-    FLOAT16 = "float16"
-    """Half the size; rounds to 11 bits and cannot hold more than 65,504."""
 
 
 @dataclass(frozen=True)

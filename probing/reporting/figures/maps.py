@@ -250,6 +250,9 @@ def attention_map(weights: ArrayLike, tokens: Sequence[str]) -> Described:
         weights: ``(n_layers, n_tokens)`` float, shares of attention in [0, 1]: row i is of block
             i + 1, the mean over its heads.
         tokens: n_tokens word pieces.
+
+    >>> probing.attention_map([[0.5, 0.5], [0.9, 0.1]], ["[CLS]", "cat"]).sentence != ""
+    True
     """
     shares = np.asarray(weights, dtype=np.float64)
     if shares.ndim != 2 or shares.shape[1] != len(tokens):

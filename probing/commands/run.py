@@ -1,0 +1,239 @@
+"""``probing run``, and what is done with a finished run: ``report`` and ``compare``."""
+
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from probing.encoding.dtypes import Dtype
+from probing.errors import InputError
+from probing.results.names import sides
+
+if TYPE_CHECKING:
+    from probing.reporting.run import Run
+    from probing.study.study import Study
+
+_PIPED_WIDTH = 120
+"""Columns of a table that goes to a file or a pipe, where nothing wraps."""
+
+
+def run_command(
+    preset: Annotated[str | None, typer.Option(help="A named study: its models and tasks.")] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(help="An alias, a Hub id or a folder. May be repeated."),
+    ] = None,
+    vectors: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Vectors that you have, in place of a model: .npz, .parquet or .safetensors of "
+            "named views with their sentences, or a folder of such files. May be repeated."
+        ),
+    ] = None,
+    contrast: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Two of the models to compare view by view: 'ONE - OTHER'. May be repeated, as "
+            "for pairs pre-trained from several seeds; their mean is compared too."
+        ),
+    ] = None,
+    task: Annotated[
+        list[str] | None, typer.Option(help="A task (see probing tasks). May be repeated.")
+    ] = None,
+    pooling: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A pooling of your own, module:name, a function of (hidden, mask). May be "
+            "repeated."
+        ),
+    ] = None,
+    view: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="An average (mean@11+12) or concatenation (cls@11,12) of layers to measure too. "
+            "May be repeated."
+        ),
+    ] = None,
+    probe: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="linear, mlp, mlp-senteval, senteval, codelength, or module:name of a "
+            "scikit-learn classifier. May be repeated."
+        ),
+    ] = None,
+    transform: Annotated[
+        list[str] | None,
+        typer.Option(help="A transform of your own, module:name. May be repeated."),
+    ] = None,
+    claim: Annotated[
+        list[str] | None,
+        typer.Option(help="A claim of your own, module:name. May be repeated."),
+    ] = None,
+    controls: Annotated[
+        bool, typer.Option("--controls", help="Train each probe on a control task too.")
+    ] = False,
+    protocol: Annotated[
+        str | None,
+        typer.Option(help="Whose settings the STS sets are scored with, such as simcse or mteb."),
+    ] = None,
+    data_dir: Annotated[
+        str | None,
+        typer.Option(envvar="PROBING_DATA", help="Folder with the official data sets."),
+    ] = None,
+    corpus: Annotated[
+        str | None,
+        typer.Option(help="Folder of texts, to read next sentences from every view too."),
+    ] = None,
+    dtype: Annotated[Dtype, typer.Option(help="Number format of the forward pass.")] = (
+        Dtype.FLOAT32
+    ),
+    cache_dir: Annotated[
+        str | None,
+        typer.Option(
+            envvar="PROBING_CACHE", help="Where vectors are kept; by default the user's cache."
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the bootstrap and the random weights.")] = 0,
+    seeds: Annotated[
+        int, typer.Option(help="Average everything random in a probe over this many seeds.")
+    ] = 1,
+    out: Annotated[
+        Path | None, typer.Option(help="The run folder; by default runs/DATE-TIME.")
+    ] = None,
+) -> None:
+    """Measure every view of the models on the tasks and write a run folder."""
+    from probing.study.brought import load_named, load_object
+    from probing.study.running import run_study, this_command
+    from probing.study.study import PRESETS
+
+    name = preset or "embedded"
+    if name not in PRESETS:
+        raise InputError(f"unknown preset {name!r}: expected one of {', '.join(PRESETS)}")
+    chosen: dict[str, Any] = {
+        "dtype": str(dtype),
+        "seed": seed,
+        "data_dir": data_dir,
+        "cache_dir": cache_dir,
+        "controls": controls,
+        "n_seeds": seeds,
+        "poolings": load_named(pooling or (), kind="pooling"),
+        "transforms": load_named(transform or (), kind="transform"),
+        "views": tuple(view or ()),
+    }
+    if model or vectors:
+        chosen["models"] = (*(model or ()), *_vector_files(vectors or []))
+        chosen["contrasts"] = tuple(_contrast(text) for text in contrast or ())
+    elif contrast:
+        raise InputError("--contrast compares models of --model: name them")
+    if task:
+        chosen["tasks"] = tuple(task)
+    if probe:
+        chosen["probes"] = tuple(
+            load_object(text, kind="probe") if ":" in text else text for text in probe
+        )
+    if claim:
+        brought = [load_object(text, kind="claim") for text in claim]
+        chosen["claims"] = (*PRESETS[name].claims, *brought)
+    if protocol:
+        chosen["protocol"] = protocol
+    if corpus:
+        chosen["corpus"] = corpus
+    study = replace(PRESETS[name], **chosen)
+    folder = out or Path("runs") / datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
+    _show(run_study(study, folder, command=this_command()), study)
+
+
+def _show(result: "Run", study: "Study") -> None:
+    """Tables and verdicts of a run, and where its report and folder are."""
+    from probing.claims.deciding import NEXT_SENTENCE_CLAIMS, TWIN_CLAIMS
+    from probing.claims.verdict import verdict_text, wrapped
+    from probing.commands.score_tables import score_tables
+    from probing.study.encoder_pairs import contrast_names
+    from probing.tasks import find_protocol
+
+    console = Console()
+    if not console.is_terminal:
+        console.width = max(console.width, _PIPED_WIDTH)
+    settings = find_protocol(study.protocol)
+    for name in result.models:
+        for table in score_tables(
+            result.scores,
+            name,
+            metric=str(settings.metric),
+            aggregation=str(settings.aggregation),
+            width=console.width,
+        ):
+            console.print(table)
+        console.print(f"pooler of {escape(name)}: [bold]{result.pooler_state(name)}[/]")
+        if any(score == "spearman_difference" for score in result.scores["metric"]):
+            console.print()
+            console.print(escape(result.words(name, width=console.width)))
+        if study.corpus is not None:
+            verdict = result.verdict(name, claims=NEXT_SENTENCE_CLAIMS)
+            console.print(escape(wrapped(verdict_text(verdict), console.width)))
+    for name in contrast_names(study.contrasts):
+        verdict = result.verdict(name, claims=TWIN_CLAIMS)
+        console.print(escape(wrapped(verdict_text(verdict), console.width)))
+    for described in result.manifest["tasks"]:
+        if described["remark"]:
+            console.print(escape(described["remark"]))
+    console.print()
+    console.print(f"report: {escape(str(result.report()))}", soft_wrap=True)
+    console.print(f"run folder: {escape(str(result.folder))}", soft_wrap=True)
+
+
+def _vector_files(paths: list[Path]) -> list[str]:
+    from probing.study.brought import VECTOR_FILES
+
+    files: list[Path] = []
+    for path in paths:
+        found = sorted(file for file in path.glob("*") if file.suffix in VECTOR_FILES)
+        if path.is_dir() and not found:
+            raise InputError(f"{path} holds no vectors: expected {', '.join(VECTOR_FILES)} files")
+        if not path.is_dir() and (path.suffix not in VECTOR_FILES or not path.is_file()):
+            raise InputError(
+                f"--vectors {path}: expected a file {', '.join(VECTOR_FILES)} or a folder of them"
+            )
+        files += found if path.is_dir() else [path]
+    return [str(file) for file in files]
+
+
+def _contrast(text: str) -> tuple[str, str]:
+    found = tuple(side.strip() for side in sides(text))
+    if len(found) != 2 or not all(found):
+        raise InputError(f"contrast {text!r}: expected two models, 'ONE - OTHER'")
+    return found[0], found[1]
+
+
+def report_command(
+    run: Annotated[Path, typer.Argument(help="A run folder.", metavar="RUN")],
+) -> None:
+    """Write report.html, report.md and figures/ into a run folder."""
+    from probing.reporting.run import load_run
+
+    path = load_run(run).report()
+    Console(highlight=False, soft_wrap=True).print(f"report: {escape(str(path))}")
+
+
+def compare_command(
+    run: Annotated[Path, typer.Argument(help="A run folder.", metavar="RUN")],
+) -> None:
+    """Hold the scores of a run against published numbers."""
+    from probing.commands.ledger_table import ledger_table
+    from probing.reporting.run import load_run
+
+    ledger = load_run(run).compare()
+    console = Console(highlight=False)
+    if len(ledger.cells):
+        console.print(ledger_table(ledger))
+    counts = ledger.cells["finding"].value_counts()
+    console.print(
+        f"{len(ledger.cells)} published cells measured here"
+        + "".join(f", {count} {finding}" for finding, count in counts.items())
+    )
+    for (source, model), missing in ledger.missing.groupby(["source", "model"], sort=False):
+        console.print(f"not measured: {len(missing)} of {escape(str(source))} ({model})")

@@ -1,0 +1,284 @@
+"""A finished run, with what can be asked of it: scores, verdict, figures, report, comparison."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from probing.claims.deciding import CLAIMS, Claim, Side, Verdict, decide
+from probing.claims.verdict import verdict_text, wrapped
+from probing.errors import InputError
+from probing.results.quantities import (
+    QUANTITIES,
+    SIMILARITY,
+    Quantity,
+    models_of,
+    quantities,
+)
+from probing.results.run_folder import read_run
+
+if TYPE_CHECKING:  # matplotlib takes long to import, and most runs are read without a figure
+    from probing.reporting.figures import Described
+    from probing.reporting.frozen_gap import FrozenGap
+    from probing.reporting.ledger import Ledger
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a study left behind: its folder, its results table and its manifest.
+
+    Figures are of the first model of the run where none is named. They show themselves in a
+    notebook, with the sentence that says what they show; ``.figure`` is the matplotlib figure.
+    """
+
+    folder: Path
+    scores: pd.DataFrame = field(repr=False)
+    """The results table: one row for every measurement, `probing.results.scores.COLUMNS`."""
+    manifest: dict[str, Any] = field(repr=False)
+    """Every id, revision, hash, version and setting."""
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The models of the run, without controls, floors and differences."""
+        return models_of(self.scores)
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The tasks of the run."""
+        return tuple(task["name"] for task in self.manifest["tasks"])
+
+    @property
+    def claims(self) -> tuple[Claim, ...]:
+        """The claims that the run was made to decide."""
+        stored = self.manifest.get("claims")
+        if stored is None:
+            return CLAIMS
+        return tuple(Claim(**{**claim, "predicts": Side(claim["predicts"])}) for claim in stored)
+
+    def pooler_state(self, model: str | None = None) -> str:
+        """What was seen of a model's pooler, such as ``trained`` or ``untrained``."""
+        name = self._model(model)
+        return str(next(e["pooler"] for e in self.manifest["encoders"] if e["name"] == name))
+
+    def verdict(
+        self,
+        model: str | None = None,
+        *,
+        claims: Sequence[Claim] | None = None,
+        aggregation: str | None = None,
+    ) -> Verdict:
+        """The claims of the run held against its rows.
+
+        Args:
+            model: One of the models, or a difference ``ONE - OTHER`` that was measured.
+            claims: By default those of the run.
+            aggregation: Of tasks with several subsets; by default that of the run's protocol.
+
+        Raises:
+            InputError: The run has no such model, or no rows of that aggregation.
+        """
+        return decide(
+            self.scores,
+            self._model(model),
+            claims=self.claims if claims is None else claims,
+            aggregation=aggregation or self.aggregation,
+        )
+
+    def words(
+        self, model: str | None = None, *, beside: Sequence[str] = (), width: int = 100
+    ) -> str:
+        """The verdict in words.
+
+        Args:
+            model: One of the models.
+            beside: Other aggregations; where one of them gives another outcome, the words say so.
+            width: Columns that the lines are folded to.
+        """
+        others = [self.verdict(model, aggregation=aggregation) for aggregation in beside]
+        text = verdict_text(self.verdict(model), pooler=self.pooler_state(model), others=others)
+        return wrapped(text, width)
+
+    @property
+    def aggregation(self) -> str:
+        """How subsets are brought together under the run's protocol."""
+        return str(self.manifest.get("aggregation", SIMILARITY.aggregation))
+
+    def layer_curves(
+        self, task: str, *, model: str | None = None, quantity: str | Quantity | None = None
+    ) -> "Described":
+        """Every layer under every pooling on one task, with intervals, floors and random weights.
+
+        Args:
+            task: One of the tasks.
+            model: One of the models.
+            quantity: A name such as ``similarity``, ``accuracy``, ``compression`` or
+                ``anisotropy``; by default what the task measures.
+        """
+        from probing.reporting.figures import layer_curves
+
+        chosen = self._quantity(task, quantity)
+        return layer_curves(self.scores, model=self._model(model), task=task, quantity=chosen)
+
+    def heat_map(
+        self, task: str, *, model: str | None = None, quantity: str | Quantity | None = None
+    ) -> "Described":
+        """Layers × poolings of one task; arguments as in `layer_curves`."""
+        from probing.reporting.figures import heat_map
+
+        chosen = self._quantity(task, quantity)
+        return heat_map(self.scores, model=self._model(model), task=task, quantity=chosen)
+
+    def task_map(
+        self,
+        *,
+        model: str | None = None,
+        tasks: Sequence[str] = (),
+        pooling: str = "mean",
+        quantity: str | Quantity | None = None,
+    ) -> "Described":
+        """Tasks × layers under one pooling; by default of all tasks of the run."""
+        from probing.reporting.figures import task_map
+
+        shown = tuple(tasks) or self.tasks
+        return task_map(
+            self.scores,
+            model=self._model(model),
+            tasks=shown,
+            pooling=pooling,
+            quantity=self._quantity(shown[0], quantity),
+        )
+
+    def model_curves(
+        self, task: str, *, models: Sequence[str] = (), quantity: str | Quantity | None = None
+    ) -> "Described":
+        """Several models side by side on one task; by default all of the run."""
+        from probing.reporting.figures import model_curves
+
+        return model_curves(
+            self.scores,
+            models=tuple(models) or self.models,
+            task=task,
+            quantity=self._quantity(task, quantity),
+        )
+
+    def comparison(
+        self,
+        task: str,
+        *,
+        by: str,
+        values: Sequence[str] = (),
+        views: Sequence[str] = (),
+        model: str | None = None,
+        quantity: str | Quantity | None = None,
+    ) -> "Described":
+        """The same views under several aggregations, transforms, probes or labels (``by``)."""
+        from probing.reporting.figures import comparison
+
+        return comparison(
+            self.scores,
+            model=self._model(model),
+            task=task,
+            by=by,  # type: ignore[arg-type]
+            values=values,
+            views=views,
+            quantity=self._quantity(task, quantity),
+        )
+
+    def road(self, task: str, *, model: str | None = None) -> "Described":
+        """From mean pooling to the pooler, step by step, at the last layer."""
+        from probing.reporting.figures import road
+
+        name = self._model(model)
+        last = next(e["num_layers"] for e in self.manifest["encoders"] if e["name"] == name)
+        views = [f"{pooling}@{last}" for pooling in ("mean", "cls", "pooler_dense", "pooler")]
+        return road(self.scores, model=name, task=task, views=views)
+
+    def effects(self, model: str | None = None) -> "Described":
+        """The verdict as a picture: each claim's effect on each task."""
+        from probing.reporting.figures import effects
+
+        return effects(self.verdict(model))
+
+    def cka_map(self, model: str | None = None) -> "Described":
+        """How alike the views are: linear CKA between all pairs."""
+        from probing.reporting.figures import cka_map
+
+        return cka_map(self.scores, model=self._model(model))
+
+    def selectivity(self, task: str, *, model: str | None = None) -> "Described":
+        """Accuracy on the real labels against that on the control task."""
+        from probing.reporting.figures import selectivity
+
+        return selectivity(self.scores, model=self._model(model), task=task)
+
+    def learning_curves(self, task: str, *, model: str | None = None) -> "Described":
+        """Fine-tuned heads by the number of training items."""
+        from probing.reporting.figures import learning_curves
+
+        return learning_curves(self.scores, model=self._model(model), task=task)
+
+    def frozen_gap(self) -> "FrozenGap | None":
+        """How far the frozen limit of fine-tuning is from the linear probe; None without one."""
+        from probing.reporting.frozen_gap import frozen_gap
+
+        return frozen_gap(self.scores)
+
+    def compare(self) -> "Ledger":
+        """The scores beside the published numbers of the same cells."""
+        from probing.reporting.ledger import compare, published_numbers
+
+        return compare(self.scores, published_numbers())
+
+    def report(self) -> Path:
+        """Write ``report.html``, ``report.md`` and ``figures/`` into the folder of the run.
+
+        Returns:
+            The path of ``report.html``.
+        """
+        from probing.reporting.report import write_report
+
+        return write_report(self)
+
+    def notes(self) -> tuple[str, ...]:
+        """The distinct warnings of the run, with how often each was given."""
+        from probing.reporting.report import run_notes
+
+        return run_notes(self.folder)
+
+    def _model(self, model: str | None) -> str:
+        if model is not None:
+            return model
+        if not self.models:
+            raise InputError(f"{self.folder} has rows of no model: expected a study of one")
+        return self.models[0]
+
+    def _quantity(self, task: str, quantity: str | Quantity | None) -> Quantity:
+        if isinstance(quantity, Quantity):
+            return quantity
+        if quantity is not None:
+            if quantity not in QUANTITIES:
+                raise InputError(
+                    f"unknown quantity {quantity!r}: expected one of {', '.join(QUANTITIES)}"
+                )
+            return QUANTITIES[quantity]
+        measured = quantities(self.scores, model=self._model(None), task=task)
+        if not measured:
+            raise InputError(
+                f"nothing to draw of task {task!r} in {self.folder}: expected one of "
+                f"{', '.join(self.tasks)}"
+            )
+        return measured[0]
+
+
+def load_run(folder: Path | str) -> Run:
+    """Read a run folder back. Raises `InputError` where it is not one.
+
+    >>> task = probing.load_task("sts-mini")
+    >>> study = probing.Study([lengths], [task], n_resamples=20)
+    >>> probing.load_run(study.run(folder / "run").folder).models
+    ('lengths',)
+    """
+    scores, manifest = read_run(Path(folder))
+    return Run(folder=Path(folder), scores=scores, manifest=manifest)
