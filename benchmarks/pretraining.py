@@ -38,6 +38,7 @@ from probing.pretraining.segments import gather_batch, make_segment_pairs
 from probing.pretraining.training import Schedule, Trainer
 from probing.pretraining.vocabulary import load_vocabulary
 from probing.results.run_folder import describe_versions
+from probing.results.writing import write_text
 
 ALONE = Processes(rank=0, count=1, device=torch.device("cpu"))
 
@@ -205,8 +206,8 @@ def main() -> None:
         "load after": os.getloadavg(),
     }
     options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "pretraining.json").write_text(json.dumps(report, indent=1) + "\n")
-    (options.out / "pretraining.md").write_text(markdown(report))
+    write_text(options.out / "pretraining.json", json.dumps(report, indent=1) + "\n")
+    write_text(options.out / "pretraining.md", markdown(report))
     print(markdown(report))
 
 

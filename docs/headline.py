@@ -32,6 +32,7 @@ from probing.results.quantities import (
     select,
     signed,
 )
+from probing.results.writing import write_text
 
 DOCS = Path(__file__).parent
 README = DOCS.parent / "README.md"
@@ -71,7 +72,7 @@ def keep(run: Run, name: str) -> None:
     (RESULTS / name).mkdir(parents=True, exist_ok=True)
     shown.to_csv(RESULTS / name / "scores.csv", index=False, na_rep="NaN")
     text = json.dumps(manifest, indent=2, ensure_ascii=False)
-    (RESULTS / name / "manifest.json").write_text(text + "\n", encoding="utf-8")
+    write_text(RESULTS / name / "manifest.json", text + "\n")
 
 
 def kept(name: str) -> tuple[pd.DataFrame, dict[str, Any]]:
@@ -82,7 +83,7 @@ def kept(name: str) -> tuple[pd.DataFrame, dict[str, Any]]:
 
 
 def block() -> str:
-    """What stands between the marks in README.md."""
+    """The text between the marks in README.md."""
     names = _names()
     rows = [row for name in names for row in _rows(*kept(name))]
     _, sentence = headline()
@@ -99,7 +100,7 @@ def block() -> str:
         " and\n".join(sources) + ",",
         "each with its scores and its manifest.",
         "",
-        f"![What this shows stands below it](docs/{FIGURE.name})",
+        f"![Spearman by layer under each pooling](docs/{FIGURE.name})",
         "",
         sentence,
         "",
@@ -174,10 +175,10 @@ def main(arguments: Sequence[str]) -> None:
     for argument in arguments:
         name, _, folder = argument.partition("=")
         keep(load_run(Path(folder)), name)
-    FIGURE.write_text(headline()[0], encoding="utf-8")
+    write_text(FIGURE, headline()[0])
     before, _, rest = README.read_text(encoding="utf-8").partition(BEGIN)
     after = rest.partition(END)[2]
-    README.write_text(f"{before}{BEGIN}{block()}{END}{after}", encoding="utf-8")
+    write_text(README, f"{before}{BEGIN}{block()}{END}{after}")
 
 
 if __name__ == "__main__":

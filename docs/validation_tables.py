@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
+from probing.results.quantities import points, written
+
 Row = Mapping[str, Any]
 
 _LOSS_APART: Final = 1e-4
@@ -57,12 +59,13 @@ def _optimum(rows: Sequence[Row]) -> list[str]:
     for task in dict.fromkeys(row["task"] for row in rows):
         those = [row for row in rows if row["task"] == task]
         losses = [row["loss"] / row["sklearn_loss"] - 1 for row in those]
-        points = [_points_apart(row) for row in those]
+        apart = [_points_apart(row) for row in those]
         first = those[0]
         lines.append(
             f"| {task} | {len({row['view'] for row in those})} | {len(those)} | "
-            f"{first['classes']} | {first['train']:,} | {first['test']:,} | {min(losses):+.1e} | "
-            f"{max(losses):+.1e} | {max(points):.2f} | {sum(p > 0 for p in points)} |"
+            f"{first['classes']} | {first['train']:,} | {first['test']:,} | "
+            f"{_exponent(min(losses))} | {_exponent(max(losses))} | "
+            f"{max(apart):.2f} | {sum(p > 0 for p in apart)} |"
         )
     loss = max(abs(row["loss"] / row["sklearn_loss"] - 1) for row in rows)
     points_apart = max(map(_points_apart, rows))
@@ -197,7 +200,7 @@ def _length(rows: Sequence[Row]) -> list[str]:
                         "`mean` is lost towards the top: the last layer's interval lies below the "
                         "best one's"
                     ),
-                    f"{lost:.1f} points",
+                    f"{points(lost)} points",
                     mean[last]["upper"] < mean[best]["lower"],
                 ),
             ]
@@ -228,8 +231,8 @@ def _words(rows: Sequence[Row]) -> list[str]:
     ]
     lines += [
         f"| {layer} | {_interval(linear[layer])} | {_percent(control[layer]['value'])} | "
-        f"{selectivity[layer]:.1f} | {_interval(mlp[layer])} | "
-        f"{_percent(mlp_control[layer]['value'])} | {mlp_selectivity[layer]:.1f} | "
+        f"{points(selectivity[layer])} | {_interval(mlp[layer])} | "
+        f"{_percent(mlp_control[layer]['value'])} | {points(mlp_selectivity[layer])} | "
         f"{_interval(twin[layer])} |"
         for layer in linear
     ]
@@ -239,20 +242,21 @@ def _words(rows: Sequence[Row]) -> list[str]:
     statements = [
         (
             "selectivity of the linear probe is above zero at every layer",
-            f"{min(selectivity.values()):.1f} to {max(selectivity.values()):.1f} points",
+            f"{points(min(selectivity.values()))} to {points(max(selectivity.values()))} points",
             min(selectivity.values()) > 0,
         ),
         (
             "selectivity of the MLP is lower at every layer",
             (
                 f"at {len(lower)} of {len(linear)} layers; "
-                f"{min(mlp_selectivity.values()):.1f} to {max(mlp_selectivity.values()):.1f} points"
+                f"{points(min(mlp_selectivity.values()))} to "
+                f"{points(max(mlp_selectivity.values()))} points"
             ),
             len(lower) == len(linear),
         ),
         (
             "random weights are beaten at every layer above 0, the intervals apart",
-            f"by {100 * margin:.1f} points between the intervals at the least",
+            f"by {points(100 * margin)} points between the intervals at the least",
             margin > 0,
         ),
     ]
@@ -292,13 +296,17 @@ def _statements(statements: Iterable[tuple[str, str, bool]]) -> list[str]:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.1f}"
+    return points(100 * share)
+
+
+def _exponent(number: float) -> str:
+    return f"{number:+.1e}".replace("-", "−")
 
 
 def _interval(row: Row) -> str:
     if row["value"] != row["value"]:  # NaN: the view is the same for every item
         return "undefined"
-    return f"{_percent(row['value'])} [{_percent(row['lower'])}, {_percent(row['upper'])}]"
+    return written(*(100 * row[name] for name in ("value", "lower", "upper")))
 
 
 _SECTIONS: Final = {

@@ -478,6 +478,10 @@ def test_numbers_are_written_with_a_true_minus_and_no_negative_zero() -> None:
     assert written(math.nan) == "NaN"
     assert signed(-4.71, -7.93, 1.64) == "−4.7 [−7.9, +1.6]"
     assert signed(-0.04) == "0.0"
+    assert signed(0.04, -0.5, math.nan) == "0.0"
+    assert signed(math.nan) == points(math.nan) == "NaN"
+    assert signed(0.123, digits=2) == "+0.12"
+    assert points(-3.0, 0) == "−3"
 
 
 def test_marks_tell_poolings_apart_without_colour() -> None:

@@ -41,7 +41,7 @@ from probing.finetuning.network import (
     stored_states,
     untouched_features,
 )
-from probing.finetuning.recipes import FROZEN, Recipe, recipes_for
+from probing.finetuning.recipes import FROZEN, TrainingRecipe, recipes_for
 from probing.finetuning.saved_cells import CheckpointKeeper, load_cell, save_cell
 from probing.finetuning.score_rows import Trained, finetuning_scores
 from probing.reporting.figures import learning_curves
@@ -50,7 +50,7 @@ from probing.reporting.report import write_report
 from probing.reporting.run import load_run
 from probing.results.scores import Score, score_table
 
-SHORT = Recipe(least_steps=6, most_steps=6, looks=3, batch_size=8)
+SHORT = TrainingRecipe(least_steps=6, most_steps=6, looks=3, batch_size=8)
 SHORT_FROZEN = replace(FROZEN, least_steps=3, most_steps=3)
 
 
@@ -145,10 +145,10 @@ def test_batches_are_a_function_of_seed_and_step(data: FinetuningData) -> None:
 
 
 def test_steps_grow_with_the_rows_between_two_bounds() -> None:
-    recipe = Recipe(batch_size=10, epochs=2, least_steps=5, most_steps=50)
+    recipe = TrainingRecipe(batch_size=10, epochs=2, least_steps=5, most_steps=50)
     assert [recipe.steps(n) for n in (1, 100, 105, 10_000)] == [5, 20, 22, 50]
     with pytest.raises(InputError, match="at most 3 steps and at least 5"):
-        Recipe(least_steps=5, most_steps=3)
+        TrainingRecipe(least_steps=5, most_steps=3)
     assert recipes_for(encoder_rate=0) == (FROZEN,)
     assert recipes_for(with_frozen=True, most_steps=3)[0].steps(10_000) == 3
 
@@ -173,7 +173,7 @@ def test_every_head_learns_and_leaves_the_encoder_alone(
     encoder: Encoder, data: FinetuningData, head: Head
 ) -> None:
     before = {name: p.clone() for name, p in encoder.model.named_parameters()}
-    recipe = Recipe(
+    recipe = TrainingRecipe(
         least_steps=50, most_steps=50, batch_size=16, head_rate=2e-2, encoder_rate=2e-3, patience=9
     )
     found = _train(encoder, data, head, recipe=recipe)
@@ -239,7 +239,7 @@ def test_a_finished_cell_is_read_back_or_trained_again(tmp_path: Path) -> None:
 
 
 def _frozen_and_probe(
-    encoder: Encoder, data: FinetuningData, train: Any, head: Head, recipe: Recipe
+    encoder: Encoder, data: FinetuningData, train: Any, head: Head, recipe: TrainingRecipe
 ) -> tuple[float, float]:
     """Test score of the frozen limit, and of the probe by its own solver."""
     stored = stored_states(encoder, data)

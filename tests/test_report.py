@@ -11,7 +11,7 @@ import pytest
 
 from probing.claims.deciding import decide
 from probing.claims.verdict import verdict_text
-from probing.reporting.page_tables import Cell, Table
+from probing.reporting.page_tables import PageCell, PageTable
 from probing.reporting.report import build_report, write_report
 from probing.reporting.run import Run, load_run
 from probing.results.quantities import SIMILARITY, select, with_interval
@@ -142,7 +142,7 @@ def test_warnings_of_the_run_are_told_once(page: Path) -> None:
 
 def test_a_table_is_rectangular() -> None:
     with pytest.raises(ValueError, match="a row of 1 cells under 2 names"):
-        Table(caption="", header=("a", "b"), rows=((Cell("1"),),))
+        PageTable(caption="", header=("a", "b"), rows=((PageCell("1"),),))
 
 
 def problems(browser: Any, url: str, width: int, scheme: str) -> Iterator[str]:

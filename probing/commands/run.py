@@ -101,6 +101,9 @@ def run_command(
     seeds: Annotated[
         int, typer.Option(help="Average everything random in a probe over this many seeds.")
     ] = 1,
+    table: Annotated[
+        bool, typer.Option("--table", help="Print every view and claim, not only the summary.")
+    ] = False,
     out: Annotated[
         Path | None, typer.Option(help="The run folder; by default runs/DATE-TIME.")
     ] = None,
@@ -144,20 +147,40 @@ def run_command(
         chosen["corpus"] = corpus
     study = replace(PRESETS[name], **chosen)
     folder = out or Path("runs") / datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
-    _show(run_study(study, folder, command=this_command()), study)
+    _show(run_study(study, folder, command=this_command()), study, tables=table)
 
 
-def _show(result: "Run", study: "Study") -> None:
-    """Tables and verdicts of a run, and where its report and folder are."""
+def _show(result: "Run", study: "Study", *, tables: bool) -> None:
+    """The summary of a run, with ``tables`` every view and claim, and where all of it is."""
+    from probing.commands.summary_table import rich_table
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = max(console.width, _PIPED_WIDTH)
+    summary = result.summary()
+    for sentence in summary.sentences:
+        console.print(escape(sentence))
+    if summary.table.rows:
+        console.print(rich_table(summary.table))
+    if tables:
+        _show_tables(console, result, study)
+    for described in result.manifest["tasks"]:
+        if described["remark"]:
+            console.print(escape(described["remark"]))
+    console.print(f"report: {escape(str(result.report()))}", soft_wrap=True)
+    console.print(f"run folder: {escape(str(result.folder))}", soft_wrap=True)
+    if not tables:
+        console.print("every view and claim: the report, or --table")
+
+
+def _show_tables(console: Console, result: "Run", study: "Study") -> None:
+    """Every view of every model, and the verdicts."""
     from probing.claims.deciding import NEXT_SENTENCE_CLAIMS, TWIN_CLAIMS
     from probing.claims.verdict import verdict_text, wrapped
     from probing.commands.score_tables import score_tables
     from probing.study.encoder_pairs import contrast_names
     from probing.tasks import find_protocol
 
-    console = Console()
-    if not console.is_terminal:
-        console.width = max(console.width, _PIPED_WIDTH)
     settings = find_protocol(study.protocol)
     for name in result.models:
         for table in score_tables(
@@ -170,7 +193,6 @@ def _show(result: "Run", study: "Study") -> None:
             console.print(table)
         console.print(f"pooler of {escape(name)}: [bold]{result.pooler_state(name)}[/]")
         if any(score == "spearman_difference" for score in result.scores["metric"]):
-            console.print()
             console.print(escape(result.words(name, width=console.width)))
         if study.corpus is not None:
             verdict = result.verdict(name, claims=NEXT_SENTENCE_CLAIMS)
@@ -178,12 +200,6 @@ def _show(result: "Run", study: "Study") -> None:
     for name in contrast_names(study.contrasts):
         verdict = result.verdict(name, claims=TWIN_CLAIMS)
         console.print(escape(wrapped(verdict_text(verdict), console.width)))
-    for described in result.manifest["tasks"]:
-        if described["remark"]:
-            console.print(escape(described["remark"]))
-    console.print()
-    console.print(f"report: {escape(str(result.report()))}", soft_wrap=True)
-    console.print(f"run folder: {escape(str(result.folder))}", soft_wrap=True)
 
 
 def _vector_files(paths: list[Path]) -> list[str]:

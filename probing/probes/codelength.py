@@ -80,7 +80,7 @@ def online_codelength(
     Args:
         vectors: View id → ``(n, hidden_size)``; the rows of train, where there are splits.
         labels: ``(n,)`` strings or integers.
-        seed: Of the order.
+        seed: Seed of the order.
         probes: The strengths; by default those of `LinearProbes`.
 
     Raises:

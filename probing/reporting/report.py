@@ -16,7 +16,7 @@ from probing.claims.verdict import POOLER_STATES, verdict_text
 from probing.reporting import figures
 from probing.reporting.figures import ANISOTROPY, COMPRESSION, SIMILARITY, Described, Quantity
 from probing.reporting.page_tables import (
-    Table,
+    PageTable,
     encoder_table,
     findings_table,
     score_table,
@@ -37,6 +37,7 @@ from probing.results.quantities import (
     with_interval,
     written,
 )
+from probing.results.writing import remove_abandoned, write_text
 
 _WIDE: Final = 4.0
 """Inches: a wider figure takes the whole width of the page."""
@@ -88,7 +89,7 @@ class Section:
     title: str
     lines: tuple[str, ...]
     groups: tuple[Group, ...]
-    tables: tuple[Table, ...]
+    tables: tuple[PageTable, ...]
 
 
 @dataclass(frozen=True)
@@ -101,14 +102,14 @@ class Report:
     sections: tuple[Section, ...]
     command: str
     repeat: tuple[str, ...]
-    origins: tuple[Table, ...]
+    origins: tuple[PageTable, ...]
     notes: tuple[str, ...]
 
 
 def write_report(run: Run) -> Path:
     """Write ``report.html``, ``report.md`` and ``figures/*.svg`` into the folder of a run.
 
-    The page is one file: figures inline, no request leaves it. Written anew each time.
+    The page is one file: figures inline, no request leaves it. Earlier files are replaced.
 
     Args:
         run: From `probing.results.run_folder.load_run`.
@@ -132,9 +133,12 @@ def write_report(run: Run) -> Path:
         if left_over.stem not in names:
             left_over.unlink()
     for picture in _pictures(report):
-        _write(folder / f"{picture.name}.svg", picture.described.svg)
+        write_text(folder / f"{picture.name}.svg", picture.described.svg)
     for name in ("report.md", "report.html"):
-        _write(run.folder / name, environment.get_template(f"{name}.jinja").render(report=report))
+        page = environment.get_template(f"{name}.jinja").render(report=report)
+        write_text(run.folder / name, page)
+    remove_abandoned(folder)
+    remove_abandoned(run.folder)
     return run.folder / "report.html"
 
 
@@ -311,7 +315,7 @@ def _task_figures(
 
 
 def _has_layers(scores: pd.DataFrame, model: str, task: str, quantity: Quantity) -> bool:
-    """Whether there is more than one layer to draw; fine-tuning measures the last one alone."""
+    """Whether there is more than one layer to draw; fine-tuning measures only the last one."""
     shown = select(scores, quantity, model=model, task=task)
     return len(shown["layer"].dropna().unique()) > 1
 
@@ -356,9 +360,3 @@ def _slug(*words: str) -> str:
 def _plain(text: str) -> str:
     """Text that Markdown takes as it is, also within a table."""
     return re.sub(r"([\\`*<>|#]|\b_|_\b|\](?=\())", r"\\\1", " ".join(text.split()))
-
-
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)

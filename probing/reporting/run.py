@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # matplotlib takes long to import, and most runs are read wit
     from probing.reporting.figures import Described
     from probing.reporting.frozen_gap import FrozenGap
     from probing.reporting.ledger import Ledger
+    from probing.reporting.summary import Summary
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,12 @@ class Run:
             claims=self.claims if claims is None else claims,
             aggregation=aggregation or self.aggregation,
         )
+
+    def summary(self) -> "Summary":
+        """The answer in a few sentences and one small table."""
+        from probing.reporting.summary import summarise
+
+        return summarise(self.scores, self.manifest, aggregation=self.aggregation)
 
     def words(
         self, model: str | None = None, *, beside: Sequence[str] = (), width: int = 100

@@ -1,4 +1,4 @@
-"""The differences that stand in a score table, each with its standard error."""
+"""The differences in a score table, each with its standard error."""
 
 import math
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ _METRICS: Final = {f"{metric}_difference": metric for metric in ("spearman", "ac
 
 
 class Place(NamedTuple):
-    """Where a difference stands: model, and what else names a row, as the table has it."""
+    """Model and whatever else names the row of a difference, as in the table."""
 
     model: str
     view: str
@@ -26,7 +26,7 @@ class Difference:
 
     task: str
     metric: str
-    """Of which it is a difference: ``spearman`` or ``accuracy``."""
+    """What is compared: ``spearman`` or ``accuracy``."""
     aggregation: str
     seed: int
     value: float
@@ -47,7 +47,7 @@ def read_differences(
 
     Args:
         scores: The results table (`probing.results.scores.COLUMNS`).
-        aggregation: Of tasks with several subsets; the others have ``all`` only.
+        aggregation: Aggregation of tasks with several subsets; the others have ``all`` only.
     """
     rows = scores[
         scores["metric"].isin([*_METRICS, "standard_error"])
@@ -58,7 +58,7 @@ def read_differences(
     for row in rows.to_dict("records"):
         place = Place(*(row[name] for name in Place._fields))
         cells = found.setdefault(place, {}).setdefault((row["task"], row["seed"]), {})
-        # Where a task has subsets both aggregations stand there: the one asked for wins.
+        # Where a task has subsets both aggregations are there: the one asked for wins.
         if cells and cells["aggregation"] != row["aggregation"]:
             if row["aggregation"] != aggregation:
                 continue

@@ -27,9 +27,9 @@ class Target:
     subsets: Sequence[str] | None = field(default=None, repr=False)
     """``n_items`` names, or None for a task without subsets."""
     seed: int = 0
-    """Of the bootstrap: equal targets are resampled alike, so that their rows are paired."""
+    """Seed of the bootstrap: equal targets are resampled alike, so that their rows are paired."""
     n_resamples: int = 1000
-    """Of the bootstrap, which stays within subsets."""
+    """Resamples of the bootstrap, which stays within subsets."""
 
     def __len__(self) -> int:
         return len(self.gold)
@@ -81,7 +81,7 @@ class Target:
             aggregation: How subsets were brought together.
             transform: What was done to the vectors.
             labels: ``real`` or ``control``.
-            seed: Of what is random in the measurement itself; by default that of the bootstrap.
+            seed: Seed of what is random in the measurement; by default that of the bootstrap.
         """
         place = place_of(view)
         return Score(

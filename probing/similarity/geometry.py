@@ -43,7 +43,9 @@ class TransformKind(StrEnum):
     ALL_BUT_THE_TOP = "all-but-the-top"
     """The axes of largest variance are dropped (Mu & Viswanath 2018)."""
     WHITENED = "whitened"
-    """Every axis is scaled to variance one (Su et al. 2021)."""
+    """Every axis is scaled to variance one: ``(x - mean) U S^(-1/2)`` (Su et al. 2021), up to the
+    sign of each axis. Axes without variance are dropped; the published code divides their rounding
+    errors by nearly nothing."""
 
 
 @dataclass(frozen=True)
@@ -148,25 +150,6 @@ def _without_rounding(variances: FloatArray, mean: FloatArray) -> FloatArray:
         variances[:] = 0.0
     variances[variances <= _ROUNDING**2 * variances[0]] = 0.0
     return variances
-
-
-def apply_transform(vectors: Vectors, axes: PrincipalAxes, transform: Transform) -> FloatArray:
-    """The vectors in the coordinates of the principal axes, scaled as the transform says.
-
-    For ``whitened`` this is ``(x - mean) U S^(-1/2)`` of Su et al. (2021), up to the sign of each
-    axis, but for axes without variance: the published code divides their rounding errors by
-    nearly nothing, here they are dropped.
-
-    Args:
-        vectors: ``(n_sentences, hidden_size)``.
-        axes: From the same view, of these or of other sentences.
-        transform: What to do.
-
-    Returns:
-        ``(n_sentences, hidden_size)`` float64; dropped axes are zero.
-    """
-    transformed: FloatArray = (vectors - axes.mean) @ axes.axes * axes.scales(transform)
-    return transformed
 
 
 def transformed_similarities(
@@ -360,7 +343,7 @@ def linear_cka(views: Sequence[Vectors]) -> FloatArray:
         spread, length = np.linalg.norm(centred), np.linalg.norm(view.astype(np.float64))
         constant = not spread > _ROUNDING * length
         scaled.append((centred / (np.nan if constant else spread)).astype(np.float32))
-    # Row by row of the kernels, so that the k kernels never stand in memory at once.
+    # Row by row of the kernels, so that the k kernels are never in memory at once.
     products, sums = np.zeros((len(views), len(views))), np.empty((len(views), n))
     for start in range(0, n, _CKA_BLOCK):
         block = np.arange(start, min(start + _CKA_BLOCK, n))

@@ -36,7 +36,8 @@ from probing.similarity.geometry import (
 )
 from probing.similarity.layer_selection import LayerSelection, select_layer
 from probing.similarity.own_transforms import TransformFunction, own_transform_similarities
-from probing.similarity.pooler import PoolerWeights, pooler_scores, road, weight_scores
+from probing.similarity.pooler import PoolerWeights, pooler_scores, weight_scores
+from probing.similarity.pooler import road_contrasts as road
 from probing.tasks import LabelledSentences, SentencePairs, TaggedSentences, Task
 from probing.threads import over_views
 

@@ -279,8 +279,6 @@ def effects(verdict: Verdict) -> Described:
 
 
 def _points(finding: Finding) -> str:
-    if math.isnan(finding.effect):
-        return "NaN"
     return signed(100 * finding.effect, 100 * finding.lower, 100 * finding.upper)
 
 
