@@ -3,8 +3,6 @@
 import json
 import logging
 import math
-import os
-import time
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,7 @@ import pandas as pd
 import pytest
 
 from probing.errors import InputError
-from probing.results import names, writing
+from probing.results import names
 from probing.results.differences import Difference, Place, read_differences
 from probing.results.names import place_of
 from probing.results.quantities import (
@@ -476,47 +474,3 @@ def test_versions_are_those_of_what_can_change_a_number() -> None:
     found = describe_versions()
     assert {"probing", "torch", "transformers", "numpy", "scipy", "pandas"} <= set(found)
     assert found["numpy"] == np.__version__
-
-
-# files
-
-
-def test_a_file_is_whole_or_as_it_was(tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    writing.write_text(path, "größer")
-    assert path.read_text(encoding="utf-8") == "größer"
-    writing.write_bytes(path, b"one", memoryview(b"two"))
-    assert path.read_bytes() == b"onetwo"
-    with pytest.raises(RuntimeError), writing.written_aside(path) as temporary:
-        temporary.write_bytes(b"half")
-        assert temporary.parent == tmp_path
-        assert writing.is_temporary(temporary)
-        raise RuntimeError
-    assert path.read_bytes() == b"onetwo"
-    assert list(tmp_path.iterdir()) == [path]
-    with pytest.raises(InputError, match="cannot be written"):
-        writing.write_text(tmp_path / "nowhere" / "file", "")
-    assert not writing.is_temporary(path)
-    assert not writing.is_temporary(tmp_path / ".notes.tmp")
-
-
-def test_only_what_a_dead_process_left_is_removed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(writing.socket, "gethostname", lambda: "here")
-    running, dead = os.getpid(), 2**22 + 1  # above the highest number of a process
-    names = {
-        f".here.{running}.0a.tmp": True,
-        f".here.{dead}.0a.tmp": False,
-        f".there.{dead}.0a.tmp": True,
-        f".there.{dead}.0b.tmp": False,
-        ".here.notes.tmp": True,
-        f"here.{dead}.0a.tmp": True,
-    }
-    for name in names:
-        (tmp_path / name).touch()
-    an_hour_and_more = time.time() - 3700
-    os.utime(tmp_path / f".there.{dead}.0b.tmp", (an_hour_and_more, an_hour_and_more))
-    os.utime(tmp_path / ".here.notes.tmp", (an_hour_and_more, an_hour_and_more))
-    writing.remove_abandoned(tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {n for n, kept in names.items() if kept}
