@@ -18,7 +18,8 @@ from typing import Any
 
 import pandas as pd
 
-from probing.claims.deciding import NEXT_SENTENCE_CLAIMS, TWIN_CLAIMS, decide
+from probing.claims.catalogue import NEXT_SENTENCE_CLAIMS, NSP_PAIR_CLAIMS
+from probing.claims.deciding import decide
 from probing.claims.verdict import verdict_text
 from probing.reporting.run import Run, load_run
 from probing.results.quantities import contrasts_of, models_of
@@ -62,7 +63,7 @@ def page() -> str:
     scores["layer"] = scores["layer"].astype("Int64")
     manifest = json.loads((KEPT / "manifest.json").read_text(encoding="utf-8"))
     names = sorted(path.stem for path in KEPT.glob("*.json") if path.stem != "manifest")
-    verdicts = [decide(scores, name, claims=TWIN_CLAIMS) for name in contrasts_of(scores)]
+    verdicts = [decide(scores, name, claims=NSP_PAIR_CLAIMS) for name in contrasts_of(scores)]
     for name in models_of(scores):
         verdicts += [decide(scores, name, claims=NEXT_SENTENCE_CLAIMS), decide(scores, name)]
     lines = [

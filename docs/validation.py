@@ -1,6 +1,7 @@
 """Hold the probes against scikit-learn, planted signals, known shapes and simulation.
 
     python docs/validation.py --data-dir DATA
+    python docs/validation.py --data-dir DATA --parts rules
 
 writes ``validation.json`` and, from it only, ``validation.md`` beside this file. With ``--parts``
 only some parts are measured again, with ``--render`` none. Every n-th row of a split is taken, see
@@ -22,6 +23,7 @@ import torch
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
+from validation_rules import rules
 from validation_tables import markdown
 
 from probing import load_encoder, load_task
@@ -233,7 +235,13 @@ def _held(
     return {"metric": metric, "n": n, "truth": truth, "repetitions": len(lower), "held": held}
 
 
+def every_rule(encoder: Encoder, options: argparse.Namespace) -> list[dict[str, Any]]:  # noqa: ARG001
+    """The rules of the verdict under their nulls and with two points planted."""
+    return rules(options)
+
+
 PARTS: Final[Mapping[str, Callable[[Encoder, argparse.Namespace], list[dict[str, Any]]]]] = {
+    "rules": every_rule,
     "coverage": coverage,
     "shapes": shapes,
     "erasure": erasure,

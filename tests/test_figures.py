@@ -305,8 +305,8 @@ def test_selectivity_is_real_minus_control() -> None:
 def test_the_effects_are_those_of_the_verdict() -> None:
     verdict = decide(invented_scores(), "tiny")
     described = figures.effects(verdict)
-    assert verdict.overall
-    for finding in verdict.overall:
+    assert verdict.by_task
+    for finding in verdict.overall or verdict.by_task:
         number = signed(100 * finding.effect, 100 * finding.lower, 100 * finding.upper)
         assert f"{finding.claim} {number} {finding.outcome}" in described.sentence
 
@@ -419,7 +419,7 @@ ABSENT: dict[str, Callable[[pd.DataFrame], object]] = {
     "no controls": lambda scores: figures.selectivity(
         scores[scores["labels"] == "real"], model="tiny", task="generated:tree_depth"
     ),
-    "no claims": lambda scores: figures.effects(replace(decide(scores, "tiny"), overall=())),
+    "no claims": lambda scores: figures.effects(replace(decide(scores, "tiny"), by_task=())),
     "no cka": lambda scores: figures.cka_map(scores[scores["metric"] != "cka"], model="tiny"),
     "attention": lambda _: figures.attention_map(np.ones((2, 3)), ["a"]),
 }

@@ -20,7 +20,8 @@ import pytest
 import torch
 from torch import nn
 
-from probing.claims.deciding import Outcome, decide
+from probing.claims.deciding import decide
+from probing.claims.outcomes import Outcome
 from probing.claims.verdict import verdict_text
 from probing.commands.learning_tables import learning_tables
 from probing.encoding.encoder import Encoder, load_encoder

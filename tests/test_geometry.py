@@ -84,7 +84,7 @@ def test_all_but_the_top_equals_removing_principal_components() -> None:
 
 
 def test_transformed_similarities_are_the_cosines_of_transformed_vectors() -> None:
-    target, train = _vectors(80, 300, seed=1), _vectors(2000, 300, seed=2)
+    target, train = _vectors(80, 300, seed=1), _vectors(3000, 300, seed=2)
     axes = fit_axes(train)
     columns = transformed_similarities({"mean@1": target}, {"mean@1": axes}, fitted_on="train")
     assert [cell.transform for cell in columns] == [
@@ -133,14 +133,28 @@ def test_a_constant_view_is_nan_with_its_reason(caplog: pytest.LogCaptureFixture
     assert "cls@0 is one vector for every sentence" in caplog.text
 
 
-def test_fewer_sentences_than_dimensions_are_said(caplog: pytest.LogCaptureFixture) -> None:
-    few = _vectors(10, 12)
+def test_whitening_on_few_sentences_is_undefined(caplog: pytest.LogCaptureFixture) -> None:
+    """100 pairs in 384 dimensions gave .021 with an interval in version 0.1."""
+    few = _vectors(200, 384)
     with caplog.at_level(logging.WARNING):
         columns = transformed_similarities(
             {"mean@1": few}, {"mean@1": fit_axes(few)}, fitted_on="target"
         )
-    assert np.isfinite(columns[Cell("mean@1", "whitened:target")]).all()
-    assert "fitted on 10 sentences for 12 dimensions and keeps 9" in caplog.text
+    assert np.isnan(columns[Cell("mean@1", "whitened:target")]).all()
+    assert np.isnan(columns[Cell("mean@1", "whitened256:target")]).all()
+    assert np.isfinite(columns[Cell("mean@1", "centred:target")]).all()
+    assert (
+        "mean@1: whitened is undefined on 200 sentences for 384 dimensions: expected at least 3840"
+    ) in caplog.text
+
+
+@pytest.mark.parametrize(("n", "defined"), [(119, False), (120, True)])
+def test_sentences_that_recur_are_counted_once(*, n: int, defined: bool) -> None:
+    vectors = np.concatenate([_vectors(n, 12), _vectors(n, 12)])
+    columns = transformed_similarities(
+        {"mean@1": vectors}, {"mean@1": fit_axes(vectors)}, fitted_on="target"
+    )
+    assert np.isfinite(columns[Cell("mean@1", "whitened:target")]).all() == defined
 
 
 def test_axes_refuse_what_is_not_finite_or_too_little() -> None:

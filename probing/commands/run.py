@@ -101,6 +101,12 @@ def run_command(
     seeds: Annotated[
         int, typer.Option(help="Average everything random in a probe over this many seeds.")
     ] = 1,
+    draws: Annotated[
+        int, typer.Option(help="Hold the pooler against this many draws of random weights.")
+    ] = 5,
+    smallest_effect: Annotated[
+        float, typer.Option(help="Smallest effect of interest in points; less is negligible.")
+    ] = 1.0,
     table: Annotated[
         bool, typer.Option("--table", help="Print every view and claim, not only the summary.")
     ] = False,
@@ -123,6 +129,8 @@ def run_command(
         "cache_dir": cache_dir,
         "controls": controls,
         "n_seeds": seeds,
+        "n_draws": draws,
+        "smallest_effect": smallest_effect / 100,
         "poolings": load_named(pooling or (), kind="pooling"),
         "transforms": load_named(transform or (), kind="transform"),
         "views": tuple(view or ()),
@@ -175,7 +183,7 @@ def _show(result: "Run", study: "Study", *, tables: bool) -> None:
 
 def _show_tables(console: Console, result: "Run", study: "Study") -> None:
     """Every view of every model, and the verdicts."""
-    from probing.claims.deciding import NEXT_SENTENCE_CLAIMS, TWIN_CLAIMS
+    from probing.claims.catalogue import NEXT_SENTENCE_CLAIMS
     from probing.claims.verdict import verdict_text, wrapped
     from probing.commands.score_tables import score_tables
     from probing.study.encoder_pairs import contrast_names
@@ -198,7 +206,7 @@ def _show_tables(console: Console, result: "Run", study: "Study") -> None:
             verdict = result.verdict(name, claims=NEXT_SENTENCE_CLAIMS)
             console.print(escape(wrapped(verdict_text(verdict), console.width)))
     for name in contrast_names(study.contrasts):
-        verdict = result.verdict(name, claims=TWIN_CLAIMS)
+        verdict = result.verdict(name, claims=result.pair_claims())
         console.print(escape(wrapped(verdict_text(verdict), console.width)))
 
 

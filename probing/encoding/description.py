@@ -25,6 +25,7 @@ def describe_encoder(encoder: Encoder, truncated: dict[str, int]) -> dict[str, A
         "num_layers": encoder.num_layers,
         "hidden_size": encoder.hidden_size,
         "truncated_sentences": truncated,
+        "pretraining": encoder.pretraining,
     }
 
 

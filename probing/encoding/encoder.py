@@ -1,6 +1,7 @@
 """A loaded encoder: model, tokenizer and what is known about its pooler."""
 
 import hashlib
+import json
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -75,6 +76,8 @@ class Encoder:
     hidden_size: int
     poolings: Mapping[str, PoolingFunction] = field(default_factory=dict, repr=False)
     """A researcher's own poolings by name, applied to every layer."""
+    pretraining: Mapping[str, Any] | None = field(default=None, repr=False)
+    """What the checkpoint's own ``pretraining.json`` says of how it was trained; None without."""
 
     @property
     def views(self) -> tuple[View, ...]:
@@ -158,6 +161,7 @@ def load_encoder(
         max_length=_max_length(model, tokenizer, max_length, checkpoint),
         num_layers=config.num_hidden_layers,
         hidden_size=config.hidden_size,
+        pretraining=_pretraining(checkpoint.folder),
     )
 
 
@@ -181,6 +185,7 @@ def random_twin(encoder: Encoder, seed: int) -> Encoder:
         revision=f"random:{seed}",
         weight_hash=_state_hash(model),
         pooler_state=_pooler_state(model, missing=()),
+        pretraining=None,
     )
 
 
@@ -213,6 +218,21 @@ def _load_model(checkpoint: Checkpoint) -> tuple[torch.nn.Module, PoolerState]:
             f"({body[0]}, …): they would be random numbers; use a complete checkpoint"
         )
     return model, _pooler_state(model, missing=missing)
+
+
+_RECORDED = ("config", "sources", "tokens", "bfloat16")
+"""What of ``pretraining.json`` says how an encoder was trained."""
+
+
+def _pretraining(folder: Path) -> Mapping[str, Any] | None:
+    """What the checkpoint says of its own training, as `probing pretrain` writes it."""
+    try:
+        record = json.loads((folder / "pretraining.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    if not isinstance(record, dict):
+        return None
+    return {name: record[name] for name in _RECORDED if name in record}
 
 
 def _with_products_in(dtype: torch.dtype, model: torch.nn.Module) -> torch.nn.Module:

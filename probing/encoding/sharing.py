@@ -25,6 +25,8 @@ class SharedExtraction:
     encoder: Encoder | VectorSource
     cache_dir: Path | None
     """Where stores are kept; None to hold the vectors in memory."""
+    views: tuple[str, ...] | None = None
+    """Ids of the views to keep of an encoder; None for all."""
     _parts: list[Representations] = field(default_factory=list, repr=False)
     _places: dict[str, tuple[int, int]] = field(default_factory=dict, repr=False)
     """Sentence → the part that holds it, and the row there."""
@@ -41,7 +43,9 @@ class SharedExtraction:
             if isinstance(self.encoder, VectorSource):
                 self._parts.append(self.encoder(new))
             else:
-                self._parts.append(extract(self.encoder, new, cache_dir=self.cache_dir))
+                self._parts.append(
+                    extract(self.encoder, new, views=self.views, cache_dir=self.cache_dir)
+                )
             self._places |= {sentence: (number, row) for row, sentence in enumerate(new)}
         parts, places = np.array([self._places[sentence] for sentence in distinct]).T
         # most requests come from few of the parts

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from probing.claims.deciding import Finding, Verdict
+from probing.claims.outcomes import Outcome
 from probing.results.names import twin_name
 from probing.results.quantities import (
     Quantity,
@@ -106,20 +107,19 @@ def _by_view(
 
 def sentences_table(verdict: Verdict) -> PageTable:
     """What each claim says."""
-    said = {finding.claim: finding.sentence for finding in verdict.overall}
+    said = {finding.claim: finding.sentence for finding in verdict.by_task}
     rows = tuple((PageCell(claim), PageCell(sentence)) for claim, sentence in said.items())
     return PageTable(caption="The claims", header=("claim", "sentence"), rows=rows)
 
 
 def findings_table(verdict: Verdict) -> PageTable:
-    """Every claim over all tasks, where there are several, then on each of them."""
-    findings = verdict.by_task
-    if len(verdict.tasks) > 1:
-        findings = (*verdict.overall, *findings)
+    """Every claim over all tasks, where there are enough for a mean, then on each of them."""
+    findings = (*verdict.overall, *verdict.by_task)
     return PageTable(
-        caption="What the run says of them, over all tasks and on each: difference × 100 with 95 % "
-        "interval, p corrected by Holm's method",
-        header=("claim", "task", "metric", "outcome", "effect", "p", "contrast"),
+        caption="What the run says of them: difference × 100 with the interval that decides and "
+        "its level in percent, p corrected by Holm's method (of the two one-sided tests where an "
+        "effect is negligible)",
+        header=("claim", "task", "metric", "outcome", "effect", "level", "p", "contrast"),
         rows=tuple(
             (
                 PageCell(finding.claim),
@@ -130,7 +130,8 @@ def findings_table(verdict: Verdict) -> PageTable:
                     signed(*(100 * end for end in (finding.effect, finding.lower, finding.upper))),
                     100 * finding.effect,
                 ),
-                PageCell(_p(finding.corrected_p), finding.corrected_p),
+                PageCell(_level(finding.level), 100 * finding.level),
+                PageCell(_p(_deciding_p(finding)), _deciding_p(finding)),
                 PageCell(_contrast(finding)),
             )
             for finding in findings
@@ -142,6 +143,15 @@ def _contrast(finding: Finding) -> str:
     """The rows that a finding is read from; the subset only where it is not the whole task."""
     words = [finding.view, finding.transform, finding.probe]
     return ", ".join(words + ([finding.subset] if finding.subset != "all" else []))
+
+
+def _level(level: float) -> str:
+    return "NaN" if math.isnan(level) else f"{100 * level:.3g}"
+
+
+def _deciding_p(finding: Finding) -> float:
+    negligible = finding.outcome is Outcome.NEGLIGIBLE
+    return finding.negligible_p if negligible else finding.corrected_p
 
 
 def _p(p: float) -> str:

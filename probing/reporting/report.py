@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -11,7 +11,9 @@ from typing import Any, Final
 import jinja2
 import pandas as pd
 
-from probing.claims.deciding import NEXT_SENTENCE_CLAIMS, TWIN_CLAIMS, Verdict, decide
+from probing.claims.catalogue import NEXT_SENTENCE_CLAIMS, pair_claims
+from probing.claims.deciding import Verdict, decide
+from probing.claims.outcomes import SMALLEST_EFFECT
 from probing.claims.verdict import POOLER_STATES, verdict_text
 from probing.reporting import figures
 from probing.reporting.figures import ANISOTROPY, COMPRESSION, SIMILARITY, Described, Quantity
@@ -149,8 +151,9 @@ def build_report(run: Run) -> Report:
     tasks = [task["name"] for task in manifest["tasks"]]
     states = {encoder["name"]: encoder["pooler"] for encoder in manifest["encoders"]}
     aggregation = manifest.get("aggregation", SIMILARITY.aggregation)
-    verdicts = {model: _verdicts(scores, model, aggregation) for model in models}
-    further = _further_verdicts(scores, models, aggregation)
+    smallest = manifest["study"].get("smallest_effect", SMALLEST_EFFECT)
+    verdicts = {model: _verdicts(scores, model, aggregation, smallest) for model in models}
+    further = _further_verdicts(scores, models, aggregation, manifest, smallest)
     return Report(
         title=f"{', '.join(models)} on {', '.join(tasks)}",
         passages=tuple(
@@ -168,7 +171,9 @@ def build_report(run: Run) -> Report:
     )
 
 
-def _verdicts(scores: pd.DataFrame, model: str, aggregation: str) -> tuple[Verdict, ...]:
+def _verdicts(
+    scores: pd.DataFrame, model: str, aggregation: str, smallest_effect: float
+) -> tuple[Verdict, ...]:
     """The verdict on a model under the run's aggregation, then under the others it measured.
 
     Empty where the run measured none of the claims.
@@ -178,20 +183,38 @@ def _verdicts(scores: pd.DataFrame, model: str, aggregation: str) -> tuple[Verdi
     if compared.empty:
         return ()
     found = dict.fromkeys((aggregation, *compared["aggregation"].unique()))
-    verdicts = [decide(scores, model, aggregation=str(name)) for name in found]
-    return tuple(verdict for verdict in verdicts if verdict.overall)
+    verdicts = [
+        decide(scores, model, aggregation=str(name), smallest_effect=smallest_effect)
+        for name in found
+    ]
+    return tuple(verdict for verdict in verdicts if verdict.by_task)
 
 
 def _further_verdicts(
-    scores: pd.DataFrame, models: Sequence[str], aggregation: str
+    scores: pd.DataFrame,
+    models: Sequence[str],
+    aggregation: str,
+    manifest: Mapping[str, Any],
+    smallest_effect: float,
 ) -> tuple[Verdict, ...]:
     """On next sentences as each model has them, and on each contrast between models."""
-    found = [decide(scores, model, claims=NEXT_SENTENCE_CLAIMS) for model in models]
+    records = {encoder["name"]: encoder.get("pretraining") for encoder in manifest["encoders"]}
+    pairs = [tuple(pair) for pair in manifest["study"].get("contrasts", ())]
+    found = [
+        decide(scores, model, claims=NEXT_SENTENCE_CLAIMS, smallest_effect=smallest_effect)
+        for model in models
+    ]
     found += [
-        decide(scores, name, claims=TWIN_CLAIMS, aggregation=aggregation)
+        decide(
+            scores,
+            name,
+            claims=pair_claims(records, pairs),
+            aggregation=aggregation,
+            smallest_effect=smallest_effect,
+        )
         for name in contrasts_of(scores)
     ]
-    return tuple(verdict for verdict in found if verdict.overall)
+    return tuple(verdict for verdict in found if verdict.by_task)
 
 
 def _claims_section(verdict: Verdict) -> Section:

@@ -155,8 +155,15 @@ def models_of(scores: pd.DataFrame) -> tuple[str, ...]:
 
 
 def contrasts_of(scores: pd.DataFrame) -> tuple[str, ...]:
-    """The contrasts between models of a table, ``ONE - OTHER``, in order of appearance."""
-    return tuple(str(name) for name in scores["model"].unique() if is_difference(str(name)))
+    """The contrasts between models of a table, ``ONE - OTHER``, in order of appearance.
+
+    What a model has over its random-weight twins is no contrast between models.
+    """
+    return tuple(
+        str(name)
+        for name in scores["model"].unique()
+        if is_difference(str(name)) and not is_twin(str(name))
+    )
 
 
 def floors(scores: pd.DataFrame, quantity: Quantity, *, task: str) -> dict[str, float]:

@@ -101,6 +101,7 @@ def contrast_scores(
         gold,
         rng=target.rng(),
         subsets=codes,
+        clusters=target.clusters,
         aggregations=aggregations,
         n_resamples=target.n_resamples,
     )

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from probing.results.scores import Score
 from probing.results.target import Target
 from probing.statistics import (
+    Interval,
     Metric,
     aggregate_correlations,
     bootstrap_with_subsets,
@@ -105,7 +106,7 @@ def similarity_scores(
 
     Returns:
         One row per view, metric and aggregation or subset, with 95 % percentile intervals of the
-        bootstrap within subsets; a column with a NaN gives NaN rows.
+        bootstrap of clusters within subsets; a column with a NaN gives NaN rows.
     """
     names, codes, aggregations = target.coded_subsets()
     rows: list[Score] = []
@@ -117,20 +118,21 @@ def similarity_scores(
             similarities,
             target.gold,
             codes,
+            clusters=target.clusters,
             rng=target.rng(),
             aggregations=aggregations,
             metric=metric,
             n_resamples=target.n_resamples,
         )
-        measured = [
-            ("all", str(key), len(target), whole[key], percentile_interval(samples[key]))
+        measured: list[tuple[str, str, NDArray[np.intp] | None, FloatArray, Interval]] = [
+            ("all", str(key), None, whole[key], percentile_interval(samples[key]))
             for key in aggregations
         ]
         for code, resampled in enumerate(alone):
             part = np.flatnonzero(codes == code)
             values = correlation(similarities[part], target.gold[part], metric)
             interval = percentile_interval(resampled)
-            measured.append((str(names[code]), "none", len(part), values, interval))
+            measured.append((str(names[code]), "none", part, values, interval))
         rows += [
             target.score(
                 view=view_id,
@@ -139,11 +141,13 @@ def similarity_scores(
                 value=values[column],
                 lower=interval.lower[column],
                 upper=interval.upper[column],
-                n=n,
+                n=None if part is None else len(part),
+                clustering=clustering,
                 subset=subset,
                 aggregation=aggregation,
             )
-            for subset, aggregation, n, values, interval in measured
+            for subset, aggregation, part, values, interval in measured
+            for clustering in [None if part is None else target.clustering(part)]
             for column, view_id in enumerate(view_ids)
         ]
     return rows

@@ -33,6 +33,9 @@ Vectors = NDArray[np.float32]
 # vector; an axis whose spread is no more than this share of the widest one's is rounding.
 _ROUNDING: Final = 1e-5
 _CKA_BLOCK: Final = 256
+SENTENCES_PER_DIMENSION: Final = 10
+"""Whitening is undefined on fewer distinct sentences for each dimension that it scales: the least
+variances are then mostly error, and dividing by them fits the sentences at hand."""
 
 
 class TransformKind(StrEnum):
@@ -86,6 +89,7 @@ class PrincipalAxes:
     variances: FloatArray
     """``(hidden_size,)`` along the axes, descending; exactly zero where only rounding is left."""
     n_sentences: int
+    """Distinct ones."""
 
     def __post_init__(self) -> None:
         width = len(self.mean)
@@ -116,7 +120,7 @@ def fit_axes(vectors: Vectors) -> PrincipalAxes:
 
     Args:
         vectors: ``(n_sentences, hidden_size)``, any float dtype, at least two sentences. As in the
-            published code of Su et al. a sentence that occurs twice counts twice.
+            published code of Su et al. a sentence that occurs twice counts twice in the moments.
 
     Raises:
         ValueError: There are fewer than two vectors, or one is not finite.
@@ -127,7 +131,7 @@ def fit_axes(vectors: Vectors) -> PrincipalAxes:
         mean=mean,
         axes=np.ascontiguousarray(axes.flip(1).numpy()),
         variances=_without_rounding(ascending.flip(0).numpy(), mean),
-        n_sentences=len(vectors),
+        n_sentences=len({row.tobytes() for row in np.ascontiguousarray(vectors)}),
     )
 
 
@@ -170,8 +174,10 @@ def transformed_similarities(
 
     Returns:
         Cell such as ``("mean@6", "whitened:target", "cosine")`` → ``(n_pairs,)`` float64 in
-        [-1, 1]; NaN in every row where the view has no variance to work with, the reason in the
-        log. ``whitened256`` is left out where the view is no wider than 256.
+        [-1, 1]; NaN in every row where the view has no variance to work with, and for whitening
+        where there are fewer than `SENTENCES_PER_DIMENSION` sentences for each dimension that it
+        keeps; the reason is in the log. ``whitened256`` is left out where the view is no wider than
+        256.
     """
     columns: dict[Cell, FloatArray] = {}
     applied = {
@@ -187,17 +193,27 @@ def transformed_similarities(
     ):
         if axes.rank == 0:
             logger.warning("%s is one vector for every sentence: no transform is defined", view_id)
-        elif axes.rank < len(axes.mean) and axes.n_sentences <= len(axes.mean):
-            logger.warning(
-                "%s: whitening is fitted on %d sentences for %d dimensions and keeps %d",
-                view_id,
-                axes.n_sentences,
-                len(axes.mean),
-                axes.rank,
-            )
         for transform, cosine in zip(applied[view_id], cosines.T, strict=True):
+            needed = _sentences_needed(transform, len(axes.mean))
+            if axes.rank and axes.n_sentences < needed:
+                logger.warning(
+                    "%s: %s is undefined on %d sentences for %d dimensions: expected at least %d",
+                    view_id,
+                    transform,
+                    axes.n_sentences,
+                    needed // SENTENCES_PER_DIMENSION,
+                    needed,
+                )
+                cosine = np.full_like(cosine, np.nan)
             columns[Cell(view_id, f"{transform}:{fitted_on}")] = np.ascontiguousarray(cosine)
     return columns
+
+
+def _sentences_needed(transform: Transform, width: int) -> int:
+    """How many distinct sentences a transform must be fitted on."""
+    if transform.kind is not TransformKind.WHITENED:
+        return 0
+    return SENTENCES_PER_DIMENSION * min(transform.n_axes or width, width)
 
 
 def _cosines(both: Vectors, axes: PrincipalAxes, transforms: Sequence[Transform]) -> FloatArray:

@@ -2,7 +2,7 @@
 
 import logging
 from collections import ChainMap
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, cast
@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, is_classifier, is_regressor
 
-from probing.claims.deciding import CLAIMS, Claim, claim_rows
+from probing.claims.catalogue import CLAIMS, Claim
+from probing.claims.deciding import claim_rows
 from probing.encoding.encoder import Encoder
 from probing.encoding.sharing import SharedExtraction
 from probing.encoding.vector_sources import VectorSource
-from probing.encoding.views import View
+from probing.encoding.views import Pooling, View
 from probing.encoding.word_vectors import extract_words
 from probing.errors import InputError
 from probing.probes.codelength import codelength_scores, online_codelength
@@ -29,6 +30,8 @@ from probing.results.target import Target
 from probing.similarity.contrasts import Cell, contrast_scores
 from probing.similarity.cosine import cosine_similarities, similarity_scores, token_jaccard
 from probing.similarity.geometry import (
+    Transform,
+    TransformKind,
     cka_scores,
     fit_axes,
     geometry_scores,
@@ -38,6 +41,7 @@ from probing.similarity.layer_selection import LayerSelection, select_layer
 from probing.similarity.own_transforms import TransformFunction, own_transform_similarities
 from probing.similarity.pooler import PoolerWeights, pooler_scores, weight_scores
 from probing.similarity.pooler import road_contrasts as road
+from probing.study.unscored import Supervision, Unscored
 from probing.tasks import LabelledSentences, SentencePairs, TaggedSentences, Task
 from probing.threads import over_views
 
@@ -49,6 +53,9 @@ CODELENGTH: Final = "codelength"
 
 PROBES: Final = (*NAMED, CODELENGTH)
 """Names of the probes that a study can use."""
+
+RANDOM_DRAWS: Final = 5
+"""Draws of random weights: fewer say little of how much they differ."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +78,9 @@ class Settings:
     """Whether each probe is also trained on the control task."""
     n_seeds: int = 1
     """Over how many seeds, from ``seed`` up, what is random in a probe is averaged."""
+    n_draws: int = RANDOM_DRAWS
+    """How many draws of random weights, from ``seed`` up, the deficit of the pooler is held
+    against."""
 
     def target(self, task: Task) -> Target:
         """What vectors of the task's items are measured against."""
@@ -80,18 +90,11 @@ class Settings:
                 gold=task.scores,
                 split=task.split,
                 subsets=task.subsets,
+                clusters=task.clusters,
                 seed=self.seed,
                 n_resamples=self.n_resamples,
             )
         return Target(task=task.name, seed=self.seed, n_resamples=self.n_resamples)
-
-
-@dataclass(frozen=True)
-class Supervision:
-    """The pairs that a supervised readout is fitted and tuned on."""
-
-    train: SentencePairs
-    development: SentencePairs
 
 
 def measure_pairs(
@@ -101,7 +104,7 @@ def measure_pairs(
     settings: Settings,
     *,
     control: bool,
-    supervision: Supervision | None = None,
+    unscored: Unscored | None = None,
 ) -> tuple[list[Score], int]:
     """STS correlation, contrasts, anatomy of the pooler and geometry of one encoder on one task.
 
@@ -111,13 +114,16 @@ def measure_pairs(
         selection: The layer chosen on development pairs; None where there was nothing to choose.
         settings: Of the study.
         control: Whether the encoder is the twin, of which only what the claims need is measured.
-        supervision: Pairs for the supervised readout; None where the task has none.
+        unscored: What whitening and the supervised readout are fitted on; without it they are left
+            out, but for transforms fitted on the task itself.
 
     Returns:
         The rows, without model and revision, and how many sentences were truncated.
     """
     encoder = extract.encoder
     target = settings.target(task)
+    if target.clustering_of_all[0] == 1:
+        logger.warning("%s: all pairs hang together, so that no interval is defined", task.name)
     representations = extract(task.sentences1 + task.sentences2)
     # read once from the store, and used by every measurement
     view_ids = tuple(representations)
@@ -141,14 +147,20 @@ def measure_pairs(
         axes = over_views(lambda view_id: fit_axes(vectors[view_id]), moving)
         fitted = dict(zip(moving, axes, strict=True))
         transformed = transformed_similarities(vectors, fitted, fitted_on="target")
+        if unscored is not None:
+            transformed |= _whitened(extract, task, unscored.whitening, vectors, moving)
         moved = {view_id: vectors[view_id] for view_id in moving}
         transformed |= own_transform_similarities(
             moved, moved, settings.transforms, source="target"
         )
     predicted: dict[Cell, NDArray[np.float64]] = {}
+    supervision = None if unscored is None else unscored.supervision[task.name]
     if supervision is not None and not control:
         predicted = _supervised_readout(extract, task, supervision, settings)
     wanted = [Cell(*row) for row in _claimed(encoder, selection, settings, control=control)]
+    if not control:
+        # what is to be taken away from the twins' own is a row of the model too
+        wanted += [Cell(*row) for row in _claimed(encoder, selection, settings, control=True)]
     wanted += road(vectors, best=None if selection is None else selection.best)
     rows += contrast_scores(
         {**columns, **transformed, **predicted},
@@ -162,6 +174,32 @@ def measure_pairs(
     )
     rows += geometry_scores(representations.distinct, target)
     return rows, representations.n_truncated
+
+
+def _whitened(
+    extract: SharedExtraction,
+    task: SentencePairs,
+    sentences: Sequence[str],
+    vectors: Mapping[str, NDArray[np.float32]],
+    moving: Collection[str],
+) -> dict[Cell, NDArray[np.float64]]:
+    """The cosines ``(n_pairs,)`` of the claims' views, whitened on sentences not scored."""
+    scored = {*task.sentences1, *task.sentences2}
+    left = [sentence for sentence in sentences if sentence not in scored]
+    if len(left) < 2:
+        logger.info("%s: no training sentences to fit whitening on", task.name)
+        return {}
+    last = extract.encoder.num_layers
+    poolings = (Pooling.MEAN, Pooling.CLS, Pooling.POOLER)
+    wanted = [v for pooling in poolings if (v := str(View((last,), pooling))) in moving]
+    fitted_on = extract(left)
+    axes = over_views(lambda view_id: fit_axes(fitted_on[view_id]), wanted)
+    return transformed_similarities(
+        {view_id: vectors[view_id] for view_id in wanted},
+        dict(zip(wanted, axes, strict=True)),
+        fitted_on="train",
+        transforms=(Transform(TransformKind.WHITENED),),
+    )
 
 
 def _supervised_readout(

@@ -3,11 +3,11 @@
 import logging
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from probing.encoding.description import describe_machine, describe_model
 from probing.encoding.encoder import Encoder, random_twin
@@ -19,10 +19,9 @@ from probing.reporting.run import Run
 from probing.results.run_folder import describe_versions, new_run_folder, write_run
 from probing.results.scores import Score, score_table
 from probing.study.brought import load_model, named_transforms
-from probing.study.encoder_pairs import twins_scores
+from probing.study.encoder_pairs import pair_scores, random_draw_scores
 from probing.study.measurements import (
     Settings,
-    Supervision,
     choose_layer,
     measure_floors,
     measure_labelled,
@@ -30,6 +29,7 @@ from probing.study.measurements import (
     measure_words,
 )
 from probing.study.next_sentence import next_sentence_scores
+from probing.study.unscored import Unscored
 from probing.tasks import (
     LabelledSentences,
     SentencePairs,
@@ -45,12 +45,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 Model = Encoder | VectorSource
-
-DEVELOPMENT_TASKS: Final = ("stsb", "sickr", "sts-mini")
-"""The tasks with a development split of sentence pairs, in order of preference."""
-
-SUPERVISED_TASKS: Final = ("stsb", "sickr")
-"""The tasks with training pairs of their own kind, for the supervised readout of similarity."""
 
 
 def run_study(study: "Study", out: Path, command: Sequence[str] = ()) -> Run:
@@ -82,31 +76,33 @@ def run_study(study: "Study", out: Path, command: Sequence[str] = ()) -> Run:
             probes=tuple(study.probes),
             controls=study.controls,
             n_seeds=study.n_seeds,
+            n_draws=study.n_draws,
             claims=tuple(study.claims),
             views=tuple(study.views),
             transforms=named_transforms(study.transforms),
         )
-        development = _development_pairs(study)
-        supervision = {task.name: _supervision(task, study) for task in tasks}
+        unscored = Unscored.of(study.task_names, tasks, study.data_dir, study.protocol)
+        pair_tasks = [task for task in tasks if isinstance(task, SentencePairs)]
         # the floors come first: a broken task fails before anything is encoded
         floors = [row for task in tasks for row in _floors(task, settings)]
         rows: list[Score] = []
         described: list[dict[str, Any]] = []
         for encoder in encoders:
-            for measured in (encoder, *_twins(encoder, study.seed)):
-                scores, truncated = _measure(
-                    measured,
-                    tasks,
-                    development,
-                    supervision,
-                    settings,
-                    control=measured is not encoder,
-                )
+            extracts = [
+                SharedExtraction(one, settings.cache_dir)
+                for one in (encoder, *_twins(encoder, study.seed))
+            ]
+            for extract in extracts:
+                measured = extract.encoder
+                control = measured is not encoder
+                scores, truncated = _measure(extract, tasks, unscored, settings, control=control)
                 rows += [
                     replace(score, model=measured.name, revision=measured.revision)
                     for score in scores
                 ]
                 described.append(describe_model(measured, truncated))
+            for twin in extracts[1:]:
+                rows += random_draw_scores(extracts[0], twin, pair_tasks, settings)
             if study.corpus is not None and isinstance(encoder, Encoder):
                 rows += [
                     replace(score, model=encoder.name, revision=encoder.revision)
@@ -115,23 +111,24 @@ def run_study(study: "Study", out: Path, command: Sequence[str] = ()) -> Run:
         rows += floors
         by_name = {encoder.name: encoder for encoder in encoders}
         pairs = [(_compared(by_name[one]), _compared(by_name[two])) for one, two in study.contrasts]
-        rows += twins_scores(pairs, [t for t in tasks if isinstance(t, SentencePairs)], settings)
+        rows += pair_scores(pairs, pair_tasks, settings)
         manifest = {
             "study": study.describe(),
-            "claims": [asdict(claim) for claim in study.claims],
+            "claims": [claim.describe() for claim in study.claims],
             "aggregation": str(protocol.aggregation),
             "command": shlex.join(command),
             "started": started.isoformat(timespec="seconds"),
             "seconds": round((datetime.now(UTC) - started).total_seconds(), 1),
             "encoders": described,
             "tasks": [describe_task(task) for task in tasks],
-            "development": describe_task(development),
+            "development": describe_task(unscored.development),
+            "whitening_sentences": len(unscored.whitening),
             "versions": describe_versions(),
             "machine": describe_machine(),
         }
         table = score_table(rows)
         write_run(folder, table, manifest)
-    return Run(folder=out, scores=table, manifest=manifest)
+    return Run(folder=out, scores=table, manifest=manifest, own_claims=tuple(study.claims))
 
 
 def _twins(encoder: Model, seed: int) -> tuple[Encoder, ...]:
@@ -172,21 +169,20 @@ def this_command() -> list[str]:
 
 
 def _measure(
-    encoder: Model,
+    extract: SharedExtraction,
     tasks: Sequence[Task],
-    development: SentencePairs,
-    supervision: Mapping[str, Supervision | None],
+    unscored: Unscored,
     settings: Settings,
     *,
     control: bool,
 ) -> tuple[list[Score], dict[str, int]]:
     """The rows of one encoder on all tasks, and how many sentences of each were truncated."""
     rows: list[Score] = []
-    extract = SharedExtraction(encoder, settings.cache_dir)
+    encoder = extract.encoder
     selection = None
     has_pairs = any(isinstance(task, SentencePairs) for task in tasks)
     if has_pairs and isinstance(encoder, Encoder):
-        selection, rows = choose_layer(extract, development, settings)
+        selection, rows = choose_layer(extract, unscored.development, settings)
     truncated = {}
     for task in tasks:
         logger.info("measuring %s on %s", encoder.name, task.name)
@@ -197,7 +193,7 @@ def _measure(
                 selection,
                 settings,
                 control=control,
-                supervision=supervision[task.name],
+                unscored=unscored,
             )
         elif isinstance(task, LabelledSentences):
             scores, n_truncated = measure_labelled(extract, task, settings)
@@ -209,41 +205,6 @@ def _measure(
         rows += scores
         truncated[task.name] = n_truncated
     return rows, truncated
-
-
-def _development_pairs(study: "Study") -> SentencePairs:
-    """The pairs that a layer is chosen on: those of a task of this study that has a dev split.
-
-    STS12 to STS16 have none; where no task has one, the project's own sentence pairs serve.
-    """
-    for name in (*(name for name in DEVELOPMENT_TASKS if name in study.task_names), "sts-mini"):
-        try:
-            task = load_task(name, study.data_dir, split="dev", protocol=study.protocol)
-        except InputError as error:
-            logger.info("no development pairs from %s: %s", name, error)
-            continue
-        if isinstance(task, SentencePairs):
-            return task
-    raise InputError("the project's own sentence pairs are missing: install it again")
-
-
-def _supervision(task: Task, study: "Study") -> Supervision | None:
-    """Training and development pairs of a task that is scored on its test split and has both."""
-    if not isinstance(task, SentencePairs):
-        return None
-    if task.name not in SUPERVISED_TASKS or task.split != "test":
-        return None
-    try:
-        train, development = (
-            load_task(task.name, study.data_dir, split=split, protocol=study.protocol)
-            for split in ("train", "dev")
-        )
-    except InputError as error:
-        logger.info("no supervised readout on %s: %s", task.name, error)
-        return None
-    if not isinstance(train, SentencePairs) or not isinstance(development, SentencePairs):
-        return None
-    return Supervision(train=train, development=development)
 
 
 def _shortened(encoder: Model, max_length: int | None) -> Model:

@@ -7,7 +7,8 @@ from typing import Any, Final
 
 from sklearn.base import BaseEstimator
 
-from probing.claims.deciding import CLAIMS, Claim
+from probing.claims.catalogue import CLAIMS, Claim
+from probing.claims.outcomes import SMALLEST_EFFECT
 from probing.encoding.pooling import PoolingFunction
 from probing.encoding.views import View
 from probing.errors import InputError
@@ -21,7 +22,7 @@ from probing.study.brought import (
     named_transforms,
     probe_name,
 )
-from probing.study.measurements import PROBES
+from probing.study.measurements import PROBES, RANDOM_DRAWS
 from probing.study.running import run_study
 from probing.tasks import (
     DEFAULT_PROTOCOL,
@@ -66,6 +67,10 @@ class Study:
     n_seeds: int = 1
     """Over how many seeds, from ``seed`` up, a probe that is random is averaged (``mlp``,
     ``senteval``, the order of ``codelength``, the labels of the control task)."""
+    n_draws: int = RANDOM_DRAWS
+    """How many draws of random weights the deficit of the pooler is held against."""
+    smallest_effect: float = SMALLEST_EFFECT
+    """The smallest effect of interest of the claims, as a fraction; what is less is negligible."""
     cache_dir: str | None = None
     """Where vectors are kept between runs; by default the platform's cache folder."""
     contrasts: Sequence[tuple[str, str]] = ()
@@ -96,6 +101,13 @@ class Study:
             raise InputError(f"seed {self.seed}: expected a whole number from 0 to {HIGHEST_SEED}")
         if self.n_seeds < 1 or self.seed + self.n_seeds - 1 > HIGHEST_SEED:
             raise InputError(f"{self.n_seeds} seeds from {self.seed} up: expected one or more")
+        if self.n_draws < 1:
+            raise InputError(f"{self.n_draws} draws of random weights: expected one or more")
+        if not self.smallest_effect > 0:
+            raise InputError(
+                f"smallest effect of interest {self.smallest_effect}: expected more than 0, such "
+                "as 0.01, which is one point"
+            )
         for name in self.model_names:
             checked_model_name(name)
         strange = [name for pair in self.contrasts for name in pair if name not in self.model_names]

@@ -10,6 +10,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
+import numpy as np
+
 from probing.errors import InputError
 from probing.sources.declarations import DATASETS, LINGUISTIC, DatasetSource, TaskKind
 from probing.sources.shipped import shipped_data
@@ -160,8 +162,8 @@ def _read_own(path: Path, column: str, split: str | None) -> Task:
         return read_labelled(table, name=path.name, split=None if split == "all" else split)
     raise InputError(
         f"{path}: found the columns {quote_all(table.columns)}; expected sentence1, sentence2, "
-        "score[, subset][, split] (pairs) or sentence, label[, split] (labelled) or sentence1, "
-        "sentence2, label[, split] (labelled pairs)"
+        "score[, subset][, split][, group] (pairs) or sentence, label[, split] (labelled) or "
+        "sentence1, sentence2, label[, split] (labelled pairs)"
     )
 
 
@@ -283,12 +285,21 @@ def _load_entry_point(point: EntryPoint) -> Task:
     return task
 
 
+def _clusters(task: Task) -> dict[str, int]:
+    """How many clusters the pairs of a task fall into, and the pairs of the largest."""
+    if not isinstance(task, SentencePairs):
+        return {}
+    sizes = np.bincount(task.clusters)
+    return {"clusters": len(sizes), "largest_cluster": int(sizes.max())}
+
+
 def describe_task(task: Task) -> dict[str, Any]:
     """What the manifest says of a task."""
     return {
         "name": task.name,
         "split": task.split if isinstance(task, SentencePairs) else "",
         "rows": len(task),
+        **_clusters(task),
         "origin": task.origin,
         "remark": task.remark,
     }
