@@ -72,7 +72,12 @@ def _encode(
     tokenizer: BertTokenizer, documents: list[list[str]]
 ) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.int64], list[int]]:
     sentences = list(chain.from_iterable(documents))
-    encodings = tokenizer.backend_tokenizer.encode_batch_fast(sentences, add_special_tokens=False)
+    # A checkpoint's tokenizer may pad and cut to a fixed length, or keep from an earlier call that
+    # it does not: a copy that does neither gives the same ids whatever was done before.
+    backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+    backend.no_padding()
+    backend.no_truncation()
+    encodings = backend.encode_batch_fast(sentences, add_special_tokens=False)
     ids = [encoding.ids for encoding in encodings]
     lengths = np.array([len(sentence) for sentence in ids], dtype=np.int64)
     flat = np.fromiter(chain.from_iterable(ids), dtype=np.uint16, count=int(lengths.sum()))

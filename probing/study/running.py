@@ -28,7 +28,11 @@ from probing.study.measurements import (
     measure_pairs,
     measure_words,
 )
-from probing.study.next_sentence import next_sentence_scores
+from probing.study.next_sentence import (
+    describe_corpus,
+    next_sentence_floors,
+    next_sentence_scores,
+)
 from probing.study.unscored import Unscored
 from probing.tasks import (
     LabelledSentences,
@@ -104,11 +108,8 @@ def run_study(study: "Study", out: Path, command: Sequence[str] = ()) -> Run:
             for twin in extracts[1:]:
                 rows += random_draw_scores(extracts[0], twin, pair_tasks, settings)
             if study.corpus is not None and isinstance(encoder, Encoder):
-                rows += [
-                    replace(score, model=encoder.name, revision=encoder.revision)
-                    for score in next_sentence_scores(encoder, Path(study.corpus), settings)
-                ]
-        rows += floors
+                rows += _next_sentences(extracts, Path(study.corpus), study, settings)
+        rows += floors + _next_sentence_floors(encoders, study, settings)
         by_name = {encoder.name: encoder for encoder in encoders}
         pairs = [(_compared(by_name[one]), _compared(by_name[two])) for one, two in study.contrasts]
         rows += pair_scores(pairs, pair_tasks, settings)
@@ -123,12 +124,38 @@ def run_study(study: "Study", out: Path, command: Sequence[str] = ()) -> Run:
             "tasks": [describe_task(task) for task in tasks],
             "development": describe_task(unscored.development),
             "whitening_sentences": len(unscored.whitening),
+            "corpus": None if study.corpus is None else describe_corpus(Path(study.corpus)),
             "versions": describe_versions(),
             "machine": describe_machine(),
         }
         table = score_table(rows)
         write_run(folder, table, manifest)
     return Run(folder=out, scores=table, manifest=manifest, own_claims=tuple(study.claims))
+
+
+def _next_sentences(
+    extracts: Sequence[SharedExtraction], corpus: Path, study: "Study", settings: Settings
+) -> list[Score]:
+    """Next sentences as an encoder and its twin have them."""
+    return [
+        replace(score, model=one.encoder.name, revision=one.encoder.revision)
+        for one in extracts
+        if isinstance(one.encoder, Encoder)
+        for score in next_sentence_scores(
+            one.encoder, corpus, settings, same_source=study.same_source
+        )
+    ]
+
+
+def _next_sentence_floors(
+    encoders: Sequence[Model], study: "Study", settings: Settings
+) -> list[Score]:
+    """What the pairs give away by themselves, in the word pieces of the first encoder."""
+    tokenizing = [encoder for encoder in encoders if isinstance(encoder, Encoder)]
+    if study.corpus is None or not tokenizing:
+        return []
+    corpus = Path(study.corpus)
+    return next_sentence_floors(tokenizing[0], corpus, settings, same_source=study.same_source)
 
 
 def _twins(encoder: Model, seed: int) -> tuple[Encoder, ...]:

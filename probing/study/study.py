@@ -78,6 +78,8 @@ class Study:
     several, such as the same pair pre-trained from several seeds, is compared too."""
     corpus: str | None = None
     """Folder of texts whose next sentences are read from every view."""
+    same_source: bool = False
+    """Whether random next sentences are of the same source of the corpus, which is harder."""
     poolings: Mapping[str, PoolingFunction] = field(default_factory=dict)
     """A researcher's own, by name: ``(hidden (n, tokens, d), mask (n, tokens)) -> (n, d)``."""
     views: Sequence[str] = ()
