@@ -380,7 +380,7 @@ def test_differences_carry_the_chance_of_items_and_of_seeds(encoder: Encoder) ->
 def test_the_claims_of_fine_tuning(encoder: Encoder) -> None:
     def outcomes(few: float, many: float) -> dict[str, Outcome]:
         verdict = decide(_rows(encoder, _cells(few, many)), "toy")
-        return {finding.claim: finding.outcome for finding in verdict.overall}
+        return {finding.claim: finding.outcome for finding in verdict.by_task}
 
     supported, refuted, undecided = Outcome.SUPPORTED, Outcome.REFUTED, Outcome.UNDECIDED
     assert outcomes(0.3, 0.1) == {"C8": supported, "C8a": supported, "C9": supported}

@@ -264,7 +264,7 @@ def test_a_protocol_shortens_what_is_longer(tiny_encoder_folder: Callable[[str],
     with pytest.raises(InputError, match="table cannot be compared view by view"):
         running._compared(source)
     assert running._compared(encoder) is encoder
-    assert running._twins(source, 0) == ()
+    assert running.twins_of(source, 0) == ()
     (twin,) = running._twins(encoder, 5)
     assert twin.name == f"{encoder.name}+random"
 

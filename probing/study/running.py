@@ -20,6 +20,10 @@ from probing.study.measurements import (
     measure_spans,
     measure_words,
 )
+from probing.study.next_sentence import (
+    next_sentence_floors,
+    next_sentence_scores,
+)
 from probing.study.unscored import Unscored
 from probing.tasks import (
     LabelledSentences,
@@ -31,6 +35,28 @@ from probing.tasks import (
 logger = logging.getLogger(__name__)
 
 Model = Encoder | VectorSource
+
+
+def next_sentences_of(
+    extracts: Sequence[SharedExtraction], corpus: Path, settings: Settings, *, same_source: bool
+) -> list[Score]:
+    """Next sentences as an encoder and its twin have them."""
+    return [
+        replace(score, model=one.encoder.name, revision=one.encoder.revision)
+        for one in extracts
+        if isinstance(one.encoder, Encoder)
+        for score in next_sentence_scores(one.encoder, corpus, settings, same_source=same_source)
+    ]
+
+
+def next_sentence_floors_of(
+    encoders: Sequence[Model], corpus: str | None, settings: Settings, *, same_source: bool
+) -> list[Score]:
+    """What the pairs give away by themselves, in the word pieces of the first encoder."""
+    tokenizing = [encoder for encoder in encoders if isinstance(encoder, Encoder)]
+    if corpus is None or not tokenizing:
+        return []
+    return next_sentence_floors(tokenizing[0], Path(corpus), settings, same_source=same_source)
 
 
 def twins_of(encoder: Model, seed: int) -> tuple[Encoder, ...]:

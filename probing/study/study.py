@@ -12,7 +12,6 @@ from sklearn.base import BaseEstimator
 from probing.claims.catalogue import CLAIMS, Claim
 from probing.claims.outcomes import SMALLEST_EFFECT
 from probing.encoding.description import describe_machine, describe_model
-from probing.encoding.encoder import Encoder
 from probing.encoding.pooling import PoolingFunction
 from probing.encoding.sharing import SharedExtraction
 from probing.encoding.store.cache import cache_folder
@@ -33,12 +32,14 @@ from probing.study.brought import (
 )
 from probing.study.encoder_pairs import pair_scores, random_draw_scores
 from probing.study.measurements import PROBES, RANDOM_DRAWS, Settings
-from probing.study.next_sentence import next_sentence_scores
+from probing.study.next_sentence import describe_corpus
 from probing.study.running import (
     check_task_names,
     checked_floors,
     compared,
     measure_model,
+    next_sentence_floors_of,
+    next_sentences_of,
     shortened,
     twins_of,
 )
@@ -98,6 +99,8 @@ class Study:
     several, such as the same pair pre-trained from several seeds, is compared too."""
     corpus: str | None = None
     """Folder of texts whose next sentences are read from every view."""
+    same_source: bool = False
+    """Whether random next sentences are of the same source of the corpus, which is harder."""
     poolings: Mapping[str, PoolingFunction] = field(default_factory=dict)
     """A researcher's own, by name: ``(hidden (n, tokens, d), mask (n, tokens)) -> (n, d)``."""
     views: Sequence[str] = ()
@@ -301,12 +304,14 @@ def run_study(study: Study, out: Path, command: Sequence[str] = ()) -> Run:
                 described.append(describe_model(measured, truncated))
             for twin in extracts[1:]:
                 rows += random_draw_scores(extracts[0], twin, pair_tasks, settings)
-            if study.corpus is not None and isinstance(encoder, Encoder):
-                rows += [
-                    replace(score, model=encoder.name, revision=encoder.revision)
-                    for score in next_sentence_scores(encoder, Path(study.corpus), settings)
-                ]
+            if study.corpus is not None:
+                rows += next_sentences_of(
+                    extracts, Path(study.corpus), settings, same_source=study.same_source
+                )
         rows += floors
+        rows += next_sentence_floors_of(
+            encoders, study.corpus, settings, same_source=study.same_source
+        )
         by_name = {encoder.name: encoder for encoder in encoders}
         pairs = [(compared(by_name[one]), compared(by_name[two])) for one, two in study.contrasts]
         rows += pair_scores(pairs, pair_tasks, settings)
@@ -321,6 +326,7 @@ def run_study(study: Study, out: Path, command: Sequence[str] = ()) -> Run:
             "tasks": [describe_task(task) for task in tasks],
             "development": describe_task(unscored.development),
             "whitening_sentences": len(unscored.whitening),
+            "corpus": None if study.corpus is None else describe_corpus(Path(study.corpus)),
             "versions": describe_versions(),
             "machine": describe_machine(),
         }
