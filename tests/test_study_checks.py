@@ -16,7 +16,7 @@ from probing.claims.deciding import CLAIMS
 from probing.encoding.encoder import Encoder, load_encoder
 from probing.encoding.vector_sources import VectorSource
 from probing.errors import InputError
-from probing.study import running
+from probing.study import running, unscored
 from probing.study.brought import (
     checked_model_name,
     load_model,
@@ -211,9 +211,9 @@ def test_an_object_is_found_by_module_and_name(
 @pytest.fixture
 def official(tmp_path: Path) -> Path:
     rows = [
-        f"{split}\tall\t{score}\tthe cat {score}\ta dog {score}"
+        f"{split}\tall\t{number % 6}\tthe cat {number}\ta {split} dog {number}"
         for split in ("train", "dev", "test")
-        for score in range(4)
+        for number in range(120)
     ]
     return write_data(tmp_path / "data", "\n".join([HEADER, *rows]))
 
@@ -221,51 +221,50 @@ def official(tmp_path: Path) -> Path:
 def test_a_layer_is_chosen_on_the_dev_pairs_of_the_study_or_on_the_shipped_ones(
     official: Path,
 ) -> None:
-    of_study = running._development_pairs(
-        replace(STUDY, tasks=("sts-mini", "stsb"), data_dir=str(official))
-    )
-    assert (of_study.name, of_study.split, len(of_study)) == ("stsb", "dev", 4)
-    for study in (replace(STUDY, tasks=("sts12",)), replace(STUDY, tasks=(labelled(),))):
-        shipped = running._development_pairs(study)
+    task = probing.load_task("stsb", official)
+    chosen = unscored.development_pairs(("sts-mini", "stsb"), [task], str(official), "simcse")
+    assert (chosen.name, chosen.split, len(chosen)) == ("stsb", "dev", 120)
+    for names, tasks in ((("sts12",), [task]), (("animals",), [labelled()])):
+        shipped = unscored.development_pairs(names, tasks, None, "simcse")
         assert (shipped.name, shipped.split) == ("sts-mini", "dev")
 
 
 def test_a_readout_is_supervised_where_the_task_has_train_and_dev(
     official: Path, tmp_path: Path
 ) -> None:
-    study = replace(STUDY, data_dir=str(official))
     task = probing.load_task("stsb", official)
     assert isinstance(task, probing.SentencePairs)
-    found = running._supervision(task, study)
+    where = (str(official), "simcse")
+    found = unscored.supervision(task, *where)
     assert found is not None
     assert (found.train.split, found.development.split) == ("train", "dev")
-    assert running._supervision(replace(task, name="sts12"), study) is None
-    assert running._supervision(replace(task, split="dev"), study) is None
-    assert running._supervision(labelled(), study) is None
+    assert unscored.supervision(replace(task, name="sts12"), *where) is None
+    assert unscored.supervision(replace(task, split="dev"), *where) is None
+    assert unscored.supervision(labelled(), *where) is None
     lacking = write_data(tmp_path / "other", f"{HEADER}\ntest\tall\t1\tthe cat\ta dog\n")
-    assert running._supervision(task, replace(study, data_dir=str(lacking))) is None
+    assert unscored.supervision(task, str(lacking), "simcse") is None
 
 
 def test_two_tasks_of_one_name_are_told_by_their_origins() -> None:
     one, other = replace(labelled(), origin="here"), replace(labelled(), origin="there")
-    running._check_names([one, replace(other, name="other")])
+    running.check_task_names([one, replace(other, name="other")])
     with pytest.raises(InputError, match=r"two tasks are called 'animals' \(here; there\)"):
-        running._check_names([one, other])
+        running.check_task_names([one, other])
 
 
 def test_a_protocol_shortens_what_is_longer(tiny_encoder_folder: Callable[[str], Path]) -> None:
     encoder = load_encoder(tiny_encoder_folder("bert"))
     for limit, kept in ((None, 48), (48, 48), (64, 48), (47, 47)):
-        shorter = running._shortened(encoder, limit)
+        shorter = running.shortened(encoder, limit)
         assert isinstance(shorter, Encoder)
         assert shorter.max_length == kept
     source = VectorSource("table", lengths, "r")
-    assert running._shortened(source, 4) is source
+    assert running.shortened(source, 4) is source
     with pytest.raises(InputError, match="table cannot be compared view by view"):
-        running._compared(source)
-    assert running._compared(encoder) is encoder
+        running.compared(source)
+    assert running.compared(encoder) is encoder
     assert running.twins_of(source, 0) == ()
-    (twin,) = running._twins(encoder, 5)
+    (twin,) = running.twins_of(encoder, 5)
     assert twin.name == f"{encoder.name}+random"
 
 
