@@ -47,7 +47,6 @@ from probing.finetuning.saved_cells import CheckpointKeeper, load_cell, save_cel
 from probing.finetuning.score_rows import Trained, finetuning_scores
 from probing.reporting.figures import learning_curves
 from probing.reporting.frozen_gap import frozen_gap
-from probing.reporting.report import write_report
 from probing.reporting.run import load_run
 from probing.results.scores import Score, score_table
 
@@ -154,7 +153,7 @@ def test_steps_grow_with_the_rows_between_two_bounds() -> None:
     assert recipes_for(with_frozen=True, most_steps=3)[0].steps(10_000) == 3
 
 
-def test_training_stops_by_dev() -> None:
+def test_looks_at_dev_are_counted() -> None:
     log = [(1.0, 0.0, 0.0, 0.5), (2.0, 0.0, 0.0, math.nan), (3.0, 0.0, 0.0, 0.5)]
     progress = Progress(log=log)
     assert progress.best_look == (1, 0.5)  # the first of equals
@@ -167,6 +166,17 @@ def _train(
 ) -> Finetuned:
     given = {"train": data.train, "penalty": 0.01, "recipe": SHORT, "seed": 0} | settings
     return finetune(encoder, data, stored_states(encoder, data), head=head, **given)
+
+
+def test_training_stops_by_dev(encoder: Encoder, data: FinetuningData) -> None:
+    """With rates of nearly nothing the first look stays the best: two more end the training."""
+    still = TrainingRecipe(
+        least_steps=20, most_steps=20, looks=10, patience=2, head_rate=1e-12, encoder_rate=1e-12
+    )
+    found = _train(encoder, data, recipe=still)
+    assert (found.steps, found.best_step) == (6, 2)
+    patient = _train(encoder, data, recipe=replace(still, patience=10))
+    assert patient.steps == 20
 
 
 @pytest.mark.parametrize("head", Head)
@@ -370,7 +380,7 @@ def test_differences_carry_the_chance_of_items_and_of_seeds(encoder: Encoder) ->
 def test_the_claims_of_fine_tuning(encoder: Encoder) -> None:
     def outcomes(few: float, many: float) -> dict[str, Outcome]:
         verdict = decide(_rows(encoder, _cells(few, many)), "toy")
-        return {finding.claim: finding.outcome for finding in verdict.overall}
+        return {finding.claim: finding.outcome for finding in verdict.by_task}
 
     supported, refuted, undecided = Outcome.SUPPORTED, Outcome.REFUTED, Outcome.UNDECIDED
     assert outcomes(0.3, 0.1) == {"C8": supported, "C8a": supported, "C9": supported}
@@ -431,7 +441,7 @@ def test_a_run_is_a_run_folder(
     assert {cell["resumed_from_step"] for cell in found.manifest["cells"]} == {None}
     assert set(found.scores["probe"]) == {"finetuned", "finetuned-frozen", "linear"}
     assert {"accuracy", "matthews", "accuracy_difference"} < set(found.scores["metric"])
-    page = write_report(found).read_text(encoding="utf-8")
+    page = found.report().read_text(encoding="utf-8")
     assert "by training items" in page
     assert "C8" in page
     name = found.manifest["encoders"][0]["name"]

@@ -25,7 +25,7 @@ from typer.testing import CliRunner
 
 import probing
 from probing.commands import pretrain as command
-from probing.encoding.encoder import PoolerState
+from probing.encoding.pooler_state import PoolerState
 from probing.errors import InputError
 from probing.pretraining import training
 from probing.pretraining.checkpoints import load_checkpoint
