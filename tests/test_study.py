@@ -16,8 +16,7 @@ from probing.commands import main as cli
 from probing.errors import InputError
 from probing.reporting.run import load_run
 from probing.results.scores import COLUMNS
-from probing.study.running import run_study
-from probing.study.study import PRESETS, Study
+from probing.study.study import PRESETS, Study, run_study
 from tests.conftest import FAMILIES, FAMILIES_WITH_POOLER
 
 Folder = Callable[[str], Path]
@@ -78,7 +77,8 @@ def test_a_run_of_every_family(
     assert tuple(table.columns) == COLUMNS
     has_pooler = family in FAMILIES_WITH_POOLER
     assert ("pooler" in set(table["pooling"])) == has_pooler
-    models = {str(model), f"{model}+random", "floor:jaccard"}
+    models = {str(model), f"{model}+random"}
+    models |= {"floor:jaccard", "floor:idf-words", f"floor:static-{model}"}
     if has_pooler:
         models.add(f"{model} - {model}+random")
     assert set(table["model"]) == models
@@ -220,7 +220,7 @@ def test_a_bug_is_told_apart_and_shows_no_traceback(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("PROBING_DEBUG", raising=False)
-    monkeypatch.setattr("probing.study.running.run_study", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("probing.study.study.run_study", lambda *_, **__: 1 / 0)
     assert _main(monkeypatch, "run") == 1
     assert "internal error, ZeroDivisionError" in capsys.readouterr().err
 

@@ -120,8 +120,8 @@ def run_command(
 ) -> None:
     """Measure every view of the models on the tasks and write a run folder."""
     from probing.study.brought import load_named, load_object
-    from probing.study.running import run_study, this_command
-    from probing.study.study import PRESETS
+    from probing.study.running import this_command
+    from probing.study.study import PRESETS, run_study
 
     name = preset or "embedded"
     if name not in PRESETS:
