@@ -246,9 +246,16 @@ def measure_labelled(
     )
     if task.sentences2 is not None:
         vectors = PairFeatures(vectors)
-    return _probed(
-        vectors, settings.target(task), _texts(task), task.labels, task.splits, settings
-    ), truncated
+    rows = _probed(
+        vectors,
+        settings.target(task),
+        _texts(task),
+        task.labels,
+        task.splits,
+        settings,
+        groups=None if task.groups is None else np.array(task.groups),
+    )
+    return rows, truncated
 
 
 def measure_words(
@@ -427,11 +434,14 @@ def measure_floors(task: Task, settings: Settings) -> list[Score]:
     """What is reached without an encoder: word overlap, or majority, bag of words and length."""
     if isinstance(task, SentencePairs):
         return _overlap_floor(task, settings)
+    groups: NDArray[np.int64] | None = None
     if isinstance(task, LabelledSentences):
         texts, labels, splits = _texts(task), task.labels, task.splits
+        groups = None if task.groups is None else np.array(task.groups)
         floors = tuple(FLOORS)
     elif isinstance(task, LabelledSpans):
         texts, labels, splits = task.texts, task.labels, task.splits
+        groups = np.array(task.numbers)
         floors = (floor_name("majority"), floor_name("bag-of-words"))
     else:
         texts = tuple(word for sentence in task.sentences for word in sentence)
@@ -452,6 +462,7 @@ def measure_floors(task: Task, settings: Settings) -> list[Score]:
         scores = probe_scores(
             predictions,
             settings.target(task),
+            groups=None if groups is None else groups[predictions.items],
         )
         rows += [replace(score, model=floor) for score in scores]
     return rows
