@@ -79,9 +79,7 @@ def test_a_measured_run_has_its_report(measured: Run) -> None:
 
 def test_the_verdict_comes_first_and_word_for_word(invented: Run, page: Path) -> None:
     state = invented.manifest["encoders"][0]["pooler"]
-    verdict, *others = (
-        decide(invented.scores, "tiny", aggregation=name) for name in ("all",)
-    )
+    verdict, *others = (decide(invented.scores, "tiny", aggregation=name) for name in ("all",))
     lines = verdict_text(verdict, pooler=state, others=others).splitlines()
     assert build_report(invented).passages == (tuple(lines),)
     text = page.read_text(encoding="utf-8")
