@@ -12,8 +12,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from probing.encoding import locating
-from probing.encoding.encoder import PoolerState, load_encoder, random_twin
+from probing.encoding.encoder import load_encoder, random_twin
 from probing.encoding.extraction import extract
+from probing.encoding.pooler_state import PoolerState, like_a_random_draw
 from probing.encoding.views import View
 from probing.errors import InputError
 from probing.sources.declarations import MODELS
@@ -80,9 +81,34 @@ def test_a_model_takes_as_many_tokens_as_it_has_positions(
         load_encoder(folder, max_length=MAX_LENGTH + 1)
 
 
-def test_an_untrained_pooler_is_told_by_its_bias(copied: Path) -> None:
+def test_a_pooler_is_told_by_its_bias_and_its_weights(copied: Path) -> None:
+    def fresh(tensors: dict[str, torch.Tensor]) -> None:
+        layer = torch.nn.Linear(*tensors["pooler.dense.weight"].shape)
+        tensors["pooler.dense.weight"].copy_(layer.weight.detach())
+        tensors["pooler.dense.bias"].copy_(layer.bias.detach())
+
+    assert load_encoder(copied).pooler_state is PoolerState.TRAINED
+    _rewrite_weights(copied, lambda tensors: tensors["pooler.dense.bias"].zero_())
+    assert load_encoder(copied).pooler_state is PoolerState.MOVED_WEIGHTS_ONLY
+    # a fresh nn.Linear has a bias that is not zero: version 0.1 called it trained
+    _rewrite_weights(copied, fresh)
+    assert load_encoder(copied).pooler_state is PoolerState.MOVED_BIAS_ONLY
     _rewrite_weights(copied, lambda tensors: tensors["pooler.dense.bias"].zero_())
     assert load_encoder(copied).pooler_state is PoolerState.UNTRAINED
+
+
+@pytest.mark.parametrize("width", [16, 64, 256])
+def test_random_draws_are_told_from_what_training_leaves(width: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(50):
+        normal = 0.02 * torch.randn(width, width, generator=generator)
+        uniform = torch.rand(width, width, generator=generator) - 0.5
+        assert like_a_random_draw(normal)
+        assert like_a_random_draw(uniform)
+        direction = torch.randn(width, 2, generator=generator)
+        trained = normal + 0.1 * torch.outer(*direction.T) / width**0.5
+        assert not like_a_random_draw(trained)
+    assert not like_a_random_draw(torch.zeros(width, width))
 
 
 def test_a_pooler_that_the_checkpoint_lacks_is_newly_initialised_the_same_each_time(

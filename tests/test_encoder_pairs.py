@@ -5,8 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from probing.encoding.encoder import PoolerState, load_encoder, random_twin
+from probing.encoding.encoder import load_encoder, random_twin
 from probing.encoding.extraction import extract
+from probing.encoding.pooler_state import PoolerState
 from probing.encoding.sharing import SharedExtraction
 from probing.results.differences import ITEMS_ERROR
 from probing.results.scores import score_table

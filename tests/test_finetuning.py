@@ -47,7 +47,6 @@ from probing.finetuning.saved_cells import CheckpointKeeper, load_cell, save_cel
 from probing.finetuning.score_rows import Trained, finetuning_scores
 from probing.reporting.figures import learning_curves
 from probing.reporting.frozen_gap import frozen_gap
-from probing.reporting.report import write_report
 from probing.reporting.run import load_run
 from probing.results.scores import Score, score_table
 
@@ -381,7 +380,7 @@ def test_differences_carry_the_chance_of_items_and_of_seeds(encoder: Encoder) ->
 def test_the_claims_of_fine_tuning(encoder: Encoder) -> None:
     def outcomes(few: float, many: float) -> dict[str, Outcome]:
         verdict = decide(_rows(encoder, _cells(few, many)), "toy")
-        return {finding.claim: finding.outcome for finding in verdict.overall}
+        return {finding.claim: finding.outcome for finding in verdict.by_task}
 
     supported, refuted, undecided = Outcome.SUPPORTED, Outcome.REFUTED, Outcome.UNDECIDED
     assert outcomes(0.3, 0.1) == {"C8": supported, "C8a": supported, "C9": supported}
@@ -442,7 +441,7 @@ def test_a_run_is_a_run_folder(
     assert {cell["resumed_from_step"] for cell in found.manifest["cells"]} == {None}
     assert set(found.scores["probe"]) == {"finetuned", "finetuned-frozen", "linear"}
     assert {"accuracy", "matthews", "accuracy_difference"} < set(found.scores["metric"])
-    page = write_report(found).read_text(encoding="utf-8")
+    page = found.report().read_text(encoding="utf-8")
     assert "by training items" in page
     assert "C8" in page
     name = found.manifest["encoders"][0]["name"]

@@ -17,8 +17,7 @@ from probing.errors import InputError
 from probing.reporting.run import load_run
 from probing.results.scores import COLUMNS
 from probing.sources.declarations import MODELS
-from probing.study.running import run_study
-from probing.study.study import PRESETS, Study
+from probing.study.study import PRESETS, Study, run_study
 from probing.tasks import catalogue
 from tests.conftest import FAMILIES, FAMILIES_WITH_POOLER
 
@@ -222,7 +221,7 @@ def test_a_bug_is_told_apart_and_shows_no_traceback(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("PROBING_DEBUG", raising=False)
-    monkeypatch.setattr("probing.study.running.run_study", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("probing.study.study.run_study", lambda *_, **__: 1 / 0)
     assert _main(monkeypatch, "run") == 1
     assert "internal error, ZeroDivisionError" in capsys.readouterr().err
 

@@ -18,8 +18,7 @@ from probing.results.scores import score_table
 from probing.similarity.cosine import cosine_similarities, token_jaccard
 from probing.statistics import accuracy_interval, spearman
 from probing.study.measurements import Settings, measure_labelled, measure_words
-from probing.study.running import run_study
-from probing.study.study import Study
+from probing.study.study import Study, run_study
 from probing.tasks import LabelledSentences, SentencePairs, TaggedSentences, load_task
 from tests.test_study import HEADER, write_data
 

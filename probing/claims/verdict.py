@@ -16,8 +16,14 @@ from probing.results.quantities import FINETUNED, training_items
 
 POOLER_STATES: Final[Mapping[str, str]] = MappingProxyType(
     {
-        "trained": "The bias of this pooler has moved away from zero: it was trained.",
-        "untrained": "This pooler was never trained.",
+        "trained": "This pooler was trained: its bias has moved away from zero and its weights are "
+        "not like a random draw. Whether the body was trained further since cannot be seen.",
+        "untrained": "This pooler was never trained: its bias is at zero and its weights are like "
+        "a random draw.",
+        "bias moved, weights like a random draw": "The bias of this pooler has moved away from "
+        "zero, but its weights are like a random draw: it may never have been trained.",
+        "bias at zero, weights not like a random draw": "The weights of this pooler are not like a "
+        "random draw, but its bias is at zero: it may have been trained without it.",
         "newly initialised": "The checkpoint has no pooler: the loader drew this one at random.",
         "absent": "This encoder has no pooler.",
     }

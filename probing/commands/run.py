@@ -88,6 +88,10 @@ def run_command(
         str | None,
         typer.Option(help="Folder of texts, to read next sentences from every view too."),
     ] = None,
+    same_source: Annotated[
+        bool,
+        typer.Option("--same-source", help="Draw random next sentences from the same source."),
+    ] = False,
     dtype: Annotated[Dtype, typer.Option(help="Number format of the forward pass.")] = (
         Dtype.FLOAT32
     ),
@@ -116,8 +120,8 @@ def run_command(
 ) -> None:
     """Measure every view of the models on the tasks and write a run folder."""
     from probing.study.brought import load_named, load_object
-    from probing.study.running import run_study, this_command
-    from probing.study.study import PRESETS
+    from probing.study.running import this_command
+    from probing.study.study import PRESETS, run_study
 
     name = preset or "embedded"
     if name not in PRESETS:
@@ -129,6 +133,7 @@ def run_command(
         "cache_dir": cache_dir,
         "controls": controls,
         "n_seeds": seeds,
+        "same_source": same_source,
         "n_draws": draws,
         "smallest_effect": smallest_effect / 100,
         "poolings": load_named(pooling or (), kind="pooling"),

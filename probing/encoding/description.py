@@ -6,7 +6,8 @@ from typing import Any
 
 import torch
 
-from probing.encoding.encoder import Encoder, PoolerState
+from probing.encoding.encoder import Encoder
+from probing.encoding.pooler_state import PoolerState
 from probing.encoding.vector_sources import VectorSource
 
 

@@ -6,7 +6,6 @@ import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,10 @@ from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
+from probing.encoding.difference import put_in_place
 from probing.encoding.dtypes import Dtype
 from probing.encoding.locating import Checkpoint, find_checkpoint
+from probing.encoding.pooler_state import PoolerState, seen_state
 from probing.encoding.pooling import TOKEN_POOLINGS, PoolingFunction
 from probing.encoding.views import Pooling, View
 from probing.errors import InputError
@@ -38,19 +39,6 @@ _UNREADABLE = (
 
 
 _VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
-
-
-class PoolerState(StrEnum):
-    """Where the weights of an encoder's pooler come from."""
-
-    TRAINED = "trained"
-    """The checkpoint has it and its bias has moved away from zero."""
-    UNTRAINED = "untrained"
-    """The checkpoint has it, but its bias is exactly as initialised: zero in every unit."""
-    NEWLY_INITIALISED = "newly initialised"
-    """The checkpoint lacks it and the loader made it up: random numbers."""
-    ABSENT = "absent"
-    """The architecture has none, so there is no pooler_output."""
 
 
 @dataclass(frozen=True)
@@ -209,7 +197,8 @@ def _load_model(checkpoint: Checkpoint) -> tuple[torch.nn.Module, PoolerState]:
             f"{checkpoint.name} is an encoder-decoder ({model.config.model_type}): expected an "
             "encoder such as BERT, RoBERTa or ModernBERT"
         )
-    missing = sorted(report["missing_keys"])
+    changed = set() if checkpoint.changed is None else put_in_place(model, checkpoint.changed)
+    missing = sorted(set(report["missing_keys"]) - changed)
     mismatched = sorted(str(key) for key in report.get("mismatched_keys", ()))
     body = [key for key in missing if "pooler" not in key] + mismatched
     if body:
@@ -307,9 +296,8 @@ def _pooler_state(model: torch.nn.Module, missing: list[str] | tuple[str, ...]) 
     if any("pooler" in key for key in missing):
         return PoolerState.NEWLY_INITIALISED
     dense = _pooler_dense(model)
-    if dense is not None and dense.bias is not None and not dense.bias.any():
-        return PoolerState.UNTRAINED
-    return PoolerState.TRAINED
+    # without a dense layer of the usual kind there is nothing to look at but that it is there
+    return PoolerState.TRAINED if dense is None else seen_state(dense.weight, dense.bias)
 
 
 def _max_length(

@@ -25,7 +25,7 @@ from probing.reporting.page_tables import (
     sentences_table,
     task_table,
 )
-from probing.reporting.run import Run
+from probing.reporting.summary import Summary, summarise
 from probing.results.names import twin_name
 from probing.results.quantities import (
     DIFFERENCE,
@@ -41,6 +41,8 @@ from probing.results.quantities import (
 )
 from probing.results.writing import remove_abandoned, write_text
 
+_TITLE_NAMES: Final = 40
+"""Letters of names that a title has room for."""
 _WIDE: Final = 4.0
 """Inches: a wider figure takes the whole width of the page."""
 _REM_PER_INCH: Final = 8.0
@@ -99,6 +101,8 @@ class Report:
     """What both forms of the report say."""
 
     title: str
+    """At most a line."""
+    summary: Summary
     passages: tuple[tuple[str, ...], ...]
     """The verdict of each model, or its headline numbers where no claim was measured."""
     sections: tuple[Section, ...]
@@ -108,18 +112,20 @@ class Report:
     notes: tuple[str, ...]
 
 
-def write_report(run: Run) -> Path:
+def write_report(run_folder: Path, scores: pd.DataFrame, manifest: dict[str, Any]) -> Path:
     """Write ``report.html``, ``report.md`` and ``figures/*.svg`` into the folder of a run.
 
     The page is one file: figures inline, no request leaves it. Earlier files are replaced.
 
     Args:
-        run: From `probing.results.run_folder.load_run`.
+        run_folder: Where the report goes; its log has the warnings of the run.
+        scores: The results table.
+        manifest: What was studied.
 
     Returns:
         The path of ``report.html``.
     """
-    report = build_report(run)
+    report = build_report(scores, manifest, run_notes(run_folder))
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("probing.reporting"),
         autoescape=jinja2.select_autoescape(["html.jinja"]),
@@ -128,7 +134,7 @@ def write_report(run: Run) -> Path:
         lstrip_blocks=True,
     )
     environment.filters["plain"] = _plain
-    folder = run.folder / "figures"
+    folder = run_folder / "figures"
     folder.mkdir(exist_ok=True)
     names = {picture.name for picture in _pictures(report)}
     for left_over in folder.glob("*.svg"):
@@ -138,15 +144,16 @@ def write_report(run: Run) -> Path:
         write_text(folder / f"{picture.name}.svg", picture.described.svg)
     for name in ("report.md", "report.html"):
         page = environment.get_template(f"{name}.jinja").render(report=report)
-        write_text(run.folder / name, page)
+        write_text(run_folder / name, page)
     remove_abandoned(folder)
-    remove_abandoned(run.folder)
-    return run.folder / "report.html"
+    remove_abandoned(run_folder)
+    return run_folder / "report.html"
 
 
-def build_report(run: Run) -> Report:
+def build_report(
+    scores: pd.DataFrame, manifest: dict[str, Any], notes: Sequence[str] = ()
+) -> Report:
     """What is to be said of a run, before it takes a form."""
-    scores, manifest = run.scores, run.manifest
     models = models_of(scores)
     tasks = [task["name"] for task in manifest["tasks"]]
     states = {encoder["name"]: encoder["pooler"] for encoder in manifest["encoders"]}
@@ -155,7 +162,8 @@ def build_report(run: Run) -> Report:
     verdicts = {model: _verdicts(scores, model, aggregation, smallest) for model in models}
     further = _further_verdicts(scores, models, aggregation, manifest, smallest)
     return Report(
-        title=f"{', '.join(models)} on {', '.join(tasks)}",
+        title=_title(models, tasks),
+        summary=summarise(scores, manifest, aggregation=aggregation),
         passages=tuple(
             _passage(scores, model, tasks, verdicts[model], states[model]) for model in models
         )
@@ -167,8 +175,17 @@ def build_report(run: Run) -> Report:
         command=manifest["command"],
         repeat=_repeat(manifest),
         origins=(encoder_table(manifest), task_table(manifest)),
-        notes=run_notes(run.folder),
+        notes=tuple(notes),
     )
+
+
+def _title(models: Sequence[str], tasks: Sequence[str]) -> str:
+    """Models and tasks by name where these are few, else how many there are."""
+    named = ", ".join(Path(model).name for model in models)
+    if len(named) > _TITLE_NAMES:
+        named = f"{len(models)} models"
+    listed = ", ".join(tasks)
+    return f"{named} on {listed if len(listed) <= _TITLE_NAMES else f'{len(tasks)} tasks'}"
 
 
 def _verdicts(

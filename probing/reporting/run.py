@@ -263,7 +263,7 @@ class Run:
         """
         from probing.reporting.report import write_report
 
-        return write_report(self)
+        return write_report(self.folder, self.scores, self.manifest)
 
     def notes(self) -> tuple[str, ...]:
         """The distinct warnings of the run, with how often each was given."""

@@ -104,6 +104,9 @@ def _state(state: str) -> str:
     words = {
         "trained": "whose pooler was trained",
         "untrained": "whose pooler was never trained",
+        "bias moved, weights like a random draw": "whose pooler may never have been trained",
+        "bias at zero, weights not like a random draw": "whose pooler may have been trained "
+        "without its bias",
         "newly initialised": "whose pooler the loader made up",
     }
     if state not in POOLER_STATES:

@@ -79,13 +79,25 @@ class DatasetSource:
     hub_splits: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     """Split of this project and its name on the Hub; the one key ``all`` where rows of all splits
     stand there as one."""
-    split_digests: str | None = None
-    """File that the project ships with the split of each pair by a digest of its text, for a copy
-    on the Hub that has lost its splits (`probing.tasks.split_digests`)."""
     sha256: str | None = None
     """Of the file this project ships; None for data that is not shipped."""
     note: str = ""
     """What a reader of its numbers must know."""
+
+
+@dataclass(frozen=True)
+class TreebankSource:
+    """Linguistic tasks derived from a treebank, shipped with the project."""
+
+    name: str
+    """What stands before the colon, as in ``ewt:subj_number``."""
+    title: str
+    licence: str
+    citation: str
+    url: str
+    shipped: str
+    """File under the project's own ``data/``."""
+    sha256: str
 
 
 MODELS: Final[tuple[ModelSource, ...]] = (
@@ -277,7 +289,6 @@ _STS: Final = (
         hub_id="mteb/sickr-sts",
         hub_revision="20a6d6f312dd54037fe07a32d58e5e168867909d",
         hub_splits=MappingProxyType({"all": "test"}),
-        split_digests="splits/sickr.npz",
     ),
 )
 
@@ -318,7 +329,21 @@ LINGUISTIC: Final = (
     _linguistic("odd_man_out", "Whether a noun or verb was replaced", 2),
     _linguistic("coordination_inversion", "Whether two coordinated clauses are swapped", 2),
 )
-"""The ten tasks of Conneau et al. 2018; each can also be generated from a grammar."""
+"""The ten tasks of Conneau et al. 2018, on the text of SentEval."""
+
+TREEBANKS: Final = (
+    TreebankSource(
+        name="ewt",
+        title="from UD English-EWT",
+        licence="CC BY-SA 4.0",
+        citation="Silveira et al. 2014, A gold standard dependency corpus for English; tasks as in "
+        "Conneau et al. 2018",
+        url="https://universaldependencies.org/treebanks/en_ewt/",
+        shipped="treebank/ewt.parquet",
+        sha256="d75448a489d54d3b943dd6e7fb8d6a8ca7f16d092a61e007a6afddd7fc8ea5b6",
+    ),
+)
+"""Treebanks from which the ten tasks are shipped, made by ``probing tasks --treebank``."""
 
 
 def _transfer(
@@ -452,7 +477,7 @@ _TRANSFER: Final = (
 _WORDS: Final = (
     DatasetSource(
         name="ewt",
-        title="English Web Treebank, one tag a word: ewt for UPOS, ewt:xpos, ewt:deprel, ...",
+        title="English Web Treebank, one tag a word: ewt for UPOS, ewt:xpos, ewt:feats.Number, ...",
         kind=TaskKind.WORDS,
         licence="CC BY-SA 4.0",
         citation="Silveira et al. 2014, A gold standard dependency corpus for English",

@@ -42,7 +42,7 @@ from probing.similarity.own_transforms import TransformFunction, own_transform_s
 from probing.similarity.pooler import PoolerWeights, pooler_scores, weight_scores
 from probing.similarity.pooler import road_contrasts as road
 from probing.study.unscored import Supervision, Unscored
-from probing.tasks import LabelledSentences, SentencePairs, TaggedSentences, Task
+from probing.tasks import LabelledSentences, LabelledSpans, SentencePairs, TaggedSentences, Task
 from probing.threads import over_views
 
 logger = logging.getLogger(__name__)
@@ -279,6 +279,58 @@ def measure_words(
     return rows, int(words.lost.sum())
 
 
+def measure_spans(
+    encoder: Encoder, task: LabelledSpans, settings: Settings
+) -> tuple[list[Score], int]:
+    """The probes of one encoder on labelled words, pairs of words or spans.
+
+    The vector of a span is that of its first or last word, or the mean of its words
+    (``span_first@6``, ``span_last@6``, ``span_mean@6``; one view, ``word_first@6``, where every
+    span is one word); an item of two spans has both vectors, one after the other.
+
+    Returns:
+        The rows, without model and revision, and how many items took no part because a word of
+        theirs has no vector.
+    """
+    words = extract_words(encoder, task.sentences, cache_dir=settings.cache_dir)
+    starts = np.cumsum([0, *map(len, task.sentences)])[list(task.numbers)]
+    spans = np.array(task.spans) + starts[:, np.newaxis, np.newaxis]
+    n_lost = np.concatenate([[0], np.cumsum(words.lost)])
+    whole = (n_lost[spans[..., 1]] == n_lost[spans[..., 0]]).all(axis=1)
+    kept = np.flatnonzero(whole)
+    vectors: dict[str, NDArray[np.float32]] = {}
+    for view_id in words:
+        layer = view_id.partition("@")[2]
+        if not task.has_longer_spans:
+            vectors[view_id] = _joined(words[view_id][spans[kept, :, 0]])
+            continue
+        by_word = words[view_id]
+        vectors[f"span_first@{layer}"] = _joined(by_word[spans[kept, :, 0]])
+        vectors[f"span_last@{layer}"] = _joined(by_word[spans[kept, :, 1] - 1])
+        vectors[f"span_mean@{layer}"] = np.stack(
+            [
+                np.concatenate([by_word[start:stop].mean(axis=0) for start, stop in item])
+                for item in spans[kept]
+            ]
+        )
+    texts = task.texts
+    rows = _probed(
+        vectors,
+        settings.target(task),
+        [texts[row] for row in kept],
+        [task.labels[row] for row in kept],
+        [task.splits[row] for row in kept],
+        settings,
+        groups=np.array(task.numbers)[kept],
+    )
+    return rows, len(task) - len(kept)
+
+
+def _joined(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """``(n_items, n_spans, d)`` to ``(n_items, n_spans * d)``."""
+    return vectors.reshape(len(vectors), -1)
+
+
 def _probed(
     vectors: Mapping[str, NDArray[np.float32]],
     target: Target,
@@ -378,6 +430,9 @@ def measure_floors(task: Task, settings: Settings) -> list[Score]:
     if isinstance(task, LabelledSentences):
         texts, labels, splits = _texts(task), task.labels, task.splits
         floors = tuple(FLOORS)
+    elif isinstance(task, LabelledSpans):
+        texts, labels, splits = task.texts, task.labels, task.splits
+        floors = (floor_name("majority"), floor_name("bag-of-words"))
     else:
         texts = tuple(word for sentence in task.sentences for word in sentence)
         labels = tuple(tag for sentence in task.tags for tag in sentence)

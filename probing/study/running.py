@@ -1,142 +1,71 @@
-"""Carrying out a study: everything it asks for is loaded, measured and written as a run."""
+"""The parts of carrying out a study: checks, controls, and one model on all tasks."""
 
 import logging
-import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from probing.encoding.description import describe_machine, describe_model
 from probing.encoding.encoder import Encoder, random_twin
 from probing.encoding.sharing import SharedExtraction
-from probing.encoding.store.cache import cache_folder
 from probing.encoding.vector_sources import VectorSource
 from probing.errors import InputError
-from probing.reporting.run import Run
-from probing.results.run_folder import describe_versions, new_run_folder, write_run
-from probing.results.scores import Score, score_table
-from probing.study.brought import load_model, named_transforms
-from probing.study.encoder_pairs import pair_scores, random_draw_scores
+from probing.results.scores import Score
 from probing.study.measurements import (
     Settings,
     choose_layer,
     measure_floors,
     measure_labelled,
     measure_pairs,
+    measure_spans,
     measure_words,
 )
-from probing.study.next_sentence import next_sentence_scores
+from probing.study.next_sentence import (
+    next_sentence_floors,
+    next_sentence_scores,
+)
 from probing.study.unscored import Unscored
 from probing.tasks import (
     LabelledSentences,
+    LabelledSpans,
     SentencePairs,
     Task,
-    describe_task,
-    find_protocol,
-    load_task,
 )
-
-if TYPE_CHECKING:
-    from probing.study.study import Study
 
 logger = logging.getLogger(__name__)
 
 Model = Encoder | VectorSource
 
 
-def run_study(study: "Study", out: Path, command: Sequence[str] = ()) -> Run:
-    """Measure and write the run folder: ``scores.parquet``, ``scores.csv``, ``manifest.json``.
-
-    ``out`` either is a whole run or is not there; a run that is there already is replaced.
-
-    Raises:
-        InputError: A model, task or file is unknown or broken, or ``out`` cannot be written.
-    """
-    started = datetime.now(UTC)
-    with new_run_folder(out) as folder:
-        protocol = find_protocol(study.protocol)
-        tasks = [
-            load_task(task, study.data_dir, protocol=study.protocol, seed=study.seed)
-            for task in study.tasks
-        ]
-        _check_names(tasks)
-        encoders = [
-            _shortened(
-                load_model(model, dtype=study.dtype, poolings=study.poolings), protocol.max_length
-            )
-            for model in study.models
-        ]
-        settings = Settings(
-            seed=study.seed,
-            n_resamples=study.n_resamples,
-            cache_dir=cache_folder(study.cache_dir),
-            probes=tuple(study.probes),
-            controls=study.controls,
-            n_seeds=study.n_seeds,
-            n_draws=study.n_draws,
-            claims=tuple(study.claims),
-            views=tuple(study.views),
-            transforms=named_transforms(study.transforms),
-        )
-        unscored = Unscored.of(study.task_names, tasks, study.data_dir, study.protocol)
-        pair_tasks = [task for task in tasks if isinstance(task, SentencePairs)]
-        # the floors come first: a broken task fails before anything is encoded
-        floors = [row for task in tasks for row in _floors(task, settings)]
-        rows: list[Score] = []
-        described: list[dict[str, Any]] = []
-        for encoder in encoders:
-            extracts = [
-                SharedExtraction(one, settings.cache_dir)
-                for one in (encoder, *_twins(encoder, study.seed))
-            ]
-            for extract in extracts:
-                measured = extract.encoder
-                control = measured is not encoder
-                scores, truncated = _measure(extract, tasks, unscored, settings, control=control)
-                rows += [
-                    replace(score, model=measured.name, revision=measured.revision)
-                    for score in scores
-                ]
-                described.append(describe_model(measured, truncated))
-            for twin in extracts[1:]:
-                rows += random_draw_scores(extracts[0], twin, pair_tasks, settings)
-            if study.corpus is not None and isinstance(encoder, Encoder):
-                rows += [
-                    replace(score, model=encoder.name, revision=encoder.revision)
-                    for score in next_sentence_scores(encoder, Path(study.corpus), settings)
-                ]
-        rows += floors
-        by_name = {encoder.name: encoder for encoder in encoders}
-        pairs = [(_compared(by_name[one]), _compared(by_name[two])) for one, two in study.contrasts]
-        rows += pair_scores(pairs, pair_tasks, settings)
-        manifest = {
-            "study": study.describe(),
-            "claims": [claim.describe() for claim in study.claims],
-            "aggregation": str(protocol.aggregation),
-            "command": shlex.join(command),
-            "started": started.isoformat(timespec="seconds"),
-            "seconds": round((datetime.now(UTC) - started).total_seconds(), 1),
-            "encoders": described,
-            "tasks": [describe_task(task) for task in tasks],
-            "development": describe_task(unscored.development),
-            "whitening_sentences": len(unscored.whitening),
-            "versions": describe_versions(),
-            "machine": describe_machine(),
-        }
-        table = score_table(rows)
-        write_run(folder, table, manifest)
-    return Run(folder=out, scores=table, manifest=manifest, own_claims=tuple(study.claims))
+def next_sentences_of(
+    extracts: Sequence[SharedExtraction], corpus: Path, settings: Settings, *, same_source: bool
+) -> list[Score]:
+    """Next sentences as an encoder and its twin have them."""
+    return [
+        replace(score, model=one.encoder.name, revision=one.encoder.revision)
+        for one in extracts
+        if isinstance(one.encoder, Encoder)
+        for score in next_sentence_scores(one.encoder, corpus, settings, same_source=same_source)
+    ]
 
 
-def _twins(encoder: Model, seed: int) -> tuple[Encoder, ...]:
+def next_sentence_floors_of(
+    encoders: Sequence[Model], corpus: str | None, settings: Settings, *, same_source: bool
+) -> list[Score]:
+    """What the pairs give away by themselves, in the word pieces of the first encoder."""
+    tokenizing = [encoder for encoder in encoders if isinstance(encoder, Encoder)]
+    if corpus is None or not tokenizing:
+        return []
+    return next_sentence_floors(tokenizing[0], Path(corpus), settings, same_source=same_source)
+
+
+def twins_of(encoder: Model, seed: int) -> tuple[Encoder, ...]:
     """The random-weight control; what is no loaded encoder has none."""
     return (random_twin(encoder, seed=seed),) if isinstance(encoder, Encoder) else ()
 
 
-def _compared(model: Model) -> Encoder:
+def compared(model: Model) -> Encoder:
+    """The model, where its views can be compared with another's. Raises `InputError` else."""
     if isinstance(model, VectorSource):
         raise InputError(
             f"{model.name} cannot be compared view by view: expected two loaded encoders"
@@ -144,14 +73,15 @@ def _compared(model: Model) -> Encoder:
     return model
 
 
-def _floors(task: Task, settings: Settings) -> list[Score]:
+def checked_floors(task: Task, settings: Settings) -> list[Score]:
+    """The floors of a task; a broken task fails here, with its name."""
     try:
         return measure_floors(task, settings)
     except InputError as error:
         raise InputError(f"task {task.name}: {error}") from error
 
 
-def _check_names(tasks: Sequence[Task]) -> None:
+def check_task_names(tasks: Sequence[Task]) -> None:
     """Refuse two tasks of one name: their rows could not be told apart."""
     origins: dict[str, str] = {}
     for task in tasks:
@@ -168,7 +98,7 @@ def this_command() -> list[str]:
     return [Path(sys.argv[0]).name, *sys.argv[1:]]
 
 
-def _measure(
+def measure_model(
     extract: SharedExtraction,
     tasks: Sequence[Task],
     unscored: Unscored,
@@ -200,6 +130,8 @@ def _measure(
         elif isinstance(encoder, VectorSource):
             logger.warning("%s gives no vectors of words: %s is left out", encoder.name, task.name)
             continue
+        elif isinstance(task, LabelledSpans):
+            scores, n_truncated = measure_spans(encoder, task, settings)
         else:
             scores, n_truncated = measure_words(encoder, task, settings)
         rows += scores
@@ -207,7 +139,7 @@ def _measure(
     return rows, truncated
 
 
-def _shortened(encoder: Model, max_length: int | None) -> Model:
+def shortened(encoder: Model, max_length: int | None) -> Model:
     """The encoder with the protocol's length, where that is shorter than its own."""
     if isinstance(encoder, VectorSource):
         return encoder

@@ -289,7 +289,7 @@ def attention_map(weights: ArrayLike, tokens: Sequence[str]) -> Described:
 
 
 def _shared_prefix(tasks: Sequence[str]) -> str:
-    """``generated:`` where all tasks are of that kind, else nothing."""
+    """Such as ``ewt:`` where all tasks are of that kind, else nothing."""
     prefixes = {task[: task.find(":") + 1] for task in tasks}
     return prefixes.pop() if len(prefixes) == 1 else ""
 
