@@ -119,6 +119,7 @@ def test_a_study_is_described_by_names() -> None:
         "n_seeds": 1,
         "n_draws": 5,
         "smallest_effect": 0.01,
+        "same_source": False,
         "cache_dir": None,
         "contrasts": [],
         "corpus": None,
@@ -326,24 +327,24 @@ def test_whitening_is_fitted_on_training_sentences(
 
 def test_two_tasks_of_one_name_are_told_by_their_origins() -> None:
     one, other = replace(labelled(), origin="here"), replace(labelled(), origin="there")
-    running._check_names([one, replace(other, name="other")])
+    running.check_task_names([one, replace(other, name="other")])
     with pytest.raises(InputError, match=r"two tasks are called 'animals' \(here; there\)"):
-        running._check_names([one, other])
+        running.check_task_names([one, other])
 
 
 def test_a_protocol_shortens_what_is_longer(tiny_encoder_folder: Callable[[str], Path]) -> None:
     encoder = load_encoder(tiny_encoder_folder("bert"))
     for limit, kept in ((None, 48), (48, 48), (64, 48), (47, 47)):
-        shorter = running._shortened(encoder, limit)
+        shorter = running.shortened(encoder, limit)
         assert isinstance(shorter, Encoder)
         assert shorter.max_length == kept
     source = VectorSource("table", lengths, "r")
-    assert running._shortened(source, 4) is source
+    assert running.shortened(source, 4) is source
     with pytest.raises(InputError, match="table cannot be compared view by view"):
-        running._compared(source)
-    assert running._compared(encoder) is encoder
-    assert running._twins(source, 0) == ()
-    (twin,) = running._twins(encoder, 5)
+        running.compared(source)
+    assert running.compared(encoder) is encoder
+    assert running.twins_of(source, 0) == ()
+    (twin,) = running.twins_of(encoder, 5)
     assert twin.name == f"{encoder.name}+random"
 
 
