@@ -221,6 +221,10 @@ def build_tiny_encoder(family: str, folder: Path) -> Path:
     return folder
 
 
+# Else a test that reads stderr sees the bar where it is the first to ask for an encoder.
+transformers.utils.logging.disable_progress_bar()
+
+
 @pytest.fixture(scope="session")
 def tiny_encoder_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """``tiny_encoder_folder("bert")``: the folder of a tiny encoder, made once per session."""

@@ -62,6 +62,25 @@ def test_a_random_twin_is_its_seed(tiny_encoder_folder: Folder) -> None:
     assert not np.allclose(extract(one, SENTENCES)["mean@3"], extract(other, SENTENCES)["mean@3"])
 
 
+@pytest.mark.parametrize("family", ["bert", "roberta", "mpnet"])
+def test_a_model_takes_as_many_tokens_as_it_has_positions(
+    family: str, tiny_encoder_folder: Folder, tmp_path: Path
+) -> None:
+    """Whatever its tokenizer says; RoBERTa and MPNet keep two positions for padding."""
+    folder = shutil.copytree(tiny_encoder_folder(family), tmp_path / family)
+    settings = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+    del settings["model_max_length"]
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
+    encoder = load_encoder(folder)
+    assert encoder.tokenizer.model_max_length > MAX_LENGTH
+    assert encoder.max_length == MAX_LENGTH
+    found = extract(encoder, ["the cat sat " * MAX_LENGTH])
+    assert found.truncated.tolist() == [True]
+    assert np.isfinite(found["mean@3"]).all()
+    with pytest.raises(InputError, match=f"expected 3 to {MAX_LENGTH}"):
+        load_encoder(folder, max_length=MAX_LENGTH + 1)
+
+
 def test_a_pooler_is_told_by_its_bias_and_its_weights(copied: Path) -> None:
     def fresh(tensors: dict[str, torch.Tensor]) -> None:
         layer = torch.nn.Linear(*tensors["pooler.dense.weight"].shape)

@@ -153,7 +153,7 @@ def test_steps_grow_with_the_rows_between_two_bounds() -> None:
     assert recipes_for(with_frozen=True, most_steps=3)[0].steps(10_000) == 3
 
 
-def test_training_stops_by_dev() -> None:
+def test_looks_at_dev_are_counted() -> None:
     log = [(1.0, 0.0, 0.0, 0.5), (2.0, 0.0, 0.0, math.nan), (3.0, 0.0, 0.0, 0.5)]
     progress = Progress(log=log)
     assert progress.best_look == (1, 0.5)  # the first of equals
@@ -166,6 +166,17 @@ def _train(
 ) -> Finetuned:
     given = {"train": data.train, "penalty": 0.01, "recipe": SHORT, "seed": 0} | settings
     return finetune(encoder, data, stored_states(encoder, data), head=head, **given)
+
+
+def test_training_stops_by_dev(encoder: Encoder, data: FinetuningData) -> None:
+    """With rates of nearly nothing the first look stays the best: two more end the training."""
+    still = TrainingRecipe(
+        least_steps=20, most_steps=20, looks=10, patience=2, head_rate=1e-12, encoder_rate=1e-12
+    )
+    found = _train(encoder, data, recipe=still)
+    assert (found.steps, found.best_step) == (6, 2)
+    patient = _train(encoder, data, recipe=replace(still, patience=10))
+    assert patient.steps == 20
 
 
 @pytest.mark.parametrize("head", Head)

@@ -25,6 +25,7 @@ ROOMS = (
     "pretraining",
     "reporting",
     "finetuning",
+    "cause",
     "study",
     "commands",
     "__main__",

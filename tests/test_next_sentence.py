@@ -8,10 +8,13 @@ from probing.encoding.encoder import load_encoder
 from probing.errors import InputError
 from probing.pretraining.corpus import choose_held_out, held_out_documents
 from probing.pretraining.vocabulary import encode_sentences
+from probing.probes.driver import fit_probes
 from probing.results.scores import score_table
+from probing.study import next_sentence
 from probing.study.measurements import Settings
 from probing.study.next_sentence import (
     NEXT_SENTENCE,
+    SIZES,
     next_sentence_floors,
     next_sentence_scores,
     pair_vectors,
@@ -79,6 +82,42 @@ def test_next_sentences_are_read_from_every_view(corpus, encoder):
         found = differences.loc[f"{pooling}@3 - mean@3"]
         assert found["value"] == pytest.approx(by_view[f"{pooling}@3"] - by_view["mean@3"])
         assert found["lower"] <= found["value"] <= found["upper"]
+
+
+def test_no_document_of_train_or_dev_is_tested(corpus, encoder, monkeypatch):
+    """The vectors of a pair say which document its first segment is of."""
+    documents = held_out_documents(corpus, encoder.tokenizer, corpus)
+    bounds = documents.sentence_starts[documents.document_starts]
+    seen = {}
+
+    def document_of(_encoder, _documents, pairs, _length):
+        return {"mean@0": np.searchsorted(bounds, pairs.starts, side="right")}
+
+    def fitted(vectors, labels, splits, **how):
+        seen.update({split: set(vectors["mean@0"][splits == split].ravel()) for split in SIZES})
+        return fit_probes({"mean@3": vectors["mean@0"].astype(np.float32)}, labels, splits, **how)
+
+    monkeypatch.setattr(next_sentence, "pair_vectors", document_of)
+    monkeypatch.setattr(next_sentence, "fit_probes", fitted)
+    next_sentence_scores(encoder, corpus, SETTINGS, sizes={"train": 200, "dev": 60, "test": 100})
+    assert seen["test"]
+    assert not seen["test"] & (seen["train"] | seen["dev"])
+
+
+def test_too_few_documents_for_either_side_are_refused(encoder, tmp_path):
+    """Of the held-out documents every second one is tested; one sentence makes no pair."""
+    lines = "\n".join(["the cat is big", "a dog sat", "the red mat"] * 4)
+    for long, fault in (
+        ({0, 1, 2}, "1 held-out documents of two or more sentences"),
+        ({1, 2, 3}, "1 training documents of two or more sentences"),
+    ):
+        for place in range(4):
+            text = "\n\n".join([lines if place in long else "the cat"] * N_DOCUMENTS)
+            (tmp_path / f"s{place}.txt").write_text(text, encoding="utf-8")
+        with pytest.raises(InputError, match=fault):
+            next_sentence_scores(
+                encoder, tmp_path, SETTINGS, sizes={"train": 20, "dev": 10, "test": 20}
+            )
 
 
 def test_both_segments_are_in_one_input(corpus, encoder):

@@ -16,7 +16,9 @@ from probing.commands import main as cli
 from probing.errors import InputError
 from probing.reporting.run import load_run
 from probing.results.scores import COLUMNS
+from probing.sources.declarations import MODELS
 from probing.study.study import PRESETS, Study, run_study
+from probing.tasks import catalogue
 from tests.conftest import FAMILIES, FAMILIES_WITH_POOLER
 
 Folder = Callable[[str], Path]
@@ -302,9 +304,13 @@ def test_models_lists_every_alias_and_every_preset_is_whole(
 ) -> None:
     assert _main(monkeypatch, "models") == 0
     shown = capsys.readouterr().out
+    assert [source.alias for source in MODELS if source.alias not in shown] == []
+    aliases = {source.alias for source in MODELS}
+    known = {entry.name for entry in catalogue()}
     for preset in PRESETS.values():
-        for model in preset.models:
-            assert model in shown
+        assert set(preset.models) <= aliases
+        for task in preset.task_names:
+            assert task in known
 
 
 @pytest.mark.real

@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
+from probing.encoding.difference import put_in_place
 from probing.encoding.dtypes import Dtype
 from probing.encoding.locating import Checkpoint, find_checkpoint
 from probing.encoding.pooler_state import PoolerState, seen_state
@@ -196,7 +197,8 @@ def _load_model(checkpoint: Checkpoint) -> tuple[torch.nn.Module, PoolerState]:
             f"{checkpoint.name} is an encoder-decoder ({model.config.model_type}): expected an "
             "encoder such as BERT, RoBERTa or ModernBERT"
         )
-    missing = sorted(report["missing_keys"])
+    changed = set() if checkpoint.changed is None else put_in_place(model, checkpoint.changed)
+    missing = sorted(set(report["missing_keys"]) - changed)
     mismatched = sorted(str(key) for key in report.get("mismatched_keys", ()))
     body = [key for key in missing if "pooler" not in key] + mismatched
     if body:

@@ -5,9 +5,10 @@ import importlib
 import importlib.util
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from probing.encoding.difference import Difference, read_difference
 from probing.errors import InputError
 from probing.sources.declarations import MODELS, ModelSource
 from probing.sources.fetching import snapshot
@@ -29,6 +30,8 @@ class Checkpoint:
     """Commit hash on the Hub, or ``local`` for a folder, or the package that carries it."""
     weight_hash: str
     """SHA-256 over the safetensors files."""
+    changed: Path | None = None
+    """Tensors that replace those of `folder`, where the encoder is a difference from a base."""
 
 
 def find_checkpoint(name: str, revision: str | None = None) -> Checkpoint:
@@ -93,6 +96,9 @@ def _download(hub_id: str, revision: str | None) -> Path:
 def _checked(
     name: str, folder: Path, revision: str, expected_sha256: str | None = None
 ) -> Checkpoint:
+    difference = read_difference(folder)
+    if difference is not None:
+        return _checked_difference(name, difference, revision, expected_sha256)
     weights = sorted(folder.glob("model*.safetensors"))
     if not (folder / "config.json").is_file():
         raise InputError(
@@ -109,12 +115,33 @@ def _checked(
             f"{folder} has no weights: expected model.safetensors as written by save_pretrained"
         )
     digest = _sha256(weights)
-    if expected_sha256 is not None and digest != expected_sha256:
-        raise InputError(
-            f"the weights of {name} in {folder} have SHA-256 {digest}, expected "
-            f"{expected_sha256}: install or download them again"
-        )
+    _check_hash(name, folder, digest, expected_sha256)
     return Checkpoint(name=name, folder=folder, revision=revision, weight_hash=digest)
+
+
+def _checked_difference(
+    name: str, difference: Difference, revision: str, expected_sha256: str | None
+) -> Checkpoint:
+    base = find_checkpoint(difference.base)
+    if base.changed is not None or base.weight_hash != difference.base_weight_hash:
+        raise InputError(
+            f"{name} is a difference from {difference.base} with weights "
+            f"{difference.base_weight_hash[:16]}…, found {base.weight_hash[:16]}…: "
+            "install that version of the base"
+        )
+    digest = difference.weight_hash()
+    _check_hash(name, difference.changed.parent, digest, expected_sha256)
+    return replace(
+        base, name=name, revision=revision, weight_hash=digest, changed=difference.changed
+    )
+
+
+def _check_hash(name: str, folder: Path, found: str, expected: str | None) -> None:
+    if expected is not None and found != expected:
+        raise InputError(
+            f"the weights of {name} in {folder} have SHA-256 {found}, expected "
+            f"{expected}: install or download them again"
+        )
 
 
 def _sha256(files: Iterable[Path]) -> str:

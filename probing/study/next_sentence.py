@@ -83,7 +83,7 @@ def next_sentence_scores(
 def describe_corpus(corpus: Path) -> dict[str, Any]:
     """What the manifest says of a corpus: its sources, and a short hash of their bytes."""
     files = source_files(corpus)
-    return {"sources": list(files), "digest": corpus_digest(files, PretrainingConfig())}
+    return {"sources": list(files), "digest": corpus_digest(files, PretrainingConfig(), None)}
 
 
 def next_sentence_floors(

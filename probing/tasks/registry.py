@@ -17,16 +17,15 @@ from probing.sources.declarations import DATASETS, TREEBANKS, DatasetSource, Tas
 from probing.sources.shipped import shipped_data
 from probing.tasks.derived import read_derived
 from probing.tasks.hub_datasets import read_hub
+from probing.tasks.minimal_pairs import PAIR_COLUMNS, read_minimal_pairs
 from probing.tasks.official import read_official, read_official_words
 from probing.tasks.pairs import SentencePairs, read_pairs
 from probing.tasks.protocols import DEFAULT_PROTOCOL, Protocol, find_protocol
 from probing.tasks.sentences import SPLITS, LabelledSentences, read_labelled
 from probing.tasks.spans import FEATURE_PREFIX, SPAN_TASKS, LabelledSpans, span_task
-from probing.tasks.split_digests import official_splits
 from probing.tasks.tables import (
     SPLIT_NAMES,
     TABLE_SUFFIXES,
-    Table,
     quote,
     quote_all,
     read_bytes,
@@ -79,7 +78,8 @@ def load_task(
 
     Args:
         name: a name (``stsb``, ``bigram_shift``, ``ewt:xpos``, ``ewt:bigram_shift``, or one offered
-            by another package), a file (``.tsv``, ``.csv``, ``.jsonl``, ``.parquet``, ``.conllu``),
+            by another package), a file (``.tsv``, ``.csv``, ``.jsonl``, ``.parquet``, ``.conllu``;
+            of minimal pairs also ``pairs.tsv:PHENOMENON``),
             a treebank with what is asked of it (``treebank:PATH:subj_number``, see
             `treebank_files` for the path; behind the colon a column, one of `TREEBANK_TASKS` or of
             `SPAN_TASKS`), or a task, which is passed through.
@@ -156,7 +156,7 @@ def _data_folder(data_dir: str | Path | None) -> Path | None:
 def _as_file(text: str) -> tuple[Path | None, str]:
     """The file a name stands for, if it stands for one, and the column behind a colon."""
     stem, colon, column = text.rpartition(":")
-    if colon and stem.lower().endswith(_CONLLU):
+    if colon and stem.lower().endswith((_CONLLU, *TABLE_SUFFIXES)):
         return Path(stem), column
     path = Path(text)
     if path.suffix.lower() in (*TABLE_SUFFIXES, _CONLLU) or len(path.parts) > 1 or path.is_file():
@@ -177,12 +177,18 @@ def _read_own(path: Path, column: str, split: str | None) -> Task:
     columns = set(table.columns)
     if columns >= {"sentence1", "sentence2", "score"}:
         return read_pairs(table, name=path.name, split=split, score_range=OWN_SCORE_RANGE)
+    if columns >= set(PAIR_COLUMNS):
+        name = f"{path.name}:{column}" if column else path.name
+        return _of_split(read_minimal_pairs(table, name=name, phenomenon=column), split)
+    if column:
+        raise InputError(f"{path}: only minimal pairs (good, bad) take {column!r}, leave it out")
     if columns >= {"sentence", "label"} or columns >= {"sentence1", "sentence2", "label"}:
         return read_labelled(table, name=path.name, split=None if split == "all" else split)
     raise InputError(
         f"{path}: found the columns {quote_all(table.columns)}; expected sentence1, sentence2, "
         "score[, subset][, split][, group] (pairs) or sentence, label[, split] (labelled) or "
-        "sentence1, sentence2, label[, split] (labelled pairs)"
+        "sentence1, sentence2, label[, split] (labelled pairs) or good, bad[, phenomenon][, split] "
+        "(minimal pairs)"
     )
 
 
@@ -220,28 +226,12 @@ def _read_known(
         except InputError as error:
             tried.append(str(error))
         else:
-            table = replace(_with_splits(source, table), origin=table.origin + passed)
+            table = replace(table, origin=table.origin + passed)
             return read_official(source, table, split=split, protocol=protocol)
     raise InputError(
         f"task {source.name} was found nowhere: {'; '.join(tried)}. Give --data-dir or set "
         f"{DATA_VARIABLE} to a folder with {source.local}"
     )
-
-
-def _with_splits(source: DatasetSource, table: Table) -> Table:
-    """The table with its official splits, where the copy on the Hub has them all in one."""
-    if source.split_digests is None or "split" in table.columns:
-        return table
-    columns = (table.columns[name] for name in ("sentence1", "sentence2", "score"))
-    one, two, scores = ([*column] for column in columns)
-    splits = official_splits(
-        shipped_data() / source.split_digests,
-        [str(sentence) for sentence in one],
-        [str(sentence) for sentence in two],
-        [float(str(score)) for score in scores],
-        place=table.place,
-    )
-    return replace(table, columns=MappingProxyType({**table.columns, "split": splits}))
 
 
 def _local_file(source: DatasetSource, folder: Path) -> str | None:
