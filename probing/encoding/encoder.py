@@ -15,7 +15,7 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from probing.encoding.dtypes import Dtype
-from probing.encoding.locating import Checkpoint, find_checkpoint
+from probing.encoding.locating import Checkpoint, Weights, find_checkpoint
 from probing.encoding.pooling import TOKEN_POOLINGS, PoolingFunction
 from probing.encoding.views import Pooling, View
 from probing.errors import InputError
@@ -114,6 +114,7 @@ def load_encoder(
     dtype: str = "float32",
     device: str | None = None,
     max_length: int | None = None,
+    weights: str = Weights.SAFETENSORS,
 ) -> Encoder:
     """Load any encoder that `transformers.AutoModel` knows.
 
@@ -123,6 +124,8 @@ def load_encoder(
         dtype: ``float32``, ``bfloat16`` or ``auto`` (`Dtype`).
         device: A torch device such as ``cpu`` or ``cuda:0``; by default CUDA where there is one.
         max_length: Tokens per sentence, special tokens included; by default what the model allows.
+        weights: ``safetensors``, or ``restricted-pickle`` to read ``pytorch_model.bin`` where there
+            is nothing else (`probing.encoding.locating.Weights`).
 
     Raises:
         InputError: The name is unknown, the Hub cannot be reached, the folder has no safetensors
@@ -135,7 +138,7 @@ def load_encoder(
     """
     torch_device = _device(device)
     torch_dtype = _dtype(dtype, torch_device)
-    checkpoint = find_checkpoint(str(name), revision)
+    checkpoint = find_checkpoint(str(name), revision, weights)
     tokenizer = _load_tokenizer(checkpoint)
     model, pooler_state = _load_model(checkpoint)
     model = _with_products_in(torch_dtype, model).to(torch_device).eval()
@@ -192,7 +195,8 @@ def _load_model(checkpoint: Checkpoint) -> tuple[torch.nn.Module, PoolerState]:
             model, report = AutoModel.from_pretrained(
                 checkpoint.folder,
                 dtype=torch.float32,
-                use_safetensors=True,
+                use_safetensors=checkpoint.weights is Weights.SAFETENSORS,
+                weights_only=True,
                 trust_remote_code=False,
                 local_files_only=True,
                 output_loading_info=True,

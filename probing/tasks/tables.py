@@ -13,7 +13,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final, NoReturn
@@ -64,6 +64,10 @@ class Table:
 
     def __len__(self) -> int:
         return len(self.positions)
+
+    def with_column(self, name: str, cells: tuple[object, ...]) -> "Table":
+        """The same table with one more column of n cells."""
+        return replace(self, columns=MappingProxyType({**self.columns, name: cells}))
 
     def fail(self, row: int, found: str) -> NoReturn:
         """Raise the ``InputError`` that names the file and the line of ``row``."""
