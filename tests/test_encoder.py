@@ -151,7 +151,7 @@ def test_without_a_network_a_hub_id_fails_within_seconds(
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     started = time.monotonic()
-    with pytest.raises(InputError, match="connect to the network or name a folder"):
+    with pytest.raises(InputError, match="is not on this machine, and .*; name a folder with the checkpoint"):
         load_encoder("someone/some-model")
     assert time.monotonic() - started < 5
 

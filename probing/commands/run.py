@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from probing.encoding.dtypes import Dtype
+from probing.encoding.weight_forms import Weights
 from probing.errors import InputError
 from probing.results.names import sides
 
@@ -91,6 +92,16 @@ def run_command(
     dtype: Annotated[Dtype, typer.Option(help="Number format of the forward pass.")] = (
         Dtype.FLOAT32
     ),
+    device: Annotated[str | None, typer.Option(help="Such as cpu or cuda:0.")] = None,
+    revision: Annotated[
+        str | None, typer.Option(help="Commit, tag or branch of the one model, a Hub id.")
+    ] = None,
+    max_length: Annotated[int | None, typer.Option(help="Tokens per sentence.")] = None,
+    batch_tokens: Annotated[int | None, typer.Option(help="Padded tokens in one pass.")] = None,
+    weights: Annotated[
+        Weights,
+        typer.Option(help="restricted-pickle reads pytorch_model.bin too; it runs no code."),
+    ] = Weights.SAFETENSORS,
     cache_dir: Annotated[
         str | None,
         typer.Option(
@@ -123,6 +134,11 @@ def run_command(
         "poolings": load_named(pooling or (), kind="pooling"),
         "transforms": load_named(transform or (), kind="transform"),
         "views": tuple(view or ()),
+        "device": device,
+        "revision": revision,
+        "max_length": max_length,
+        "batch_tokens": batch_tokens,
+        "weights": str(weights),
     }
     if model or vectors:
         chosen["models"] = (*(model or ()), *_vector_files(vectors or []))

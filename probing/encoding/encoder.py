@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import pickle
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -15,9 +16,10 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from probing.encoding.dtypes import Dtype
-from probing.encoding.locating import Checkpoint, Weights, find_checkpoint
+from probing.encoding.locating import Checkpoint, find_checkpoint
 from probing.encoding.pooling import TOKEN_POOLINGS, PoolingFunction
 from probing.encoding.views import Pooling, View
+from probing.encoding.weight_forms import Weights
 from probing.errors import InputError
 from probing.results.names import twin_name
 
@@ -32,7 +34,9 @@ _UNREADABLE = (
     AttributeError,
     ImportError,
     RuntimeError,
+    EOFError,
     SafetensorError,
+    pickle.UnpicklingError,
 )
 
 
@@ -75,6 +79,8 @@ class Encoder:
     hidden_size: int
     poolings: Mapping[str, PoolingFunction] = field(default_factory=dict, repr=False)
     """A researcher's own poolings by name, applied to every layer."""
+    batch_tokens: int | None = None
+    """Padded tokens in one forward pass; None for what suits the device."""
 
     @property
     def views(self) -> tuple[View, ...]:
@@ -125,7 +131,7 @@ def load_encoder(
         device: A torch device such as ``cpu`` or ``cuda:0``; by default CUDA where there is one.
         max_length: Tokens per sentence, special tokens included; by default what the model allows.
         weights: ``safetensors``, or ``restricted-pickle`` to read ``pytorch_model.bin`` where there
-            is nothing else (`probing.encoding.locating.Weights`).
+            is nothing else (`probing.encoding.weight_forms.Weights`).
 
     Raises:
         InputError: The name is unknown, the Hub cannot be reached, the folder has no safetensors
@@ -380,5 +386,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _first_line(error: BaseException) -> str:
+    if isinstance(error, pickle.UnpicklingError):
+        return "its pickle holds something else than tensors, or is damaged"
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__

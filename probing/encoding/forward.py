@@ -29,6 +29,8 @@ for blocks below this (``M_MMAP_THRESHOLD`` in mallopt(3))."""
 
 def default_batch_tokens(encoder: Encoder) -> int:
     """Padded tokens in one forward pass, where the user does not say."""
+    if encoder.batch_tokens is not None:
+        return encoder.batch_tokens
     return BATCH_TOKENS_GPU if encoder.device.type == "cuda" else BATCH_TOKENS
 
 

@@ -6,14 +6,14 @@ import importlib.util
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
+from probing.encoding.weight_forms import Weights
 from probing.errors import InputError
 from probing.sources.declarations import MODELS, ModelSource
 from probing.sources.fetching import look_up, snapshot
-from probing.sources.hub_errors import HubProblem, Place
+from probing.sources.hub_errors import HubError, Place
 from probing.sources.repositories import Repository, find_conversion
 from probing.sources.shipped import shipped_data
 from probing.sources.short_ids import full_id
@@ -31,15 +31,6 @@ _SMALL_FILES: Final = re.compile(
 _OTHERWISE: Final = "name a folder with the checkpoint, or use an embedded model such as minilm"
 ADAPTER_CONFIG: Final = "adapter_config.json"
 """What marks the folder of a PEFT adapter."""
-
-
-class Weights(StrEnum):
-    """In which files weights may be."""
-
-    SAFETENSORS = "safetensors"
-    RESTRICTED_PICKLE = "restricted-pickle"
-    """``pytorch_model.bin`` too, where there is no safetensors file; read by
-    ``torch.load(weights_only=True)``, which makes tensors and runs nothing."""
 
 
 _FILES: Final = {
@@ -203,7 +194,7 @@ def _without_safetensors(repository: Repository, names: list[str]) -> str:
         return f"{place} has no weights: expected model.safetensors"
     try:
         conversion = find_conversion(place, "model.safetensors")
-    except (HubProblem, InputError):
+    except (HubError, InputError):
         conversion = None
     way = "" if conversion is None else f"use its conversion, --revision {conversion}, or "
     return (

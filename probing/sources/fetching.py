@@ -7,25 +7,20 @@ compared with the size and hash that the Hub states. Nothing that is fetched is 
 
 import logging
 import os
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
 import httpx
 from huggingface_hub import constants, hf_hub_url
-from huggingface_hub.file_download import http_get
-from huggingface_hub.utils import (
-    are_progress_bars_disabled,
-    build_hf_headers,
-    disable_progress_bars,
-    enable_progress_bars,
-)
+from huggingface_hub.utils._headers import build_hf_headers
+from huggingface_hub.utils._http import get_session, hf_raise_for_status
 
 from probing.errors import InputError
-from probing.sources.hub_errors import HubProblem, Place, hub_call
+from probing.progress import Advance, progress
+from probing.sources.hub_errors import HubError, Place, hub_call
 from probing.sources.repositories import (
+    REQUEST_SECONDS,
     RemoteFile,
     Repository,
     cached_repository,
@@ -34,8 +29,8 @@ from probing.sources.repositories import (
 
 logger = logging.getLogger(__name__)
 
-_TRIES: Final = 20
-"""How often a transfer that breaks is taken up again, each time with new bytes."""
+_IDLE_TRIES: Final = 5
+"""How often a transfer is taken up again without a new byte before it is given up."""
 _WORTH_SAYING: Final = 10_000_000
 """Bytes of a download that is announced."""
 
@@ -70,7 +65,7 @@ def snapshot(
     for name in missing:
         try:
             _fetch(repository, name)
-        except HubProblem as problem:
+        except HubError as problem:
             raise InputError(f"{place}: {problem}; {otherwise}") from problem
     return repository.folder
 
@@ -83,7 +78,7 @@ def look_up(place: Place, otherwise: str) -> Repository:
     """
     try:
         return find_repository(place)
-    except HubProblem as problem:
+    except HubError as problem:
         cached = cached_repository(place)
         if cached is None:
             raise InputError(
@@ -126,49 +121,47 @@ def _transfer(repository: Repository, name: str, file: RemoteFile, partial: Path
         revision=repository.commit,
         endpoint=constants.ENDPOINT,
     )
-    reached = -1
-    for _ in range(_TRIES):
-        there = partial.stat().st_size if partial.is_file() else 0
-        if there > file.size:
-            partial.unlink()
-            there = 0
-        if there == file.size:
-            break
-        if there == reached:  # a whole round of tries has brought nothing
-            raise HubProblem(f"the transfer of {name} stops at {there:,} of {file.size:,} bytes")
-        reached = there
-        _one_transfer(place, url, file, partial)
-    if not partial.is_file() or not file.fits(partial):
+    idle = 0
+    with progress(f"downloading {name}", file.size) as advance:
+        advance(_size(partial))
+        while _size(partial) < file.size and idle < _IDLE_TRIES:
+            before = _size(partial)
+            hub_call(place, lambda: _one_transfer(url, partial, advance))
+            idle = 0 if _size(partial) > before else idle + 1
+    if _size(partial) < file.size:
+        raise HubError(f"the transfer of {name} stops at {_size(partial):,} of {file.size:,} bytes")
+    if not file.fits(partial):
         partial.unlink(missing_ok=True)
-        raise HubProblem(
+        raise HubError(
             f"what arrived as {name} is not what the Hub states ({file.size:,} bytes, hash "
             f"{file.blob[:12]}…): a network's login page or a proxy may have changed it"
         )
 
 
-def _one_transfer(place: Place, url: str, file: RemoteFile, partial: Path) -> None:
-    """Bytes to the end of the file, or to where the connection breaks for good."""
-
-    def get() -> None:
-        with partial.open("ab") as stream, _bars_on_terminals():
+def _one_transfer(url: str, partial: Path, advance: Advance) -> None:
+    """Bytes to the end of the file, or to where the connection breaks."""
+    with partial.open("ab") as stream:
+        start = stream.tell()
+        # compressed content would break off elsewhere than it is continued
+        headers = {**build_hf_headers(), "Accept-Encoding": "identity"}
+        if start:
+            headers["Range"] = f"bytes={start}-"
+        with get_session().stream("GET", url, headers=headers, timeout=REQUEST_SECONDS) as response:
+            if response.is_error:
+                response.read()
+            hf_raise_for_status(response)
+            if start and response.status_code == httpx.codes.OK:  # sent from its beginning again
+                stream.truncate(0)
             try:
-                http_get(
-                    url,
-                    stream,
-                    headers=build_hf_headers(),
-                    resume_size=stream.tell(),
-                    expected_size=file.size,
-                    displayed_filename=url.rsplit("/", 1)[-1],
-                )
+                for block in response.iter_bytes():
+                    stream.write(block)
+                    advance(len(block))
             except httpx.TransportError:
-                if not stream.tell():
-                    raise
-            except OSError as error:
-                # the length is compared by the caller
-                if "Consistency check" not in str(error):
-                    raise
+                return  # what has come is kept, and the caller asks for the rest
 
-    hub_call(place, get)
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else 0
 
 
 def _link(blob: Path, target: Path) -> None:
@@ -177,20 +170,3 @@ def _link(blob: Path, target: Path) -> None:
         target.symlink_to(os.path.relpath(blob, target.parent))
     except OSError:  # a file system without links
         os.link(blob, target)
-
-
-@contextmanager
-def _bars_on_terminals() -> Iterator[None]:
-    """No progress bars where there is no terminal to show them; the client's log stays quiet."""
-    client = logging.getLogger("huggingface_hub")
-    level = client.level
-    hide = not sys.stderr.isatty() and not are_progress_bars_disabled()
-    client.setLevel(logging.ERROR)
-    if hide:
-        disable_progress_bars()
-    try:
-        yield
-    finally:
-        client.setLevel(level)
-        if hide:
-            enable_progress_bars()

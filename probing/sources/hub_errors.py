@@ -5,7 +5,6 @@ import json
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final, NamedTuple, TypeVar
 
 import httpx
@@ -59,21 +58,15 @@ class Place(NamedTuple):
         return f"{self.kind} {self.hub_id}" + (f" at {self.revision}" if self.revision else "")
 
 
-@dataclass(frozen=True)
-class HubProblem(Exception):
+class HubError(Exception):
     """The Hub, or the way to it, does not answer as it should: what is cached may serve."""
-
-    reason: str
-
-    def __str__(self) -> str:
-        return self.reason
 
 
 def hub_call(place: Place, call: Callable[[], _Answer]) -> _Answer:
     """What the call returns; one that fails for the moment is repeated after a short wait.
 
     Raises:
-        HubProblem: The Hub cannot be reached or is busy.
+        HubError: The Hub cannot be reached or is busy.
         InputError: It has answered, and the answer is no; or this machine's cache is at fault.
     """
     for wait in (*WAITS, None):
@@ -94,7 +87,7 @@ def told(place: Place, error: Exception) -> Exception:
     no = _refusal(place, error)
     if no is not None:
         return InputError(no)
-    return HubProblem(_reason(error))
+    return HubError(_reason(error))
 
 
 def _refusal(place: Place, error: Exception) -> str | None:
@@ -138,7 +131,7 @@ def _refusal(place: Place, error: Exception) -> str | None:
 
 
 def _reason(error: Exception) -> str:
-    """Why there is no answer, for `HubProblem`."""
+    """Why there is no answer, for `HubError`."""
     host = constants.ENDPOINT
     status = _status(error)
     if isinstance(error, OfflineModeIsEnabled):

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -72,7 +71,7 @@ def find_repository(place: Place) -> Repository:
     known = _remembered(place, place.revision)
     if known is not None:
         return known
-    info = hub_call(
+    info: Any = hub_call(
         place,
         lambda: HfApi().repo_info(
             place.hub_id,
@@ -159,7 +158,7 @@ def _write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as stream:
         stream.write(text)
-    os.replace(stream.name, path)
+    Path(stream.name).replace(path)
 
 
 def _remembered(place: Place, commit: str | None) -> Repository | None:

@@ -19,6 +19,7 @@ from probing.reporting.run import Run
 from probing.results.run_folder import describe_versions, new_run_folder, write_run
 from probing.results.scores import Score, score_table
 from probing.study.brought import load_model, named_transforms
+from probing.study.checking import check_sources
 from probing.study.encoder_pairs import twins_scores
 from probing.study.measurements import (
     Settings,
@@ -64,6 +65,7 @@ def run_study(study: "Study", out: Path, command: Sequence[str] = ()) -> Run:
     started = datetime.now(UTC)
     with new_run_folder(out) as folder:
         protocol = find_protocol(study.protocol)
+        check_sources(study)
         tasks = [
             load_task(task, study.data_dir, protocol=study.protocol, seed=study.seed)
             for task in study.tasks
@@ -71,7 +73,17 @@ def run_study(study: "Study", out: Path, command: Sequence[str] = ()) -> Run:
         _check_names(tasks)
         encoders = [
             _shortened(
-                load_model(model, dtype=study.dtype, poolings=study.poolings), protocol.max_length
+                load_model(
+                    model,
+                    dtype=study.dtype,
+                    poolings=study.poolings,
+                    device=study.device,
+                    revision=study.revision,
+                    max_length=study.max_length,
+                    batch_tokens=study.batch_tokens,
+                    weights=study.weights,
+                ),
+                protocol.max_length,
             )
             for model in study.models
         ]

@@ -10,6 +10,7 @@ from sklearn.base import BaseEstimator
 from probing.claims.deciding import CLAIMS, Claim
 from probing.encoding.pooling import PoolingFunction
 from probing.encoding.views import View
+from probing.encoding.weight_forms import Weights
 from probing.errors import InputError
 from probing.reporting.finished import finished_run
 from probing.reporting.run import Run
@@ -82,6 +83,16 @@ class Study:
     ``(m, d)``; a function goes by its name."""
     claims: Sequence[Claim] = CLAIMS
     """What the verdict decides."""
+    device: str | None = None
+    """A torch device such as ``cuda:0``; by default CUDA where there is one."""
+    revision: str | None = None
+    """Commit, tag or branch of the one model that is a Hub id."""
+    max_length: int | None = None
+    """Tokens per sentence; by default what each model allows."""
+    batch_tokens: int | None = None
+    """Padded tokens in one forward pass; by default what suits the device."""
+    weights: str = Weights.SAFETENSORS
+    """``safetensors`` or ``restricted-pickle`` (`probing.encoding.weight_forms.Weights`)."""
 
     def __post_init__(self) -> None:
         for name in ("models", "tasks", "probes", "contrasts", "views", "claims"):
@@ -110,6 +121,13 @@ class Study:
                 f"unknown probe {', '.join(unknown) or 'of no name'}: expected one or more of "
                 f"{', '.join(PROBES)}, or a scikit-learn classifier or regressor"
             )
+        if self.revision is not None and len(self.models) > 1:
+            raise InputError(
+                f"revision {self.revision!r} is of one model and the study has "
+                f"{len(self.models)}: measure that one in a run of its own"
+            )
+        if self.batch_tokens is not None and self.batch_tokens < 1:
+            raise InputError(f"{self.batch_tokens} batch tokens: expected one or more")
         object.__setattr__(self, "poolings", named_poolings(self.poolings))
         object.__setattr__(self, "transforms", named_transforms(self.transforms))
         for view in self.views:

@@ -3,7 +3,14 @@
 from probing.tasks.catalogue import TaskEntry, catalogue
 from probing.tasks.pairs import SentencePairs
 from probing.tasks.protocols import DEFAULT_PROTOCOL, PROTOCOLS, Protocol, find_protocol
-from probing.tasks.registry import GENERATED_NAMES, GENERATED_PREFIX, Task, describe_task, load_task
+from probing.tasks.registry import (
+    GENERATED_NAMES,
+    GENERATED_PREFIX,
+    Task,
+    describe_task,
+    load_task,
+    load_task_repository,
+)
 from probing.tasks.sentences import LabelledSentences
 from probing.tasks.tagged_words import TaggedSentences
 
@@ -22,4 +29,5 @@ __all__ = [
     "describe_task",
     "find_protocol",
     "load_task",
+    "load_task_repository",
 ]

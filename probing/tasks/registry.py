@@ -12,8 +12,9 @@ from typing import Any, Final
 
 from probing.errors import InputError
 from probing.sources.declarations import DATASETS, LINGUISTIC, DatasetSource, TaskKind
+from probing.sources.repositories import Repository
 from probing.sources.shipped import shipped_data
-from probing.tasks.hub_datasets import read_hub
+from probing.tasks.hub_datasets import hub_repository, read_hub, wanted_files
 from probing.tasks.official import read_official, read_official_words
 from probing.tasks.pairs import SentencePairs, read_pairs
 from probing.tasks.protocols import DEFAULT_PROTOCOL, Protocol, find_protocol
@@ -101,6 +102,31 @@ def load_task(
     if text in offered:
         return _load_entry_point(offered[text])
     raise InputError(_unknown(text, offered))
+
+
+def load_task_repository(
+    name: str | Path | Task, data_dir: str | Path | None = None
+) -> tuple[Repository, list[str]] | None:
+    """What `load_task` would take from the Hub: the repository and its files, not downloaded.
+
+    None where the task comes from elsewhere.
+
+    Raises:
+        InputError: The Hub has no such data set, or the data folder is none.
+    """
+    folder = _data_folder(data_dir)
+    source = _SOURCES.get(str(name)) if isinstance(name, str) else None
+    if source is None or source.hub_id is None or _as_file(source.name)[0] is not None:
+        return None
+    if folder is not None and _local_file(source, folder) is not None:
+        return None
+    if (shipped_data() / source.local).is_file():
+        return None
+    try:
+        repository = hub_repository(source)
+    except InputError as error:
+        raise InputError(_found_nowhere(source, [str(error)])) from error
+    return repository, wanted_files(repository, source.hub_config)
 
 
 def task_entry_points() -> Mapping[str, EntryPoint]:
@@ -194,7 +220,11 @@ def _read_known(
         else:
             table = replace(table, origin=table.origin + passed)
             return read_official(source, table, split=split, protocol=protocol)
-    raise InputError(
+    raise InputError(_found_nowhere(source, tried))
+
+
+def _found_nowhere(source: DatasetSource, tried: list[str]) -> str:
+    return (
         f"task {source.name} was found nowhere: {'; '.join(tried)}. Give --data-dir or set "
         f"{DATA_VARIABLE} to a folder with {source.local}"
     )
