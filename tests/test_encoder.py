@@ -151,7 +151,9 @@ def test_without_a_network_a_hub_id_fails_within_seconds(
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     started = time.monotonic()
-    with pytest.raises(InputError, match="is not on this machine, and .*; name a folder with the checkpoint"):
+    with pytest.raises(
+        InputError, match="is not on this machine, and HF_HUB_OFFLINE"
+    ):
         load_encoder("someone/some-model")
     assert time.monotonic() - started < 5
 

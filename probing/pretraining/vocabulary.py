@@ -72,6 +72,9 @@ def _encode(
     tokenizer: BertTokenizer, documents: list[list[str]]
 ) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.int64], list[int]]:
     sentences = list(chain.from_iterable(documents))
+    # an earlier call may have left both set
+    tokenizer.backend_tokenizer.no_padding()
+    tokenizer.backend_tokenizer.no_truncation()
     encodings = tokenizer.backend_tokenizer.encode_batch_fast(sentences, add_special_tokens=False)
     ids = [encoding.ids for encoding in encodings]
     lengths = np.array([len(sentence) for sentence in ids], dtype=np.int64)

@@ -13,7 +13,7 @@ from probing.errors import InputError
 from probing.sources.declarations import DatasetSource
 from probing.sources.fetching import look_up, snapshot
 from probing.sources.hub_errors import Place
-from probing.sources.repositories import Repository
+from probing.sources.repositories import Repository, cached_repository
 from probing.tasks.fingerprints import official_splits
 from probing.tasks.tables import Table
 
@@ -60,7 +60,9 @@ def hub_repository(source: DatasetSource) -> Repository:
     place = Place("dataset", str(source.hub_id), source.hub_revision)
     repository = look_up(place, _OTHERWISE)
     if not wanted_files(repository, source.hub_config):
-        conversion = look_up(place._replace(revision=_CONVERSION), _OTHERWISE)
+        branch = place._replace(revision=_CONVERSION)
+        # what was converted once is not converted otherwise: the branch is asked for once
+        conversion = cached_repository(branch) or look_up(branch, _OTHERWISE)
         repository = replace(conversion, place=place._replace(revision=conversion.commit))
         if not wanted_files(repository, source.hub_config):
             raise InputError(f"{place}: found neither Parquet nor JSON, and no script is ever run")
