@@ -102,6 +102,20 @@ def _modernbert_tokenizer() -> Any:
     )
 
 
+def build_bpe_tokenizer(start: str | None) -> Any:
+    """A decoder's tokenizer: no padding token, an end of text, and a start or nothing added."""
+    special = ("<|endoftext|>", *([start] if start else []))
+    tokenizer = Tokenizer.from_str(_byte_level_bpe(*special).to_str())
+    if start:
+        number = tokenizer.token_to_id(start)
+        tokenizer.post_processor = processors.TemplateProcessing(
+            single=f"{start} $A", pair=f"{start} $A $B", special_tokens=[(start, number)]
+        )
+    return transformers.PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, eos_token=special[0], bos_token=start or special[0]
+    )
+
+
 _Family = tuple[Callable[[], Any], Callable[..., Any], dict[str, Any]]
 _FAMILIES_WITH_POOLER: dict[str, _Family] = {
     "bert": (

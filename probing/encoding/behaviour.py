@@ -99,7 +99,7 @@ def measure_behaviour(
         hidden_size=alone[-1].shape[-1],
         pooler_output=_pooler_output(outputs),
         returns_last_layer=_same(
-            outputs.last_hidden_state.float().cpu(), outputs.hidden_states[-1].float().cpu()
+            _last_layer(outputs).float().cpu(), outputs.hidden_states[-1].float().cpu()
         ),
     )
 
@@ -197,13 +197,19 @@ def _pooler_output(outputs: Any) -> PoolerOutput:
     pooled = getattr(outputs, "pooler_output", None)
     if pooled is None:
         return PoolerOutput.NONE
-    tokens = outputs.last_hidden_state[0].float()
+    tokens = _last_layer(outputs)[0].float()
     if tokens.shape[-1] != pooled.shape[-1]:
         return PoolerOutput.COMPUTED
     found = [row for row, token in enumerate(tokens) if _same(token, pooled[0].float())]
     if not found:
         return PoolerOutput.COMPUTED
     return PoolerOutput.FIRST_TOKEN if 0 in found else PoolerOutput.OTHER_TOKEN
+
+
+def _last_layer(outputs: Any) -> Any:
+    """``(1, tokens, hidden_size)``: what the model returns of its last layer."""
+    returned = getattr(outputs, "last_hidden_state", None)
+    return outputs.hidden_states[-1] if returned is None else returned
 
 
 def _same(one: torch.Tensor, other: torch.Tensor) -> bool:
