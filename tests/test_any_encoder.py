@@ -338,9 +338,7 @@ def test_a_damaged_pooling_configuration_is_one_line(
         load_encoder(folder)
 
 
-@pytest.mark.filterwarnings(
-    "ignore::FutureWarning", "ignore:fan_in_fan_out", "ignore:The following rank"
-)
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore:fan_in", "ignore:The following")
 @pytest.mark.parametrize(
     "options", [{}, {"use_rslora": True}, {"rank_pattern": {"query": 2, "c_attn": 2}}]
 )

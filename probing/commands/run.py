@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from probing.commands.terminal import kept
 from probing.encoding.dtypes import Dtype
 from probing.encoding.weight_forms import Weights
 from probing.errors import InputError
@@ -98,6 +99,13 @@ def run_command(
     ] = None,
     max_length: Annotated[int | None, typer.Option(help="Tokens per sentence.")] = None,
     batch_tokens: Annotated[int | None, typer.Option(help="Padded tokens in one pass.")] = None,
+    score_range: Annotated[
+        str | None,
+        typer.Option(
+            help="LOWEST,HIGHEST score in files of your own, or any; by default 0,5.",
+            metavar="RANGE",
+        ),
+    ] = None,
     weights: Annotated[
         Weights,
         typer.Option(help="restricted-pickle reads pytorch_model.bin too; it runs no code."),
@@ -140,6 +148,8 @@ def run_command(
         "batch_tokens": batch_tokens,
         "weights": str(weights),
     }
+    if score_range is not None:
+        chosen["score_range"] = _score_range(score_range)
     if model or vectors:
         chosen["models"] = (*(model or ()), *_vector_files(vectors or []))
         chosen["contrasts"] = tuple(_contrast(text) for text in contrast or ())
@@ -160,10 +170,13 @@ def run_command(
         chosen["corpus"] = corpus
     study = replace(PRESETS[name], **chosen)
     folder = out or Path("runs") / datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
-    _show(run_study(study, folder, command=this_command()), study)
+    result = run_study(study, folder, command=this_command())
+    with kept(folder):
+        report = result.report()
+        _show(result, study, report)
 
 
-def _show(result: "Run", study: "Study") -> None:
+def _show(result: "Run", study: "Study", report: Path) -> None:
     """Tables and verdicts of a run, and where its report and folder are."""
     from probing.claims.deciding import NEXT_SENTENCE_CLAIMS, TWIN_CLAIMS
     from probing.claims.verdict import verdict_text, wrapped
@@ -185,6 +198,8 @@ def _show(result: "Run", study: "Study") -> None:
         ):
             console.print(table)
         console.print(f"pooler of {escape(name)}: [bold]{result.pooler_state(name)}[/]")
+        for line in _made_for(result, name):
+            console.print(escape(line))
         if any(score == "spearman_difference" for score in result.scores["metric"]):
             console.print()
             console.print(escape(result.words(name, width=console.width)))
@@ -198,8 +213,21 @@ def _show(result: "Run", study: "Study") -> None:
         if described["remark"]:
             console.print(escape(described["remark"]))
     console.print()
-    console.print(f"report: {escape(str(result.report()))}", soft_wrap=True)
+    console.print(f"report: {escape(str(report))}", soft_wrap=True)
     console.print(f"run folder: {escape(str(result.folder))}", soft_wrap=True)
+
+
+def _made_for(result: "Run", name: str) -> list[str]:
+    """What a checkpoint was tuned for, and that its attention is causal."""
+    described = next(entry for entry in result.manifest["encoders"] if entry["name"] == name)
+    lines = []
+    if described.get("tuned_for"):
+        view = described["declared_view"]
+        own = f": its own view is {view}" if view else ": none of the views is its own"
+        lines.append(f"{name} is {described['tuned_for']}{own}")
+    if described.get("attention") == "causal":
+        lines.append(f"the attention of {name} is causal: last and wmean take the place of cls")
+    return lines
 
 
 def _vector_files(paths: list[Path]) -> list[str]:
@@ -216,6 +244,18 @@ def _vector_files(paths: list[Path]) -> list[str]:
             )
         files += found if path.is_dir() else [path]
     return [str(file) for file in files]
+
+
+def _score_range(text: str) -> tuple[float, float] | None:
+    if text == "any":
+        return None
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError:
+        low = high = 0.0
+    if not low < high:
+        raise InputError(f"--score-range {text!r}: expected LOWEST,HIGHEST such as 1,7, or any")
+    return low, high
 
 
 def _contrast(text: str) -> tuple[str, str]:

@@ -67,7 +67,13 @@ def run_study(study: "Study", out: Path, command: Sequence[str] = ()) -> Run:
         protocol = find_protocol(study.protocol)
         check_sources(study)
         tasks = [
-            load_task(task, study.data_dir, protocol=study.protocol, seed=study.seed)
+            load_task(
+                task,
+                study.data_dir,
+                protocol=study.protocol,
+                seed=study.seed,
+                score_range=study.score_range,
+            )
             for task in study.tasks
         ]
         _check_names(tasks)

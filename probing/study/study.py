@@ -28,6 +28,7 @@ from probing.tasks import (
     DEFAULT_PROTOCOL,
     GENERATED_NAMES,
     GENERATED_PREFIX,
+    OWN_SCORE_RANGE,
     Task,
     find_protocol,
     load_task,
@@ -91,6 +92,8 @@ class Study:
     """Tokens per sentence; by default what each model allows."""
     batch_tokens: int | None = None
     """Padded tokens in one forward pass; by default what suits the device."""
+    score_range: tuple[float, float] | None = OWN_SCORE_RANGE
+    """Of scores in files of one's own; None to take any."""
     weights: str = Weights.SAFETENSORS
     """``safetensors`` or ``restricted-pickle`` (`probing.encoding.weight_forms.Weights`)."""
 
@@ -198,7 +201,13 @@ class Study:
                 Path(out),
                 self.describe(),
                 lambda: [
-                    load_task(task, self.data_dir, protocol=self.protocol, seed=self.seed).origin
+                    load_task(
+                        task,
+                        self.data_dir,
+                        protocol=self.protocol,
+                        seed=self.seed,
+                        score_range=self.score_range,
+                    ).origin
                     for task in self.tasks
                 ],
             )

@@ -6,6 +6,7 @@ from probing.tasks.protocols import DEFAULT_PROTOCOL, PROTOCOLS, Protocol, find_
 from probing.tasks.registry import (
     GENERATED_NAMES,
     GENERATED_PREFIX,
+    OWN_SCORE_RANGE,
     Task,
     describe_task,
     load_task,
@@ -18,6 +19,7 @@ __all__ = [
     "DEFAULT_PROTOCOL",
     "GENERATED_NAMES",
     "GENERATED_PREFIX",
+    "OWN_SCORE_RANGE",
     "PROTOCOLS",
     "LabelledSentences",
     "Protocol",

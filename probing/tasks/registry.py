@@ -22,6 +22,7 @@ from probing.tasks.sentences import SPLITS, LabelledSentences, read_labelled
 from probing.tasks.tables import (
     SPLIT_NAMES,
     TABLE_SUFFIXES,
+    format_suffix,
     quote,
     quote_all,
     read_bytes,
@@ -57,6 +58,7 @@ def load_task(
     split: str | None = None,
     protocol: str | Protocol = DEFAULT_PROTOCOL,
     seed: int = 0,
+    score_range: tuple[float, float] | None = OWN_SCORE_RANGE,
 ) -> Task:
     """The rows of a task.
 
@@ -75,6 +77,8 @@ def load_task(
             every row.
         protocol: settings of the seven STS sets, one of ``PROTOCOLS``.
         seed: of a generated task.
+        score_range: lowest and highest score that may occur in a file of one's own; None to take
+            any. Spearman needs none, but a score outside its range is mostly a slip.
 
     Raises:
         InputError: for an unknown name, a task that no source has, or damage in a file.
@@ -93,7 +97,7 @@ def load_task(
     file, column = _as_file(text)
     known, _, tag = text.partition(":")
     if file is not None:
-        return _read_own(file, column, split)
+        return _read_own(file, column, split, score_range)
     if text.startswith(GENERATED_PREFIX):
         return _generate(text.removeprefix(GENERATED_PREFIX), split, seed)
     if known in _SOURCES and (not tag or _SOURCES[known].kind is TaskKind.WORDS):
@@ -164,22 +168,36 @@ def _as_file(text: str) -> tuple[Path | None, str]:
     path = Path(text)
     if text.startswith(GENERATED_PREFIX):
         return None, ""
-    if path.suffix.lower() in (*TABLE_SUFFIXES, _CONLLU) or len(path.parts) > 1 or path.is_file():
+    if format_suffix(path) in (*TABLE_SUFFIXES, _CONLLU) or len(path.parts) > 1 or path.is_file():
         return path, ""
     return None, ""
 
 
-def _read_own(path: Path, column: str, split: str | None) -> Task:
-    """A user's own file: its columns say what kind of task it is."""
-    if path.suffix.lower() == _CONLLU:
+def _read_own(
+    path: Path,
+    column: str,
+    split: str | None,
+    score_range: tuple[float, float] | None = OWN_SCORE_RANGE,
+) -> Task:
+    """A user's own file: its columns say what kind of task it is.
+
+    ``score_range`` is that of pairs; None for the lowest and highest score in the file.
+    """
+    if format_suffix(path) == _CONLLU:
         words = read_conllu({"": path}, name=path.name, column=column or "upos")
         if split not in (None, "all"):
             raise InputError(f"{path}: a CoNLL-U file has no splits, leave the split out")
         return words if not column else replace(words, name=f"{path.name}:{column}")
     table = read_table(path)
     columns = set(table.columns)
+    pairs_with_label = columns >= {"sentence1", "sentence2", "label"} and "score" not in columns
+    if pairs_with_label and table.looks_like_scores("label"):
+        # as GLUE calls the score of STS-B
+        table = table.with_column("score", table.columns["label"])
+        columns.add("score")
     if columns >= {"sentence1", "sentence2", "score"}:
-        return read_pairs(table, name=path.name, split=split, score_range=OWN_SCORE_RANGE)
+        low, high = table.range_of("score") if score_range is None else score_range
+        return read_pairs(table, name=path.name, split=split, score_range=(low, high))
     if columns >= {"sentence", "label"} or columns >= {"sentence1", "sentence2", "label"}:
         return read_labelled(table, name=path.name, split=None if split == "all" else split)
     raise InputError(
