@@ -119,7 +119,7 @@ def test_compressed_files_by_their_ending(
     text.write_bytes(pack("a cat\nein Hündchen\n".encode()))
     assert list(_sentences(text, None)) == ["a cat", "ein Hündchen"]
     packed.write_bytes(packed.read_bytes()[:-20])
-    with pytest.raises(InputError, match="cannot be decompressed"):
+    with pytest.raises(InputError, match="could not be decompressed"):
         load_task(packed)
 
 

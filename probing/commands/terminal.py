@@ -49,11 +49,13 @@ def kept(folder: Path) -> Iterator[None]:
     try:
         yield
         sys.stdout.flush()
-    except (OSError, UnicodeError) as error:
-        if isinstance(error, BrokenPipeError):
+    except (OSError, UnicodeError, SystemExit) as error:
+        if isinstance(error, BrokenPipeError | SystemExit):  # rich exits where a pipe is closed
             # what is left in the buffer would fail again at exit
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        reason = getattr(error, "strerror", None) or str(error)
+            reason = "the output was closed"
+        else:
+            reason = getattr(error, "strerror", None) or str(error)
         print(
             f"probing: the scores are in {folder}, but showing them failed ({reason}); run probing "
             f"report {folder} to write the report",
