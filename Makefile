@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: install study test notebooks bench
+.PHONY: install study test notebooks bench mutants
 .DEFAULT_GOAL := install
 
 install: $(INSTALLED)
@@ -34,3 +34,11 @@ bench: install
 	set -e; for script in $(filter-out %_report.py,$(wildcard benchmarks/*.py)); do \
 		echo "running $$script"; $(BIN)/python $$script; \
 	done
+
+# Hours on one core, resumed where it was stopped; docs/mutants.md says what it found.
+# A part by its name: make mutants MUTANTS='probing.results*'
+MUTANTS ?=
+mutants: install
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[mutation]'
+	OMP_NUM_THREADS=1 nice -n 10 $(BIN)/mutmut run --max-children 1 $(MUTANTS:%='%')
+	$(BIN)/mutmut results

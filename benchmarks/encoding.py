@@ -48,6 +48,7 @@ from probing.encoding.forward import default_batch_tokens, encode
 from probing.encoding.locating import find_checkpoint
 from probing.encoding.tokenization import Tokenized, batches, tokenize
 from probing.results.target import Target
+from probing.results.writing import write_text
 from probing.similarity.cosine import cosine_similarities
 from probing.statistics import aggregate_correlations
 from probing.threads import in_threads
@@ -104,8 +105,8 @@ def main() -> None:
             }
             # item by item: they take minutes each
             options.out.mkdir(parents=True, exist_ok=True)
-            kept.write_text(json.dumps(report, indent=1) + "\n")
-            (options.out / "encoding.md").write_text(markdown(report))
+            write_text(kept, json.dumps(report, indent=1) + "\n")
+            write_text(options.out / "encoding.md", markdown(report))
     print(markdown(report))
 
 

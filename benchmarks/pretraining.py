@@ -1,7 +1,8 @@
 """Tokens a second of `probing.pretraining` against `transformers.Trainer` with default settings.
 
-Same network, same pairs, same batch size, on the processor. The Trainer pads nothing away, scores
-the whole vocabulary at every position and computes in float32: its defaults.
+Same network, same pairs, same batch size, both losses, on the processor. The Trainer scores the
+whole vocabulary at every position and computes in float32: its defaults. Ours differentiates each
+loss by itself, to clip them apart, and computes in bfloat16 where the processor does.
 
     python benchmarks/pretraining.py --out runs/benchmarks
 
@@ -30,14 +31,15 @@ from transformers import (
 from transformers import Trainer as TransformersTrainer
 
 from probing.encoding.description import describe_machine
-from probing.pretraining.config import PretrainingConfig, Start
+from probing.pretraining.config import PretrainingConfig
 from probing.pretraining.corpus import TokenizedCorpus, tokenize_corpus
-from probing.pretraining.initialisation import initial_model
 from probing.pretraining.processes import Processes
 from probing.pretraining.segments import gather_batch, make_segment_pairs
-from probing.pretraining.training import Schedule, Trainer
+from probing.pretraining.start import Start, find_start, initial_model
+from probing.pretraining.trainer import Schedule, Trainer
 from probing.pretraining.vocabulary import load_vocabulary
 from probing.results.run_folder import describe_versions
+from probing.results.writing import write_text
 
 ALONE = Processes(rank=0, count=1, device=torch.device("cpu"))
 
@@ -65,15 +67,17 @@ def step_seconds(step: Callable[[int], object], n_steps: int) -> list[float]:
     return times
 
 
-def ours(config: PretrainingConfig, corpus: TokenizedCorpus, n_steps: int) -> list[float]:
+def ours(
+    config: PretrainingConfig, corpus: TokenizedCorpus, n_steps: int, start: Start | None
+) -> list[float]:
     """Seconds of every step of this project's loop, masks and batches included."""
-    trainer = Trainer(config, Schedule(final_held_out_pairs=8), corpus, ALONE)
+    trainer = Trainer(config, Schedule(final_held_out_pairs=8), corpus, ALONE, start)
     return step_seconds(
         lambda step: trainer.train_step(step, trainer.training_batch(step)), n_steps
     )
 
 
-class Clock(TrainerCallback):  # type: ignore[misc]
+class Clock(TrainerCallback):
     """Notes when each step ends."""
 
     def __init__(self) -> None:
@@ -84,7 +88,9 @@ class Clock(TrainerCallback):  # type: ignore[misc]
         self.ends.append(time.perf_counter())
 
 
-def theirs(config: PretrainingConfig, corpus: TokenizedCorpus, n_steps: int) -> list[float]:
+def theirs(
+    config: PretrainingConfig, corpus: TokenizedCorpus, n_steps: int, start: Start | None
+) -> list[float]:
     """Seconds of every step of `transformers.Trainer`."""
     tokenizer = load_vocabulary(corpus.vocabulary)
     count = config.batch_size * n_steps
@@ -126,7 +132,7 @@ def theirs(config: PretrainingConfig, corpus: TokenizedCorpus, n_steps: int) -> 
             disable_tqdm=True,
             save_strategy="no",
         )
-        model: BertForPreTraining = initial_model(config, tokenizer, corpus)
+        model: BertForPreTraining = initial_model(config, tokenizer, start)
         TransformersTrainer(
             model,
             arguments,
@@ -137,24 +143,25 @@ def theirs(config: PretrainingConfig, corpus: TokenizedCorpus, n_steps: int) -> 
     return np.diff(clock.ends).tolist()
 
 
-def measured(n_steps: int, n_turns: int) -> dict[str, Any]:
+def measured(n_steps: int, n_turns: int, model: str | None) -> dict[str, Any]:
     """Tokens a second of both, in turns, and their ratio."""
-    config = replace(PretrainingConfig(), start=Start.RANDOM, steps=n_steps)
+    config = replace(PretrainingConfig(), steps=n_steps)
+    start = None if model is None else find_start(model)
+    tokenizer = None if start is None else start.tokenizer
     seconds: dict[str, list[float]] = {"probing": [], "transformers.Trainer": []}
     with tempfile.TemporaryDirectory() as name:
         write_texts(Path(name))
-        corpus = tokenize_corpus(Path(name), Path(name) / "cache", config)
+        corpus = tokenize_corpus(Path(name), Path(name) / "cache", config, tokenizer)
         for _ in range(n_turns):
             # In turns, so that whatever else the machine does falls on both.
-            seconds["probing"] += ours(config, corpus, n_steps)[2:]
-            seconds["transformers.Trainer"] += theirs(config, corpus, n_steps)[2:]
+            seconds["probing"] += ours(config, corpus, n_steps, start)[2:]
+            seconds["transformers.Trainer"] += theirs(config, corpus, n_steps, start)[2:]
     speed = {
         name: config.batch_size * config.length / statistics.median(times)
         for name, times in seconds.items()
     }
     return {
-        "layers": config.layers,
-        "hidden_size": config.hidden,
+        "model": model or f"{config.layers} layers of width {config.hidden}, from nothing",
         "batch_size": config.batch_size,
         "length": config.length,
         "seconds per step": seconds,
@@ -177,7 +184,7 @@ def markdown(report: dict[str, Any]) -> str:
         ),
         "",
         (
-            f"{found['layers']} layers of width {found['hidden_size']}, batches of "
+            f"{found['model']}, batches of "
             f"{found['batch_size']} pairs of {found['length']} tokens, padding counted as tokens."
         ),
         "",
@@ -195,18 +202,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--steps", type=int, default=12, help="steps a turn")
     parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--model", help="BERT to continue, such as minilm; from nothing without")
     parser.add_argument("--out", type=Path, default=Path("runs/benchmarks"))
     options = parser.parse_args()
     report: dict[str, Any] = {
         "machine": describe_machine(),
         "versions": describe_versions(),
         "load before": os.getloadavg(),
-        "pretraining": measured(options.steps, options.turns),
+        "pretraining": measured(options.steps, options.turns, options.model),
         "load after": os.getloadavg(),
     }
     options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "pretraining.json").write_text(json.dumps(report, indent=1) + "\n")
-    (options.out / "pretraining.md").write_text(markdown(report))
+    write_text(options.out / "pretraining.json", json.dumps(report, indent=1) + "\n")
+    write_text(options.out / "pretraining.md", markdown(report))
     print(markdown(report))
 
 

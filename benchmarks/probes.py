@@ -29,6 +29,7 @@ from sklearn.preprocessing import StandardScaler
 from probing.encoding.description import describe_machine
 from probing.probes.linear import STRENGTHS, LinearProbes
 from probing.results.run_folder import describe_versions
+from probing.results.writing import write_text
 from probing.threads import over_views
 
 
@@ -185,8 +186,8 @@ def main() -> None:
         report["probes"] = bench_probes(options.sentences, options.views)
     report["load after"] = os.getloadavg()
     options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "probes.json").write_text(json.dumps(report, indent=1) + "\n")
-    (options.out / "probes.md").write_text(markdown(report))
+    write_text(options.out / "probes.json", json.dumps(report, indent=1) + "\n")
+    write_text(options.out / "probes.md", markdown(report))
     print(markdown(report))
 
 

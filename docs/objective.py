@@ -18,10 +18,12 @@ from typing import Any
 
 import pandas as pd
 
-from probing.claims.deciding import NEXT_SENTENCE_CLAIMS, TWIN_CLAIMS, decide
+from probing.claims.catalogue import NEXT_SENTENCE_CLAIMS, NSP_PAIR_CLAIMS
+from probing.claims.deciding import decide
 from probing.claims.verdict import verdict_text
 from probing.reporting.run import Run, load_run
 from probing.results.quantities import contrasts_of, models_of
+from probing.results.writing import write_text
 
 DOCS = Path(__file__).parent
 PAGE = DOCS / "objective.md"
@@ -47,7 +49,7 @@ def keep(run: Run, encoders: dict[str, Path]) -> None:
     manifest["study"] |= {"data_dir": None, "cache_dir": None, "corpus": None}
     scores[compared | read | claimed].to_csv(KEPT / "scores.csv", index=False, na_rep="NaN")
     text = json.dumps(manifest, indent=2, ensure_ascii=False)
-    (KEPT / "manifest.json").write_text(text + "\n", encoding="utf-8")
+    write_text(KEPT / "manifest.json", text + "\n")
     for name, folder in encoders.items():
         shutil.copyfile(folder / "pretraining.json", KEPT / f"{name}.json")
         log = pd.read_parquet(folder / "training_log.parquet")
@@ -56,12 +58,12 @@ def keep(run: Run, encoders: dict[str, Path]) -> None:
 
 
 def page() -> str:
-    """What stands in docs/objective.md."""
+    """The text of docs/objective.md."""
     scores = pd.read_csv(KEPT / "scores.csv", keep_default_na=False, na_values=["NaN"])
     scores["layer"] = scores["layer"].astype("Int64")
     manifest = json.loads((KEPT / "manifest.json").read_text(encoding="utf-8"))
     names = sorted(path.stem for path in KEPT.glob("*.json") if path.stem != "manifest")
-    verdicts = [decide(scores, name, claims=TWIN_CLAIMS) for name in contrasts_of(scores)]
+    verdicts = [decide(scores, name, claims=NSP_PAIR_CLAIMS) for name in contrasts_of(scores)]
     for name in models_of(scores):
         verdicts += [decide(scores, name, claims=NEXT_SENTENCE_CLAIMS), decide(scores, name)]
     lines = [
@@ -145,7 +147,7 @@ def main() -> None:
         folder, *named = sys.argv[1:]
         pairs = (text.partition("=") for text in named)
         keep(load_run(Path(folder)), {name: Path(path) for name, _, path in pairs})
-    PAGE.write_text(page(), encoding="utf-8")
+    write_text(PAGE, page())
 
 
 if __name__ == "__main__":

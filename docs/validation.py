@@ -1,9 +1,10 @@
 """Hold the probes against scikit-learn, planted signals, known shapes and simulation.
 
     python docs/validation.py --data-dir DATA
+    python docs/validation.py --data-dir DATA --parts rules
 
-writes ``validation.json`` and, from it alone, ``validation.md`` beside this file. With ``--parts``
-only some parts are measured anew, with ``--render`` none. Every n-th row of a split is taken, see
+writes ``validation.json`` and, from it only, ``validation.md`` beside this file. With ``--parts``
+only some parts are measured again, with ``--render`` none. Every n-th row of a split is taken, see
 `EVERY`; ``--all`` takes every row.
 """
 
@@ -22,6 +23,7 @@ import torch
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
+from validation_rules import rules
 from validation_tables import markdown
 
 from probing import load_encoder, load_task
@@ -37,8 +39,10 @@ from probing.probes.rounds import usable_views
 from probing.results.run_folder import describe_versions
 from probing.results.scores import Score
 from probing.results.target import Target
+from probing.results.writing import write_text
 from probing.statistics import accuracy_interval, bootstrap_correlations, percentile_interval
-from probing.study.measurements import Settings, measure_floors, measure_labelled, measure_words
+from probing.study.floors import measure_floors
+from probing.study.measurements import Settings, measure_labelled, measure_words
 from probing.tasks import LabelledSentences, TaggedSentences
 
 ENCODER: Final = "minilm"
@@ -191,7 +195,7 @@ def _erased(
         warnings.simplefilter("ignore", DeprecationWarning)  # it scripts with torch.jit
         from concept_erasure import LeaceFitter
     names, codes = np.unique(labels, return_inverse=True)
-    # fitted on train alone: an eraser that has seen test makes the two lie on opposite sides
+    # fitted on train only: an eraser that has seen test makes the two lie on opposite sides
     train, hot = torch.tensor(splits == "train"), torch.eye(len(names))[codes]
     rows = torch.tensor(vectors.astype(np.float64))
     erased = LeaceFitter.fit(rows[train], hot[train]).eraser(rows).numpy().astype(np.float32)
@@ -232,7 +236,13 @@ def _held(
     return {"metric": metric, "n": n, "truth": truth, "repetitions": len(lower), "held": held}
 
 
+def every_rule(encoder: Encoder, options: argparse.Namespace) -> list[dict[str, Any]]:  # noqa: ARG001
+    """The rules of the verdict under their nulls and with two points planted."""
+    return rules(options)
+
+
 PARTS: Final[Mapping[str, Callable[[Encoder, argparse.Namespace], list[dict[str, Any]]]]] = {
+    "rules": every_rule,
     "coverage": coverage,
     "shapes": shapes,
     "erasure": erasure,
@@ -247,7 +257,7 @@ def main() -> None:
     parser.add_argument("--cache-dir", type=Path, help="where vectors are kept; nowhere by default")
     parser.add_argument("--parts", nargs="+", choices=list(PARTS), default=list(PARTS))
     parser.add_argument("--all", action="store_true", help="every row of every split")
-    parser.add_argument("--render", action="store_true", help="only write the document anew")
+    parser.add_argument("--render", action="store_true", help="only write the document again")
     options = parser.parse_args()
     logging.basicConfig(format="%(message)s")
     if not options.render:
@@ -261,8 +271,8 @@ def main() -> None:
             }
             # read again: another part may have been measured meanwhile
             found = {**results(), part: measured}
-            RESULTS.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    (HERE / "validation.md").write_text(markdown(results()), encoding="utf-8")
+            write_text(RESULTS, json.dumps(found, indent=1) + "\n")
+    write_text(HERE / "validation.md", markdown(results()))
 
 
 def results() -> dict[str, Any]:

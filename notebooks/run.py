@@ -20,6 +20,8 @@ from typing import Any
 import nbclient
 import nbformat
 
+from probing.results.writing import write_text
+
 FOLDER = Path(__file__).parent
 PARAMETERS = "parameters"
 """Tag of the cell whose names can be given other values."""
@@ -64,9 +66,7 @@ def run_notebook(path: Path, out: Path, parameters: Mapping[str, Any] | None = N
     found = complaints(notebook)
     if found:
         raise ValueError(f"{path.name}: {'; '.join(found)}")
-    temporary = out.with_name(f".{out.name}.tmp")
-    nbformat.write(notebook, temporary)
-    temporary.replace(out)
+    write_text(out, nbformat.writes(notebook).rstrip("\n") + "\n")
 
 
 def complaints(notebook: nbformat.NotebookNode) -> list[str]:

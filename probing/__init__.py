@@ -14,7 +14,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from probing.claims.deciding import CLAIMS, Claim, Outcome, Side, Verdict
+    from probing.claims.catalogue import CLAIMS, Claim, Side
+    from probing.claims.deciding import Verdict
+    from probing.claims.outcomes import Outcome
     from probing.encoding.encoder import Encoder, load_encoder, random_twin
     from probing.encoding.extraction import RawOutputs, extract, raw_outputs
     from probing.encoding.pooling import PoolingFunction
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from probing.reporting.figures.encoder_pairs import training_curves
     from probing.reporting.figures.maps import attention_map
     from probing.reporting.run import Run, load_run
+    from probing.results.differences import Difference
     from probing.similarity.cosine import cosine_similarities
     from probing.similarity.own_transforms import TransformFunction
     from probing.statistics.correlation import spearman
@@ -46,7 +49,9 @@ if TYPE_CHECKING:
 __version__ = "0.2.0"
 
 _MODULES = {
-    "probing.claims.deciding": ("CLAIMS", "Claim", "Outcome", "Side", "Verdict"),
+    "probing.claims.catalogue": ("CLAIMS", "Claim", "Side"),
+    "probing.claims.deciding": ("Verdict",),
+    "probing.claims.outcomes": ("Outcome",),
     "probing.encoding.encoder": ("Encoder", "load_encoder", "random_twin"),
     "probing.encoding.extraction": ("RawOutputs", "extract", "raw_outputs"),
     "probing.encoding.pooling": ("PoolingFunction",),
@@ -66,6 +71,7 @@ _MODULES = {
     "probing.reporting.figures.encoder_pairs": ("training_curves",),
     "probing.reporting.figures.maps": ("attention_map",),
     "probing.reporting.run": ("Run", "load_run"),
+    "probing.results.differences": ("Difference",),
     "probing.similarity.cosine": ("cosine_similarities",),
     "probing.similarity.own_transforms": ("TransformFunction",),
     "probing.statistics.correlation": ("spearman",),
@@ -81,6 +87,7 @@ __all__ = [
     "CLAIMS",
     "PRESETS",
     "Claim",
+    "Difference",
     "Encoder",
     "FinetuningStudy",
     "InputError",

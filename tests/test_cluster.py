@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from probing.encoding.cluster import extract_on_ray, map_on_ray
+from probing.encoding.cluster import extract_on_ray
 from probing.encoding.encoder import load_encoder
 from probing.encoding.extraction import extract_to_store
 from probing.errors import InputError
@@ -77,7 +77,7 @@ def test_the_store_of_two_workers_is_that_of_one_machine(tiny_encoder_folder, tm
     assert killed
     assert representations.n_sentences == len(CORPUS)
     assert _contents(tmp_path / "ray") == _contents(tmp_path / "here")
-    # Nothing is encoded a second time, and a damaged shard alone is made anew.
+    # Nothing is encoded a second time, and only a damaged shard is made again.
     (tmp_path / "ray" / "shard-00003.safetensors").write_bytes(b"damaged")
     extract_on_ray(str(folder), CORPUS, tmp_path / "ray", shard_sentences=SHARD, workers=1)
     assert _contents(tmp_path / "ray") == _contents(tmp_path / "here")
@@ -94,16 +94,3 @@ def test_what_workers_say_is_said_here(tiny_encoder_folder, tmp_path):
         extract_on_ray(folder, ["a", "b", ""], tmp_path / "c", workers=1)
     with pytest.raises(InputError, match="at least one"):
         extract_on_ray(folder, CORPUS, tmp_path / "d", workers=0)
-
-
-def _square(number: int) -> int:
-    if number < 0:
-        raise InputError(f"{number} is negative")
-    return number**2
-
-
-@pytest.mark.usefixtures("cluster")
-def test_cells_are_measured_on_the_cluster():
-    assert map_on_ray(_square, range(5)) == [0, 1, 4, 9, 16]
-    with pytest.raises(InputError, match="-1 is negative"):
-        map_on_ray(_square, [1, -1])

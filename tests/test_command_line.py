@@ -14,10 +14,8 @@ import pytest
 
 from probing.commands import main as cli
 from probing.errors import InputError
-from probing.reporting.report import write_report
 from probing.results.run_folder import new_run_folder
-from probing.study.running import run_study
-from probing.study.study import HIGHEST_SEED, Study
+from probing.study.study import HIGHEST_SEED, Study, run_study
 
 Folder = Callable[[str], Path]
 PAIRS = "\n".join(
@@ -181,7 +179,9 @@ def test_what_ails_labels_is_told_with_the_name_of_the_task_before_encoding(
 ) -> None:
     file = tmp_path / "labels.tsv"
     file.write_text("\n".join(["sentence\tlabel", *rows]), encoding="utf-8")
-    monkeypatch.setattr("probing.study.running._measure", lambda *_, **__: pytest.fail("encoded"))
+    monkeypatch.setattr(
+        "probing.study.study.measure_model", lambda *_, **__: pytest.fail("encoded")
+    )
     study = Study(models=(str(tiny_encoder_folder("bert")),), tasks=(str(file),))
     with pytest.raises(InputError, match=said) as refused:
         run_study(study, tmp_path / "run")
@@ -220,7 +220,7 @@ def test_what_has_no_correlation_is_nan_and_still_reported(
     found = scores[(scores["task"] == "pairs.tsv") & (scores["metric"] == "spearman")]
     assert len(found)
     assert np.isnan(found["value"]).all()
-    assert write_report(run).is_file()
+    assert run.report().is_file()
 
 
 def test_byte_order_mark_and_windows_line_ends_change_nothing(
@@ -250,7 +250,7 @@ def test_a_warning_is_shown_once(
             logging.getLogger("probing.measuring").warning("cls@0 is constant")
         raise InputError("enough")
 
-    monkeypatch.setattr("probing.study.running.run_study", repeated)
+    monkeypatch.setattr("probing.study.study.run_study", repeated)
     logging.getLogger().handlers.clear()
     assert _main(monkeypatch, "run") == 2
     assert capsys.readouterr().err.count("cls@0 is constant") == 1

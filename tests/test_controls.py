@@ -18,7 +18,6 @@ from probing.probes.controls import (
     control_labels,
     fit_floor,
     selectivity,
-    shuffled_labels,
 )
 from probing.probes.driver import fit_probes
 from probing.probes.mlp import Setting, TrainedProbes
@@ -96,17 +95,6 @@ def test_control_labels_need_a_label_for_each_item() -> None:
         control_labels(["a", "b"], [1, 2, 3], seed=0)
     with pytest.raises(InputError, match="0 labels for 0 items"):
         control_labels([], [], seed=0)
-
-
-def test_shuffling_keeps_the_distribution_of_every_split() -> None:
-    labels = np.array(["a"] * 30 + ["b"] * 30 + ["c"] * 30)
-    splits = np.array(["train"] * 50 + ["dev"] * 20 + ["test"] * 20)
-    shuffled = shuffled_labels(labels, splits, seed=0)
-    for split in ("train", "dev", "test"):
-        assert sorted(shuffled[splits == split]) == sorted(labels[splits == split])
-    assert (shuffled != labels).any()
-    assert (shuffled == shuffled_labels(labels, splits, seed=0)).all()
-    assert labels.tolist() == ["a"] * 30 + ["b"] * 30 + ["c"] * 30
 
 
 def test_a_sentence_control_is_chance_and_a_word_type_control_is_memory() -> None:

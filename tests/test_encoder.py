@@ -12,8 +12,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from probing.encoding import locating
-from probing.encoding.encoder import PoolerState, load_encoder, random_twin
+from probing.encoding.encoder import load_encoder, random_twin
 from probing.encoding.extraction import extract
+from probing.encoding.pooler_state import PoolerState, like_a_random_draw
 from probing.encoding.views import View
 from probing.errors import InputError
 from probing.sources.declarations import MODELS
@@ -61,9 +62,53 @@ def test_a_random_twin_is_its_seed(tiny_encoder_folder: Folder) -> None:
     assert not np.allclose(extract(one, SENTENCES)["mean@3"], extract(other, SENTENCES)["mean@3"])
 
 
-def test_an_untrained_pooler_is_told_by_its_bias(copied: Path) -> None:
+@pytest.mark.parametrize("family", ["bert", "roberta", "mpnet"])
+def test_a_model_takes_as_many_tokens_as_it_has_positions(
+    family: str, tiny_encoder_folder: Folder, tmp_path: Path
+) -> None:
+    """Whatever its tokenizer says; RoBERTa and MPNet keep two positions for padding."""
+    folder = shutil.copytree(tiny_encoder_folder(family), tmp_path / family)
+    settings = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+    del settings["model_max_length"]
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
+    encoder = load_encoder(folder)
+    assert encoder.tokenizer.model_max_length > MAX_LENGTH
+    assert encoder.max_length == MAX_LENGTH
+    found = extract(encoder, ["the cat sat " * MAX_LENGTH])
+    assert found.truncated.tolist() == [True]
+    assert np.isfinite(found["mean@3"]).all()
+    with pytest.raises(InputError, match=f"expected 3 to {MAX_LENGTH}"):
+        load_encoder(folder, max_length=MAX_LENGTH + 1)
+
+
+def test_a_pooler_is_told_by_its_bias_and_its_weights(copied: Path) -> None:
+    def fresh(tensors: dict[str, torch.Tensor]) -> None:
+        layer = torch.nn.Linear(*tensors["pooler.dense.weight"].shape)
+        tensors["pooler.dense.weight"].copy_(layer.weight.detach())
+        tensors["pooler.dense.bias"].copy_(layer.bias.detach())
+
+    assert load_encoder(copied).pooler_state is PoolerState.TRAINED
+    _rewrite_weights(copied, lambda tensors: tensors["pooler.dense.bias"].zero_())
+    assert load_encoder(copied).pooler_state is PoolerState.MOVED_WEIGHTS_ONLY
+    # a fresh nn.Linear has a bias that is not zero: version 0.1 called it trained
+    _rewrite_weights(copied, fresh)
+    assert load_encoder(copied).pooler_state is PoolerState.MOVED_BIAS_ONLY
     _rewrite_weights(copied, lambda tensors: tensors["pooler.dense.bias"].zero_())
     assert load_encoder(copied).pooler_state is PoolerState.UNTRAINED
+
+
+@pytest.mark.parametrize("width", [16, 64, 256])
+def test_random_draws_are_told_from_what_training_leaves(width: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(50):
+        normal = 0.02 * torch.randn(width, width, generator=generator)
+        uniform = torch.rand(width, width, generator=generator) - 0.5
+        assert like_a_random_draw(normal)
+        assert like_a_random_draw(uniform)
+        direction = torch.randn(width, 2, generator=generator)
+        trained = normal + 0.3 * torch.outer(*direction.T) / width**0.5
+        assert not like_a_random_draw(trained)
+    assert not like_a_random_draw(torch.zeros(width, width))
 
 
 def test_a_pooler_that_the_checkpoint_lacks_is_newly_initialised_the_same_each_time(

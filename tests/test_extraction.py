@@ -9,8 +9,9 @@ import torch
 import transformers
 from hypothesis import given, settings
 
-from probing.encoding.encoder import PoolerState, load_encoder, random_twin
+from probing.encoding.encoder import load_encoder, random_twin
 from probing.encoding.extraction import extract, raw_outputs
+from probing.encoding.pooler_state import PoolerState
 from probing.encoding.sharing import SharedExtraction
 from probing.encoding.store.shards import read_manifest
 from probing.errors import InputError

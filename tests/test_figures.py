@@ -38,7 +38,7 @@ def invented_scores(
     model: str = "tiny",
     n_layers: int = 3,
     tasks: tuple[str, ...] = ("sts-mini",),
-    probes: tuple[str, ...] = ("generated:tree_depth", "generated:subj_number"),
+    probes: tuple[str, ...] = ("ewt:tree_depth", "ewt:subj_number"),
     pooler: bool = True,
     seed: int = 0,
 ) -> pd.DataFrame:
@@ -187,7 +187,7 @@ TABLES: dict[str, Callable[[], pd.DataFrame]] = {
     "no pooler": lambda: invented_scores(pooler=False),
     "long names": lambda: invented_scores(
         model="an-organisation/a-rather-long-model-name-v2",
-        probes=("generated:coordination_inversion", "ewt:upos"),
+        probes=("ewt:coordination_inversion", "ewt:upos"),
     ),
 }
 
@@ -291,7 +291,7 @@ def test_the_steps_of_the_road_add_up_and_carry_the_paired_intervals() -> None:
 
 def test_selectivity_is_real_minus_control() -> None:
     scores = invented_scores()
-    task = "generated:tree_depth"
+    task = "ewt:tree_depth"
     control = replace(ACCURACY, labels="control")
     real, floor = (
         select(scores, quantity, model="tiny", task=task).query("pooling == 'mean'")["value"]
@@ -305,8 +305,8 @@ def test_selectivity_is_real_minus_control() -> None:
 def test_the_effects_are_those_of_the_verdict() -> None:
     verdict = decide(invented_scores(), "tiny")
     described = figures.effects(verdict)
-    assert verdict.overall
-    for finding in verdict.overall:
+    assert verdict.by_task
+    for finding in verdict.overall or verdict.by_task:
         number = signed(100 * finding.effect, 100 * finding.lower, 100 * finding.upper)
         assert f"{finding.claim} {number} {finding.outcome}" in described.sentence
 
@@ -417,9 +417,9 @@ ABSENT: dict[str, Callable[[pd.DataFrame], object]] = {
         scores, model="tiny", task="sts-mini", views=["mean@3", "mean@9"]
     ),
     "no controls": lambda scores: figures.selectivity(
-        scores[scores["labels"] == "real"], model="tiny", task="generated:tree_depth"
+        scores[scores["labels"] == "real"], model="tiny", task="ewt:tree_depth"
     ),
-    "no claims": lambda scores: figures.effects(replace(decide(scores, "tiny"), overall=())),
+    "no claims": lambda scores: figures.effects(replace(decide(scores, "tiny"), by_task=())),
     "no cka": lambda scores: figures.cka_map(scores[scores["metric"] != "cka"], model="tiny"),
     "attention": lambda _: figures.attention_map(np.ones((2, 3)), ["a"]),
 }
@@ -449,11 +449,11 @@ def test_models_quantities_and_floors_of_a_table() -> None:
     assert models_of(scores) == ("tiny",)
     assert quantities(scores, "tiny", "sts-mini") == (SIMILARITY,)
     mlp = replace(ACCURACY, probe="mlp")
-    assert quantities(scores, "tiny", "generated:tree_depth") == (ACCURACY, mlp, COMPRESSION)
+    assert quantities(scores, "tiny", "ewt:tree_depth") == (ACCURACY, mlp, COMPRESSION)
     by_mlp = scores[(scores["probe"] == "mlp") & (scores["metric"] == "accuracy")]
-    assert quantities(by_mlp, "tiny", "generated:tree_depth") == (mlp,)
+    assert quantities(by_mlp, "tiny", "ewt:tree_depth") == (mlp,)
     assert floors(scores, SIMILARITY, task="sts-mini") == {"jaccard": pytest.approx(40.0)}
-    assert set(floors(scores, ACCURACY, task="generated:tree_depth")) == {
+    assert set(floors(scores, ACCURACY, task="ewt:tree_depth")) == {
         "majority",
         "bag-of-words",
     }
@@ -478,6 +478,10 @@ def test_numbers_are_written_with_a_true_minus_and_no_negative_zero() -> None:
     assert written(math.nan) == "NaN"
     assert signed(-4.71, -7.93, 1.64) == "−4.7 [−7.9, +1.6]"
     assert signed(-0.04) == "0.0"
+    assert signed(0.04, -0.5, math.nan) == "0.0"
+    assert signed(math.nan) == points(math.nan) == "NaN"
+    assert signed(0.123, digits=2) == "+0.12"
+    assert points(-3.0, 0) == "−3"
 
 
 def test_marks_tell_poolings_apart_without_colour() -> None:

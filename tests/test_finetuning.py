@@ -20,7 +20,8 @@ import pytest
 import torch
 from torch import nn
 
-from probing.claims.deciding import Outcome, decide
+from probing.claims.deciding import decide
+from probing.claims.outcomes import Outcome
 from probing.claims.verdict import verdict_text
 from probing.commands.learning_tables import learning_tables
 from probing.encoding.encoder import Encoder, load_encoder
@@ -41,16 +42,15 @@ from probing.finetuning.network import (
     stored_states,
     untouched_features,
 )
-from probing.finetuning.recipes import FROZEN, Recipe, recipes_for
+from probing.finetuning.recipes import FROZEN, TrainingRecipe, recipes_for
 from probing.finetuning.saved_cells import CheckpointKeeper, load_cell, save_cell
 from probing.finetuning.score_rows import Trained, finetuning_scores
 from probing.reporting.figures import learning_curves
 from probing.reporting.frozen_gap import frozen_gap
-from probing.reporting.report import write_report
 from probing.reporting.run import load_run
 from probing.results.scores import Score, score_table
 
-SHORT = Recipe(least_steps=6, most_steps=6, looks=3, batch_size=8)
+SHORT = TrainingRecipe(least_steps=6, most_steps=6, looks=3, batch_size=8)
 SHORT_FROZEN = replace(FROZEN, least_steps=3, most_steps=3)
 
 
@@ -145,15 +145,15 @@ def test_batches_are_a_function_of_seed_and_step(data: FinetuningData) -> None:
 
 
 def test_steps_grow_with_the_rows_between_two_bounds() -> None:
-    recipe = Recipe(batch_size=10, epochs=2, least_steps=5, most_steps=50)
+    recipe = TrainingRecipe(batch_size=10, epochs=2, least_steps=5, most_steps=50)
     assert [recipe.steps(n) for n in (1, 100, 105, 10_000)] == [5, 20, 22, 50]
     with pytest.raises(InputError, match="at most 3 steps and at least 5"):
-        Recipe(least_steps=5, most_steps=3)
+        TrainingRecipe(least_steps=5, most_steps=3)
     assert recipes_for(encoder_rate=0) == (FROZEN,)
     assert recipes_for(with_frozen=True, most_steps=3)[0].steps(10_000) == 3
 
 
-def test_training_stops_by_dev() -> None:
+def test_looks_at_dev_are_counted() -> None:
     log = [(1.0, 0.0, 0.0, 0.5), (2.0, 0.0, 0.0, math.nan), (3.0, 0.0, 0.0, 0.5)]
     progress = Progress(log=log)
     assert progress.best_look == (1, 0.5)  # the first of equals
@@ -168,12 +168,23 @@ def _train(
     return finetune(encoder, data, stored_states(encoder, data), head=head, **given)
 
 
+def test_training_stops_by_dev(encoder: Encoder, data: FinetuningData) -> None:
+    """With rates of nearly nothing the first look stays the best: two more end the training."""
+    still = TrainingRecipe(
+        least_steps=20, most_steps=20, looks=10, patience=2, head_rate=1e-12, encoder_rate=1e-12
+    )
+    found = _train(encoder, data, recipe=still)
+    assert (found.steps, found.best_step) == (6, 2)
+    patient = _train(encoder, data, recipe=replace(still, patience=10))
+    assert patient.steps == 20
+
+
 @pytest.mark.parametrize("head", Head)
 def test_every_head_learns_and_leaves_the_encoder_alone(
     encoder: Encoder, data: FinetuningData, head: Head
 ) -> None:
     before = {name: p.clone() for name, p in encoder.model.named_parameters()}
-    recipe = Recipe(
+    recipe = TrainingRecipe(
         least_steps=50, most_steps=50, batch_size=16, head_rate=2e-2, encoder_rate=2e-3, patience=9
     )
     found = _train(encoder, data, head, recipe=recipe)
@@ -239,7 +250,7 @@ def test_a_finished_cell_is_read_back_or_trained_again(tmp_path: Path) -> None:
 
 
 def _frozen_and_probe(
-    encoder: Encoder, data: FinetuningData, train: Any, head: Head, recipe: Recipe
+    encoder: Encoder, data: FinetuningData, train: Any, head: Head, recipe: TrainingRecipe
 ) -> tuple[float, float]:
     """Test score of the frozen limit, and of the probe by its own solver."""
     stored = stored_states(encoder, data)
@@ -369,7 +380,7 @@ def test_differences_carry_the_chance_of_items_and_of_seeds(encoder: Encoder) ->
 def test_the_claims_of_fine_tuning(encoder: Encoder) -> None:
     def outcomes(few: float, many: float) -> dict[str, Outcome]:
         verdict = decide(_rows(encoder, _cells(few, many)), "toy")
-        return {finding.claim: finding.outcome for finding in verdict.overall}
+        return {finding.claim: finding.outcome for finding in verdict.by_task}
 
     supported, refuted, undecided = Outcome.SUPPORTED, Outcome.REFUTED, Outcome.UNDECIDED
     assert outcomes(0.3, 0.1) == {"C8": supported, "C8a": supported, "C9": supported}
@@ -430,7 +441,7 @@ def test_a_run_is_a_run_folder(
     assert {cell["resumed_from_step"] for cell in found.manifest["cells"]} == {None}
     assert set(found.scores["probe"]) == {"finetuned", "finetuned-frozen", "linear"}
     assert {"accuracy", "matthews", "accuracy_difference"} < set(found.scores["metric"])
-    page = write_report(found).read_text(encoding="utf-8")
+    page = found.report().read_text(encoding="utf-8")
     assert "by training items" in page
     assert "C8" in page
     name = found.manifest["encoders"][0]["name"]

@@ -47,7 +47,7 @@ def test_finished_fine_tuning_is_not_repeated(
 ) -> None:
     study = probing.FinetuningStudy(
         model=str(tiny_encoder_folder("bert")),
-        tasks=("generated:past_present",),
+        tasks=("ewt:past_present",),
         train_sizes=(16,),
         seeds=(0,),
         recipes=recipes_for(most_steps=1),

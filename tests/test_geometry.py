@@ -17,10 +17,10 @@ from probing.results.target import Target
 from probing.similarity.contrasts import Cell, contrast_scores
 from probing.similarity.geometry import (
     TRANSFORMS,
+    PrincipalAxes,
     Transform,
     TransformKind,
     anisotropy,
-    apply_transform,
     cka_scores,
     effective_dimension,
     fit_axes,
@@ -44,6 +44,11 @@ def _vectors(n: int = 400, width: int = 12, seed: int = 0) -> np.ndarray:
     return (mixed + rng.normal(size=width)).astype(np.float32)
 
 
+def _transformed(vectors: np.ndarray, axes: PrincipalAxes, transform: Transform) -> np.ndarray:
+    """The vectors in the coordinates of the principal axes, scaled as the transform says."""
+    return (vectors - axes.mean) @ axes.axes * axes.scales(transform)
+
+
 def _published_whitening(vectors: np.ndarray, k: int | None) -> np.ndarray:
     """The formula of Su et al. (2021), section 3: x = (x - mu) W, W = U sqrt(1 / S), first k."""
     mu = vectors.mean(axis=0, keepdims=True)
@@ -54,7 +59,7 @@ def _published_whitening(vectors: np.ndarray, k: int | None) -> np.ndarray:
 @pytest.mark.parametrize("k", [None, 5])
 def test_whitening_agrees_with_the_published_formula(k: int | None) -> None:
     vectors = _vectors()
-    ours = apply_transform(vectors, fit_axes(vectors), Transform(TransformKind.WHITENED, k))
+    ours = _transformed(vectors, fit_axes(vectors), Transform(TransformKind.WHITENED, k))
     published = _published_whitening(vectors.astype(np.float64), k)
     # The sign of an axis is free; the products of all vectors are not.
     np.testing.assert_allclose(ours @ ours.T, published @ published.T, atol=1e-5)
@@ -62,7 +67,7 @@ def test_whitening_agrees_with_the_published_formula(k: int | None) -> None:
 
 def test_whitening_makes_the_covariance_the_identity_and_raw_is_far_from_it() -> None:
     vectors = _vectors()
-    white = apply_transform(vectors, fit_axes(vectors), WHITENED)
+    white = _transformed(vectors, fit_axes(vectors), WHITENED)
     np.testing.assert_allclose(np.cov(white.T), np.eye(12), atol=1e-6)
     assert np.abs(np.cov(vectors.T) - np.eye(12)).max() > 1
 
@@ -73,13 +78,13 @@ def test_all_but_the_top_equals_removing_principal_components() -> None:
     centred = vectors - vectors.mean(axis=0)
     expected = centred - centred @ pca.components_.T @ pca.components_
     transform = Transform(TransformKind.ALL_BUT_THE_TOP, 3)
-    ours = apply_transform(vectors, fit_axes(vectors), transform)
+    ours = _transformed(vectors, fit_axes(vectors), transform)
     np.testing.assert_allclose(ours @ ours.T, expected @ expected.T, atol=1e-6)
     assert str(transform) == "all-but-the-top3"
 
 
 def test_transformed_similarities_are_the_cosines_of_transformed_vectors() -> None:
-    target, train = _vectors(80, 300, seed=1), _vectors(2000, 300, seed=2)
+    target, train = _vectors(80, 300, seed=1), _vectors(3000, 300, seed=2)
     axes = fit_axes(train)
     columns = transformed_similarities({"mean@1": target}, {"mean@1": axes}, fitted_on="train")
     assert [cell.transform for cell in columns] == [
@@ -89,7 +94,7 @@ def test_transformed_similarities_are_the_cosines_of_transformed_vectors() -> No
         "whitened256:train",
     ]
     for transform, (cell, cosines) in zip(TRANSFORMS, columns.items(), strict=True):
-        moved = apply_transform(target, axes, transform)
+        moved = _transformed(target, axes, transform)
         expected = 1 - paired_cosine_distances(moved[:40], moved[40:])
         np.testing.assert_allclose(cosines, expected, atol=1e-6)
         assert (cell.view, cell.probe) == ("mean@1", "cosine")
@@ -112,8 +117,8 @@ def test_an_axis_of_rounding_is_dropped_and_not_blown_up() -> None:
     axes = fit_axes(flat)
     assert axes.rank == 11
     without = np.delete(flat, 3, axis=1)
-    ours = apply_transform(flat, axes, WHITENED)
-    expected = apply_transform(without, fit_axes(without), WHITENED)
+    ours = _transformed(flat, axes, WHITENED)
+    expected = _transformed(without, fit_axes(without), WHITENED)
     np.testing.assert_allclose(ours @ ours.T, expected @ expected.T, atol=1e-3)
 
 
@@ -128,14 +133,28 @@ def test_a_constant_view_is_nan_with_its_reason(caplog: pytest.LogCaptureFixture
     assert "cls@0 is one vector for every sentence" in caplog.text
 
 
-def test_fewer_sentences_than_dimensions_are_said(caplog: pytest.LogCaptureFixture) -> None:
-    few = _vectors(10, 12)
+def test_whitening_on_few_sentences_is_undefined(caplog: pytest.LogCaptureFixture) -> None:
+    """100 pairs in 384 dimensions gave .021 with an interval in version 0.1."""
+    few = _vectors(200, 384)
     with caplog.at_level(logging.WARNING):
         columns = transformed_similarities(
             {"mean@1": few}, {"mean@1": fit_axes(few)}, fitted_on="target"
         )
-    assert np.isfinite(columns[Cell("mean@1", "whitened:target")]).all()
-    assert "fitted on 10 sentences for 12 dimensions and keeps 9" in caplog.text
+    assert np.isnan(columns[Cell("mean@1", "whitened:target")]).all()
+    assert np.isnan(columns[Cell("mean@1", "whitened256:target")]).all()
+    assert np.isfinite(columns[Cell("mean@1", "centred:target")]).all()
+    assert (
+        "mean@1: whitened is undefined on 200 sentences for 384 dimensions: expected at least 3840"
+    ) in caplog.text
+
+
+@pytest.mark.parametrize(("n", "defined"), [(119, False), (120, True)])
+def test_sentences_that_recur_are_counted_once(*, n: int, defined: bool) -> None:
+    vectors = np.concatenate([_vectors(n, 12), _vectors(n, 12)])
+    columns = transformed_similarities(
+        {"mean@1": vectors}, {"mean@1": fit_axes(vectors)}, fitted_on="target"
+    )
+    assert np.isfinite(columns[Cell("mean@1", "whitened:target")]).all() == defined
 
 
 def test_axes_refuse_what_is_not_finite_or_too_little() -> None:
@@ -162,7 +181,7 @@ def test_anisotropy_finds_a_common_direction_and_none_where_there_is_none() -> N
     isotropic = np.random.default_rng(0).normal(size=(2000, 20)).astype(np.float32)
     assert anisotropy(isotropic)[0] == pytest.approx(0, abs=0.003)
     assert anisotropy(isotropic + 5)[0] > 0.9
-    centred = apply_transform(isotropic + 5, fit_axes(isotropic + 5), CENTRED)
+    centred = _transformed(isotropic + 5, fit_axes(isotropic + 5), CENTRED)
     assert anisotropy(centred)[0] == pytest.approx(0, abs=0.003)
 
 

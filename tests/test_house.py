@@ -25,6 +25,7 @@ ROOMS = (
     "pretraining",
     "reporting",
     "finetuning",
+    "cause",
     "study",
     "commands",
     "__main__",
@@ -95,7 +96,7 @@ def test_the_import_test_sees_a_wrong_import() -> None:
     assert _wrong_imports("probes", {"probing.load_encoder"})
     assert _wrong_imports("results", {"torch.nn"})
     assert _wrong_imports("study", {"rich.console.Console"})
-    assert not _wrong_imports("study", {"probing.probes.linear.LinearProbe", "torch"})
+    assert not _wrong_imports("study", {"probing.probes.linear.LinearProbes", "torch"})
 
 
 def _requirements() -> dict[str, str]:

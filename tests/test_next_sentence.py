@@ -7,10 +7,15 @@ import torch
 from probing.encoding.encoder import load_encoder
 from probing.errors import InputError
 from probing.pretraining.corpus import choose_held_out, held_out_documents
+from probing.pretraining.vocabulary import encode_sentences
+from probing.probes.driver import fit_probes
 from probing.results.scores import score_table
+from probing.study import next_sentence
 from probing.study.measurements import Settings
 from probing.study.next_sentence import (
     NEXT_SENTENCE,
+    SIZES,
+    next_sentence_floors,
     next_sentence_scores,
     pair_vectors,
     segment_pairs,
@@ -40,6 +45,20 @@ def encoder(tiny_encoder_folder):
     return load_encoder(tiny_encoder_folder("bert"))
 
 
+def test_what_was_tokenized_before_changes_nothing() -> None:
+    """MiniLM's tokenizer.json pads to 128 until a first call says not to: 512 ids, or 18."""
+    documents = [["The cat sat on the mat.", "It was warm."], ["Trains are late.", "People wait."]]
+    tokenizer = load_encoder("minilm").tokenizer
+    tokenizer.backend_tokenizer.enable_padding(length=128)
+    before = tokenizer.backend_tokenizer.to_str()
+    (ids, lengths, _), *_ = encode_sentences(tokenizer, documents)
+    assert (len(ids), lengths.tolist()) == (18, [7, 4, 4, 3])
+    assert tokenizer.backend_tokenizer.to_str() == before  # nor does it leave a trace
+    tokenizer(documents[0])
+    (again, _, _), *_ = encode_sentences(tokenizer, documents)
+    np.testing.assert_array_equal(ids, again)
+
+
 def test_only_held_out_documents_are_read(corpus, encoder):
     documents = held_out_documents(corpus, encoder.tokenizer, corpus)
     chosen = [choose_held_out(N_DOCUMENTS, 0.01, 0, source) for source in range(N_SOURCES)]
@@ -65,6 +84,42 @@ def test_next_sentences_are_read_from_every_view(corpus, encoder):
         assert found["lower"] <= found["value"] <= found["upper"]
 
 
+def test_no_document_of_train_or_dev_is_tested(corpus, encoder, monkeypatch):
+    """The vectors of a pair say which document its first segment is of."""
+    documents = held_out_documents(corpus, encoder.tokenizer, corpus)
+    bounds = documents.sentence_starts[documents.document_starts]
+    seen = {}
+
+    def document_of(_encoder, _documents, pairs, _length):
+        return {"mean@0": np.searchsorted(bounds, pairs.starts, side="right")}
+
+    def fitted(vectors, labels, splits, **how):
+        seen.update({split: set(vectors["mean@0"][splits == split].ravel()) for split in SIZES})
+        return fit_probes({"mean@3": vectors["mean@0"].astype(np.float32)}, labels, splits, **how)
+
+    monkeypatch.setattr(next_sentence, "pair_vectors", document_of)
+    monkeypatch.setattr(next_sentence, "fit_probes", fitted)
+    next_sentence_scores(encoder, corpus, SETTINGS, sizes={"train": 200, "dev": 60, "test": 100})
+    assert seen["test"]
+    assert not seen["test"] & (seen["train"] | seen["dev"])
+
+
+def test_too_few_documents_for_either_side_are_refused(encoder, tmp_path):
+    """Of the held-out documents every second one is tested; one sentence makes no pair."""
+    lines = "\n".join(["the cat is big", "a dog sat", "the red mat"] * 4)
+    for long, fault in (
+        ({0, 1, 2}, "1 held-out documents of two or more sentences"),
+        ({1, 2, 3}, "1 training documents of two or more sentences"),
+    ):
+        for place in range(4):
+            text = "\n\n".join([lines if place in long else "the cat"] * N_DOCUMENTS)
+            (tmp_path / f"s{place}.txt").write_text(text, encoding="utf-8")
+        with pytest.raises(InputError, match=fault):
+            next_sentence_scores(
+                encoder, tmp_path, SETTINGS, sizes={"train": 20, "dev": 10, "test": 20}
+            )
+
+
 def test_both_segments_are_in_one_input(corpus, encoder):
     documents = held_out_documents(corpus, encoder.tokenizer, corpus)
     pairs = segment_pairs(documents, 4, 24, held_out=True)
@@ -86,3 +141,42 @@ def test_both_segments_are_in_one_input(corpus, encoder):
 def test_no_corpus_is_refused(encoder, tmp_path):
     with pytest.raises(InputError, match=r"no NAME.txt or NAME.txt.xz"):
         next_sentence_scores(encoder, tmp_path, SETTINGS)
+
+
+@pytest.fixture(scope="module")
+def wide_corpus(tmp_path_factory):
+    """Enough documents that each source has several which no encoder was trained on."""
+    folder = tmp_path_factory.mktemp("wide")
+    rng = np.random.default_rng(1)
+    for source in range(4):
+        documents = []
+        for _ in range(600):
+            topic, other = rng.choice(WORDS, size=2, replace=False)
+            lines = (f"{topic} {other} {topic} {rng.choice(WORDS)}" for _ in range(8))
+            documents.append("\n".join(lines))
+        (folder / f"s{source}.txt").write_text("\n\n".join(documents), encoding="utf-8")
+    return folder
+
+
+def test_floors_of_next_sentences(wide_corpus, encoder):
+    """What two sentences have in common tells a good part of it, and no encoder is needed."""
+    sizes = {"train": 400, "dev": 100, "test": 400}
+    rows = score_table(next_sentence_floors(encoder, wide_corpus, SETTINGS, sizes=sizes))
+    found = rows[rows["metric"] == "accuracy"].set_index("model")["value"]
+    assert set(found.index) == {"floor:majority", "floor:word-overlap"}
+    assert 0.4 < found["floor:majority"] < 0.6
+    assert found["floor:word-overlap"] > found["floor:majority"] + 0.05
+
+
+def test_negatives_of_the_same_source(wide_corpus, encoder):
+    documents = held_out_documents(wide_corpus, encoder.tokenizer, wide_corpus)
+    sentences = np.diff(documents.document_starts)
+    owner = np.repeat(
+        np.repeat(documents.document_source, sentences), np.diff(documents.sentence_starts)
+    )
+    for same_source in (True, False):
+        pairs = segment_pairs(documents, 60, 24, held_out=False, same_source=same_source)
+        random = pairs.labels == 1
+        same = owner[pairs.starts[random, 0]] == owner[pairs.starts[random, 1]]
+        assert random.any()
+        assert same.all() == same_source

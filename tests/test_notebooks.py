@@ -37,7 +37,7 @@ def _parameters(path: Path) -> set[str]:
     }
 
 
-PROBED = ("generated:past_present", "generated:subj_number")
+PROBED = ("ewt:past_present", "ewt:subj_number")
 SMOKE = {
     "03-linear-probes-by-layer": {
         "TASKS": PROBED,

@@ -74,7 +74,7 @@ def test_a_compiled_model_is_left_alone(tiny_encoder_folder, dtype):
 
 
 def test_few_kernels_are_kept():
-    """The first shape of many is made anew when it comes again, the last one is not."""
+    """The first shape of many is made again when it comes again, the last one is not."""
     code = (
         "import probing.encoding.onednn, torch\n"
         "for rows in [*range(1, 200), 1, 199]:\n"
@@ -94,7 +94,7 @@ def test_few_kernels_are_kept():
     assert made.count("miss") == 200
 
 
-def test_changed_weights_are_packed_anew(tiny_encoder_folder, dtype, calls):
+def test_changed_weights_are_packed_again(tiny_encoder_folder, dtype, calls):
     encoder = load_encoder(tiny_encoder_folder("bert"), dtype=dtype)
     before = extract(encoder, SENTENCES)
     with torch.no_grad():

@@ -22,7 +22,7 @@ from probing.similarity.pooler import (
     pooler_diagnostics,
     pooler_scores,
     replaced_pooler_scores,
-    road,
+    road_contrasts,
     variance_recovered,
     weight_scores,
 )
@@ -89,7 +89,7 @@ def test_the_steps_add_up_to_the_whole_difference(
     encoder = load_encoder(str(tiny_encoder_folder("bert")), device="cpu")
     vectors = extract(encoder, SENTENCES)
     similarities = cosine_similarities(vectors, tuple(vectors))
-    cells = road(vectors, best=best)
+    cells = road_contrasts(vectors, best=best)
     rows = contrast_scores(
         {Cell(view): similarities[:, i] for i, view in enumerate(vectors)},
         Target(task="toy", gold=GOLD, seed=0, n_resamples=20),
@@ -109,12 +109,12 @@ def test_the_steps_add_up_to_the_whole_difference(
 
 def test_the_road_without_a_pooler_ends_at_cls() -> None:
     views = ["mean@0", "mean@1", "mean@2", "cls@2", "mean@0+2"]
-    assert road(views, best=1) == (
+    assert road_contrasts(views, best=1) == (
         Cell("mean@2 - mean@1"),
         Cell("cls@2 - mean@2"),
         Cell("cls@2 - mean@1"),
     )
-    assert road(views, best=2) == (Cell("cls@2 - mean@2"),)
+    assert road_contrasts(views, best=2) == (Cell("cls@2 - mean@2"),)
 
 
 def test_no_pooler_no_anatomy() -> None:

@@ -25,14 +25,13 @@ from typer.testing import CliRunner
 
 import probing
 from probing.commands import pretrain as command
-from probing.encoding.encoder import PoolerState
+from probing.encoding.pooler_state import PoolerState
 from probing.errors import InputError
 from probing.pretraining import training
 from probing.pretraining.checkpoints import load_checkpoint
-from probing.pretraining.config import Objective, Precision, PretrainingConfig, Start
+from probing.pretraining.config import Decay, Freeze, Objective, Precision, PretrainingConfig
 from probing.pretraining.corpus import TokenizedCorpus, read_documents, tokenize_corpus
 from probing.pretraining.export import command_line, export_encoder
-from probing.pretraining.initialisation import cooccurrence_vectors, initial_model
 from probing.pretraining.losses import pretraining_losses
 from probing.pretraining.masking import mask_tokens
 from probing.pretraining.processes import Processes
@@ -42,11 +41,20 @@ from probing.pretraining.segments import (
     make_segment_pairs,
     truncated_lengths,
 )
-from probing.pretraining.training import Evaluation, Schedule, Trainer, learning_rate, pretrain
+from probing.pretraining.start import initial_model
+from probing.pretraining.trainer import Evaluation, Schedule, Trainer, learning_rate
+from probing.pretraining.training import pretrain
 from probing.pretraining.vocabulary import load_vocabulary
 
 TINY = PretrainingConfig(
-    layers=2, hidden=16, heads=2, vocabulary_size=160, length=24, batch_size=8, steps=12
+    layers=2,
+    hidden=16,
+    heads=2,
+    vocabulary_size=160,
+    length=24,
+    batch_size=8,
+    steps=12,
+    learning_rate=1e-3,
 )
 ALONE = Processes(rank=0, count=1, device=torch.device("cpu"))
 TOPICS = {
@@ -360,56 +368,6 @@ def test_the_rate_falls_as_in_transformers() -> None:
     np.testing.assert_allclose(ours[10:], rates[10:])
 
 
-def test_words_of_a_topic_start_close(corpus: TokenizedCorpus) -> None:
-    tokenizer = load_vocabulary(corpus.vocabulary)
-    vectors = cooccurrence_vectors(corpus, len(tokenizer), 4, 0)
-    vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
-    ids = [[tokenizer.convert_tokens_to_ids(word) for word in words] for words in TOPICS.values()]
-    sea, law, _ = (vectors[[i for i in topic if i != tokenizer.unk_token_id]] for topic in ids)
-    assert len(sea) > 2
-    assert len(law) > 2
-    within, across = (sea @ sea.T)[np.triu_indices(len(sea), 1)], sea @ law.T
-    assert within.mean() > across.mean() + 0.5
-    np.testing.assert_array_equal(vectors[tokenizer.mask_token_id], 0)
-
-
-def test_frequent_words_start_short_and_likely(corpus: TokenizedCorpus) -> None:
-    tokenizer = load_vocabulary(corpus.vocabulary)
-    vectors = cooccurrence_vectors(corpus, len(tokenizer), 16, 0)
-    pieces = np.bincount(corpus.training_tokens(), minlength=len(tokenizer))
-    model = initial_model(TINY, tokenizer, corpus)
-    words = model.bert.embeddings.word_embeddings.weight.detach().numpy()
-    seen = pieces > 0
-    length = np.sqrt((vectors[seen] ** 2).mean(axis=1))
-    # The share is counted by meetings, so pieces at the edges of the text count a little less.
-    np.testing.assert_allclose(length, 0.01 / (0.01 + pieces[seen] / pieces.sum()), rtol=0.1)
-    # What words share is no part of what tells them apart.
-    common = words[seen] - 2 * TINY.initializer_range * vectors[seen]
-    np.testing.assert_allclose(common, np.broadcast_to(common[0], common.shape), atol=1e-6)
-    assert common.std() > 0.04
-    expected = np.log((pieces + 1) / (pieces + 1).sum())
-    bias = model.cls.predictions.decoder.bias.detach().numpy()
-    np.testing.assert_allclose(bias, expected, rtol=1e-6)
-
-
-def test_only_embeddings_started_from_counts_learn_slowly(
-    corpus: TokenizedCorpus, schedule: Schedule
-) -> None:
-    def moved(start: Start) -> tuple[float, float]:
-        trainer = Trainer(replace(TINY, start=start), schedule, corpus, ALONE)
-        names = ("bert.embeddings.position_embeddings.weight", "bert.pooler.dense.weight")
-        before = [trainer.model.get_parameter(name).detach().clone() for name in names]
-        trainer.train_step(0, trainer.training_batch(0))
-        after = [trainer.model.get_parameter(name).detach() for name in names]
-        # A first step of Adam is the learning rate itself, wherever there is a gradient.
-        return tuple(float((a - b).abs().max()) for a, b in zip(after, before, strict=True))
-
-    slow, fast = moved(Start.COOCCURRENCE)
-    assert slow == pytest.approx(TINY.embedding_rate * fast, rel=0.05)
-    embeddings, pooler = moved(Start.RANDOM)
-    assert embeddings == pytest.approx(pooler, rel=0.05)
-
-
 def test_the_sentence_loss_is_weighed(corpus: TokenizedCorpus, schedule: Schedule) -> None:
     gradients = {}
     for weight in (1.0, 0.1):
@@ -425,7 +383,7 @@ def test_the_sentence_loss_is_weighed(corpus: TokenizedCorpus, schedule: Schedul
 
 def test_a_random_start_is_that_of_transformers(corpus: TokenizedCorpus) -> None:
     tokenizer = load_vocabulary(corpus.vocabulary)
-    model = initial_model(replace(TINY, start=Start.RANDOM, seed=5), tokenizer, corpus)
+    model = initial_model(replace(TINY, seed=5), tokenizer, None)
     torch.manual_seed(5)
     oracle = BertForPreTraining(model.config)
     for name, weight in oracle.named_parameters():
@@ -447,7 +405,7 @@ def test_the_log_has_every_step(runs: Path) -> None:
 def test_without_a_sentence_objective_the_pooler_stays_as_initialised(
     runs: Path, corpus: TokenizedCorpus
 ) -> None:
-    start = initial_model(TINY, load_vocabulary(corpus.vocabulary), corpus)
+    start = initial_model(TINY, load_vocabulary(corpus.vocabulary), None)
     untouched = BertForPreTraining.from_pretrained(runs / "mlm")
     trained = BertForPreTraining.from_pretrained(runs / "mlm+nsp")
     parts = ("bert.pooler.dense.weight", "bert.pooler.dense.bias", "cls.seq_relationship.weight")
@@ -555,15 +513,16 @@ def test_an_unfinished_run_is_not_shipped(tmp_path: Path) -> None:
 def test_the_card_s_command_repeats_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[PretrainingConfig] = []
 
-    def recorded(config: PretrainingConfig, *_: object) -> Evaluation:
+    def recorded(config: PretrainingConfig, *_: object, **__: object) -> Evaluation:
         seen.append(config)
         return Evaluation(1.0, 0.1, 0.6, 0.7, 8)
 
     monkeypatch.setattr(training, "pretrain", recorded)
     app = typer.Typer()
     app.command()(command.pretrain_command)
-    config = replace(TINY, objective=Objective.MLM_SOP, start=Start.RANDOM, seed=4, dropout=0.1)
-    config = replace(config, sentence_weight=0.5, embedding_rate=1.0)
+    config = replace(TINY, objective=Objective.MLM_SOP, seed=4, dropout=0.1, sentence_weight=0.5)
+    config = replace(config, freeze=Freeze.BODY, decay=Decay.CONSTANT)
+    config = replace(config, source_weights=(("first", 2.5),))
     words = command_line(config).split()[2:]
     result = CliRunner().invoke(app, words, catch_exceptions=False)
     assert result.exit_code == 0
@@ -574,3 +533,10 @@ def test_the_card_s_command_repeats_the_run(monkeypatch: pytest.MonkeyPatch) -> 
     tokens = ["--corpus", "x", "--out", "y", "--tokens", "64000", "--batch-size", "10"]
     CliRunner().invoke(app, tokens, catch_exceptions=False)
     assert seen[-1].steps == 100
+    for wrong, message in (
+        (["--tokens", "2G"], "2M"),
+        (["--source-weight", "first"], "NAME=NUMBER"),
+        (["--from", "minilm", "--layers", "2"], "leave --layers"),
+    ):
+        with pytest.raises(InputError, match=message):
+            CliRunner().invoke(app, ["--corpus", "x", "--out", "y", *wrong], catch_exceptions=False)

@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from probing.pretraining.config import Objective, Precision, PretrainingConfig
-from probing.pretraining.training import LOG_COLUMNS, Schedule, pretrain
+from probing.pretraining.trainer import Schedule
+from probing.pretraining.training import LOG_COLUMNS, pretrain
 from tests.test_pretraining import TINY, write_corpus
 
 CONFIG = replace(TINY, steps=100, dropout=0.1)

@@ -1,9 +1,9 @@
 """The report of a run: whole, self-contained, readable in a real browser, true to the table."""
 
+import html
 import math
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +11,17 @@ import pytest
 
 from probing.claims.deciding import decide
 from probing.claims.verdict import verdict_text
-from probing.reporting.page_tables import Cell, Table
-from probing.reporting.report import build_report, write_report
+from probing.reporting.page_tables import PageCell, PageTable
+from probing.reporting.report import build_report
 from probing.reporting.run import Run, load_run
 from probing.results.quantities import SIMILARITY, select, with_interval
-from probing.study.running import run_study
-from probing.study.study import Study
+from probing.study.study import Study, run_study
 from tests.browser import chromium
 from tests.test_figures import invented_scores
 from tests.test_study import HEADER, ROWS, write_data
 
 TASKS = ("sts-mini", "stsb")
-PROBED = ("generated:tree_depth", "generated:subj_number")
+PROBED = ("ewt:tree_depth", "ewt:subj_number")
 
 
 @pytest.fixture(scope="module")
@@ -60,11 +59,11 @@ def invented(measured: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 @pytest.fixture(scope="module")
 def page(invented: Run) -> Path:
-    return write_report(invented)
+    return invented.report()
 
 
 def test_a_measured_run_has_its_report(measured: Run) -> None:
-    page = write_report(measured)
+    page = measured.report()
     model = measured.manifest["study"]["models"][0]
     text = page.read_text(encoding="utf-8")
     table = select(measured.scores, SIMILARITY, model=model, task="stsb")
@@ -77,22 +76,25 @@ def test_a_measured_run_has_its_report(measured: Run) -> None:
         assert (measured.folder / picture).is_file()
 
 
-def test_the_verdict_comes_first_and_word_for_word(invented: Run, page: Path) -> None:
+def test_the_summary_comes_first_and_the_verdict_is_there_word_for_word(
+    invented: Run, page: Path
+) -> None:
     state = invented.manifest["encoders"][0]["pooler"]
-    verdict, *others = (
-        decide(invented.scores, "tiny", aggregation=name) for name in ("all", "wmean")
-    )
+    verdict, *others = (decide(invented.scores, "tiny", aggregation=name) for name in ("all",))
     lines = verdict_text(verdict, pooler=state, others=others).splitlines()
-    assert build_report(invented).passages == (tuple(lines),)
+    assert build_report(invented.scores, invented.manifest).passages == (tuple(lines),)
     text = page.read_text(encoding="utf-8")
-    opening = text[: text.index("<svg")]
+    opening = html.unescape(text[: text.index("<svg")])
+    sentences = invented.summary().sentences
+    assert sentences
+    assert all(sentence in opening for sentence in sentences)
     for line in lines:
-        assert line.replace("&", "&amp;").replace("<", "&lt;") in opening
+        assert line.replace("&", "&amp;").replace("<", "&lt;") in text
 
 
 def test_without_claims_it_opens_with_numbers_of_the_table(invented: Run) -> None:
     scores = invented.scores[~invented.scores["metric"].isin(["spearman_difference"])]
-    (passage,) = build_report(replace(invented, scores=scores)).passages
+    (passage,) = build_report(scores, invented.manifest).passages
     best = select(scores, SIMILARITY, model="tiny", task="stsb")["value"].max()
     assert passage[0] == "tiny in numbers"
     assert any(line.startswith("stsb, Spearman") and f"{best:.1f}" in line for line in passage)
@@ -100,7 +102,7 @@ def test_without_claims_it_opens_with_numbers_of_the_table(invented: Run) -> Non
 
 
 def test_the_tables_hold_the_numbers_and_mark_the_best(invented: Run) -> None:
-    (section,) = build_report(invented).sections
+    (section,) = build_report(invented.scores, invented.manifest).sections
     (table,) = (t for t in section.tables if t.caption.startswith("Spearman"))
     column = table.header.index("stsb")
     values = select(invented.scores, SIMILARITY, model="tiny", task="stsb").set_index("view")
@@ -119,9 +121,9 @@ def test_what_is_left_over_from_an_older_report_goes(invented: Run) -> None:
     stale = invented.folder / "figures" / "other-model.svg"
     stale.parent.mkdir(exist_ok=True)
     stale.touch()
-    first = write_report(invented).read_bytes()
+    first = invented.report().read_bytes()
     assert not stale.exists()
-    assert write_report(invented).read_bytes() == first
+    assert invented.report().read_bytes() == first
     assert not list(invented.folder.rglob(".*"))
 
 
@@ -142,7 +144,7 @@ def test_warnings_of_the_run_are_told_once(page: Path) -> None:
 
 def test_a_table_is_rectangular() -> None:
     with pytest.raises(ValueError, match="a row of 1 cells under 2 names"):
-        Table(caption="", header=("a", "b"), rows=((Cell("1"),),))
+        PageTable(caption="", header=("a", "b"), rows=((PageCell("1"),),))
 
 
 def problems(browser: Any, url: str, width: int, scheme: str) -> Iterator[str]:
@@ -172,7 +174,7 @@ def problems(browser: Any, url: str, width: int, scheme: str) -> Iterator[str]:
 
 def test_the_page_in_a_browser(page: Path, measured: Run) -> None:
     with chromium() as browser:
-        for path in (page, write_report(measured)):
+        for path in (page, measured.report()):
             for width in (1280, 390):
                 for scheme in ("light", "dark"):
                     assert not list(problems(browser, path.as_uri(), width, scheme)), (

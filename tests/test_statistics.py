@@ -21,6 +21,7 @@ from probing.statistics import (
     bootstrap_accuracies,
     bootstrap_correlations,
     bootstrap_with_subsets,
+    effect_over_seeds,
     holm,
     paired_difference,
     pearson,
@@ -189,6 +190,55 @@ def test_the_block_size_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(bootstrap, "_BLOCK_ELEMENTS", 700)
     found = bootstrap_correlations(similarities, gold, subsets=subsets, rng=rng_of(1))
     np.testing.assert_array_equal(found[Aggregation.ALL], expected[Aggregation.ALL])
+
+
+@pytest.mark.parametrize("metric", Metric)
+def test_whole_clusters_are_drawn(metric: Metric) -> None:
+    """Against scipy on the rows: as many clusters of each subset as it has, all rows of each."""
+    similarities, gold, subsets = example_task()
+    clusters = rng_of(5).integers(0, 25, size=len(gold))
+    rounding = 1e-7 if metric is Metric.SPEARMAN else 1e-12
+    samples, alone = bootstrap_with_subsets(
+        similarities, gold, subsets, clusters=clusters, rng=rng_of(3), metric=metric, n_resamples=30
+    )
+    members = {
+        code: [
+            np.flatnonzero((subsets == code) & (clusters == cluster))
+            # numbered as they occur in the subset
+            for cluster in dict.fromkeys(clusters[subsets == code].tolist())
+        ]
+        for code in (3, 5, 8)
+    }
+    rng = rng_of(3)
+    sizes = [len(members[code]) for code in (3, 5, 8)]
+    lengths = set()
+    for i in range(30):
+        draws = np.split(rng.random(sum(sizes)), np.cumsum(sizes)[:-1])
+        parts = [
+            np.concatenate([members[code][int(u * len(members[code]))] for u in uniform])
+            for code, uniform in zip((3, 5, 8), draws, strict=True)
+        ]
+        rows = np.concatenate(parts)
+        lengths.add(len(rows))
+        for view in range(similarities.shape[1]):
+            whole = ORACLE[metric](similarities[rows, view], gold[rows])[0]
+            assert samples[Aggregation.ALL][i, view] == pytest.approx(whole, abs=rounding)
+            each = [ORACLE[metric](similarities[part, view], gold[part])[0] for part in parts]
+            np.testing.assert_allclose(alone[:, i, view], each, atol=rounding)
+    assert len(lengths) > 5  # clusters differ in size, and so do resamples
+
+
+def test_clusters_of_one_pair_change_nothing() -> None:
+    similarities, gold, subsets = example_task()
+    expected, found = (
+        bootstrap_correlations(
+            similarities, gold, subsets=subsets, clusters=clusters, rng=rng_of(1)
+        )
+        for clusters in (None, np.arange(len(gold))[::-1])
+    )
+    np.testing.assert_array_equal(found[Aggregation.ALL], expected[Aggregation.ALL])
+    with pytest.raises(ValueError, match="integer cluster codes"):
+        bootstrap_correlations(similarities, gold, clusters=np.zeros(3, int), rng=rng_of(1))
 
 
 def test_draws_are_uniform_within_subsets() -> None:
@@ -442,12 +492,14 @@ def test_random_effects_of_the_bcg_trials() -> None:
 def test_random_effects_of_equal_errors_is_the_t_test() -> None:
     effects = np.array([0.02, 0.05, 0.03, 0.11, -0.01])
     expected = stats.ttest_1samp(effects, 0)
-    for error in (0.0, 0.01, 0.5):
+    for error in (0.0, 0.01):
         found = random_effects(effects, np.full(5, error))
         interval = expected.confidence_interval(0.95)
         assert found.p == pytest.approx(expected.pvalue)
         assert (found.lower, found.upper) == pytest.approx((interval.low, interval.high))
-    assert found.tau_squared == 0
+    # Where tasks spread less than their errors allow, the errors are what counts.
+    wide = random_effects(effects, np.full(5, 0.5))
+    assert (wide.tau_squared, wide.standard_error) == (0, pytest.approx(0.5 / 5**0.5))
     assert random_effects(effects, np.zeros(5)).tau_squared == pytest.approx(effects.var(ddof=1))
 
 
@@ -462,9 +514,65 @@ def test_random_effects_of_few_tasks() -> None:
     assert np.isnan([none.effect, none.lower, none.upper, none.p]).all()
     same = random_effects([0.0, 0.0], [0.0, 0.0])
     assert (same.effect, same.lower, same.upper, same.p) == (0, 0, 0, 1)
+    assert np.isnan([one.prediction_lower, none.prediction_upper]).all()
     for effects, errors in (([0.1], [0.1, 0.2]), ([0.1], [-0.1])):
         with pytest.raises(ValueError, match="expected"):
             random_effects(effects, errors)
+
+
+def test_two_effects_that_happen_to_agree_are_no_certainty() -> None:
+    """Without a guard Hartung & Knapp's interval is [-9.57, -9.44] points here."""
+    found = random_effects([-0.095, -0.0951], [0.02, 0.02])
+    assert found.standard_error == pytest.approx(0.02 / 2**0.5)
+    assert found.lower < -0.25 < 0 < found.upper
+
+
+def test_one_more_task_is_predicted_less_surely_than_the_mean() -> None:
+    effects, errors = np.array([0.02, 0.09, -0.05, 0.11, 0.04]), np.full(5, 0.01)
+    found = random_effects(effects, errors)
+    half = stats.t.ppf(0.975, 3) * np.hypot(found.tau_squared**0.5, found.standard_error)
+    assert found.prediction_upper == pytest.approx(found.effect + half)
+    assert found.prediction_lower == pytest.approx(found.effect - half)
+    assert found.prediction_lower < found.lower < found.upper < found.prediction_upper
+    assert np.isnan(random_effects(effects[:2], errors[:2]).prediction_lower)
+
+
+# --- Several seeds ------------------------------------------------------------------------------
+
+
+def test_seeds_are_counted_once_however_many_the_tasks() -> None:
+    """Two pairs of encoders, +9 and +2 points on each of seven tasks: two numbers, not 14."""
+    found = effect_over_seeds([[0.09] * 7, [0.02] * 7], [0.003] * 7)
+    assert (found.effect, found.degrees_of_freedom) == (pytest.approx(0.055), 1)
+    assert (found.lower, found.upper) == (
+        pytest.approx(-0.39, abs=0.01),
+        pytest.approx(0.5, abs=0.01),
+    )
+    assert found.p > 0.3
+
+
+def test_seeds_that_agree_leave_the_error_of_the_items() -> None:
+    found = effect_over_seeds([[0.02, 0.02]] * 4, [0.003, 0.004])
+    assert found.standard_error == pytest.approx(0.0025)
+    assert found.degrees_of_freedom == 3
+    # and tasks that differ by more than their items explain count as drawn from more of them
+    spread = effect_over_seeds([[0.00, 0.04]] * 4, [0.003, 0.004])
+    assert spread.standard_error == pytest.approx(0.02)
+    assert spread.degrees_of_freedom == 1
+    assert effect_over_seeds([[0.0], [0.0]], [0.0]).p == 1
+
+
+def test_seeds_on_one_task_are_the_paired_t_test_where_items_are_many() -> None:
+    effects = np.array([0.02, 0.05, 0.03, 0.11, -0.01])
+    expected = stats.ttest_1samp(effects, 0)
+    found = effect_over_seeds(effects[:, None], [0.0])
+    assert (found.p, found.degrees_of_freedom) == (pytest.approx(expected.pvalue), 4)
+    assert np.isnan(effect_over_seeds([[0.1], [np.nan]], [0.1]).lower)
+    for wrong in ([[0.1]], [0.1, 0.2], np.zeros((2, 0)), np.zeros((2, 2))):
+        with pytest.raises(ValueError, match="two seeds or more"):
+            effect_over_seeds(wrong, [0.1])
+    with pytest.raises(ValueError, match="level"):
+        effect_over_seeds([[0.1], [0.1]], [0.1], level=1)
 
 
 # --- Validity by simulation ---------------------------------------------------------------------
@@ -653,10 +761,12 @@ def test_words_of_one_sentence_are_drawn_together() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("n_tasks", "between"), [(3, 0.0), (7, 0.0), (7, 0.03)])
+@pytest.mark.parametrize(("n_tasks", "between"), [(4, 0.0), (4, 0.03), (7, 0.0), (7, 0.03)])
 def test_random_effects_intervals_hold_the_truth(n_tasks: int, between: float) -> None:
     rng = rng_of(19)
     errors = rng.uniform(0.006, 0.02, (1000, n_tasks))
     effects = rng.normal(0.05, between, errors.shape) + rng.normal(0, errors)
     found = [random_effects(y, e) for y, e in zip(effects, errors, strict=True)]
-    assert 0.93 <= np.mean([each.lower <= 0.05 <= each.upper for each in found]) <= 0.97
+    held = np.mean([each.lower <= 0.05 <= each.upper for each in found])
+    # where tasks do not differ the guard makes the interval too wide
+    assert 0.93 <= held <= (0.97 if between else 1)

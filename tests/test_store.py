@@ -104,7 +104,7 @@ def test_a_second_run_encodes_nothing(encoder, tmp_path):
 
 @settings(max_examples=25, deadline=None)
 @given(data=st.data())
-def test_a_flipped_byte_is_noticed_and_that_shard_alone_made_anew(
+def test_a_flipped_byte_is_noticed_and_only_that_shard_is_made_again(
     tiny_encoder_folder, tmp_path_factory, data
 ):
     encoder = load_encoder(tiny_encoder_folder("bert"))
@@ -321,7 +321,7 @@ def _run(processes, *arguments, seconds: float | None = None) -> int:
 
 
 def test_killed_at_every_kind_of_moment(encoder, tiny_encoder_folder, processes, tmp_path):
-    """7 shards take 4 steps on disk each, then the manifest 2; every restart gets one further."""
+    """7 shards and the manifest take 4 steps on disk each; every restart gets one further."""
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     extract_to_store(encoder, CORPUS, whole, shard_sentences=SHARD)
     exits = []

@@ -16,8 +16,9 @@ from probing.commands import main as cli
 from probing.errors import InputError
 from probing.reporting.run import load_run
 from probing.results.scores import COLUMNS
-from probing.study.running import run_study
-from probing.study.study import PRESETS, Study
+from probing.sources.declarations import MODELS
+from probing.study.study import PRESETS, Study, run_study
+from probing.tasks import catalogue
 from tests.conftest import FAMILIES, FAMILIES_WITH_POOLER
 
 Folder = Callable[[str], Path]
@@ -78,7 +79,11 @@ def test_a_run_of_every_family(
     assert tuple(table.columns) == COLUMNS
     has_pooler = family in FAMILIES_WITH_POOLER
     assert ("pooler" in set(table["pooling"])) == has_pooler
-    assert set(table["model"]) == {str(model), f"{model}+random", "floor:jaccard"}
+    models = {str(model), f"{model}+random"}
+    models |= {"floor:jaccard", "floor:idf-words", f"floor:static-{model}"}
+    if has_pooler:
+        models.add(f"{model} - {model}+random")
+    assert set(table["model"]) == models
     described = json.loads((out / "manifest.json").read_text())["encoders"][0]
     assert described["pooler"] == ("trained" if has_pooler else "absent")
     shown = capsys.readouterr().out
@@ -102,7 +107,9 @@ def test_the_run_folder_is_whole_and_reads_back(
     assert again.manifest["tasks"][0]["origin"].startswith("file sts/stsb.tsv sha256:")
     correlations = run.scores[run.scores["metric"].isin(["spearman", "pearson"])]
     undefined = correlations[correlations["value"].isna()]
-    assert set(undefined["view"]) == {"cls@0"}
+    assert set(undefined.loc[undefined["transform"] == "raw", "view"]) == {"cls@0"}
+    # so few sentences are too few for whitening
+    assert {t.partition(":")[0] for t in undefined["transform"]} == {"raw", "whitened"}
     assert "cls@0 is the same vector for every sentence" in (run.folder / "run.log").read_text()
 
 
@@ -215,7 +222,7 @@ def test_a_bug_is_told_apart_and_shows_no_traceback(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("PROBING_DEBUG", raising=False)
-    monkeypatch.setattr("probing.study.running.run_study", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("probing.study.study.run_study", lambda *_, **__: 1 / 0)
     assert _main(monkeypatch, "run") == 1
     assert "internal error, ZeroDivisionError" in capsys.readouterr().err
 
@@ -297,9 +304,13 @@ def test_models_lists_every_alias_and_every_preset_is_whole(
 ) -> None:
     assert _main(monkeypatch, "models") == 0
     shown = capsys.readouterr().out
+    assert [source.alias for source in MODELS if source.alias not in shown] == []
+    aliases = {source.alias for source in MODELS}
+    known = {entry.name for entry in catalogue()}
     for preset in PRESETS.values():
-        for model in preset.models:
-            assert model in shown
+        assert set(preset.models) <= aliases
+        for task in preset.task_names:
+            assert task in known
 
 
 @pytest.mark.real

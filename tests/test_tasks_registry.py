@@ -144,7 +144,7 @@ def test_a_task_found_nowhere_lists_what_was_tried(tmp_path: Path) -> None:
         ("bigram-shift", "did you mean bigram_shift"),
         ("stsb:xpos", "unknown task 'stsb:xpos'"),
         ("", "Known are sts-mini, sts12"),
-        ("generated:stsb", "unknown generated task 'stsb', expected one of sentence_length"),
+        ("ewt:bigramshift", "did you mean ewt:bigram_shift"),
     ],
 )
 def test_an_unknown_name_lists_the_near_and_the_known_ones(name: str, expected: str) -> None:
@@ -274,29 +274,10 @@ def test_a_few_rows_more_than_round_official_numbers_are_no_remark(tmp_path: Pat
         assert bool(task.remark) is remarked
 
 
-def test_the_real_linguistic_task_never_becomes_the_generated_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def generate(name: str, *, seed: int) -> LabelledSentences:
-        sentences = tuple(f"{part} {seed}" for part in ("tr", "va", "te"))
-        splits = ("train", "dev", "test")
-        return LabelledSentences(name, sentences, ("I", "O", "I"), splits, "generated")
-
-    monkeypatch.setattr("probing.tasks.generated.generate", generate)
+def test_a_task_on_the_text_of_senteval_never_becomes_that_of_a_treebank(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="task bigram_shift was found nowhere"):
         load_task("bigram_shift", tmp_path)
-    whole = load_task("generated:bigram_shift", tmp_path, seed=3)
-    assert whole == generate("bigram_shift", seed=3)
-    dev = load_task("generated:bigram_shift", split="validation", seed=4)
-    assert isinstance(dev, LabelledSentences)
-    assert (dev.sentences, dev.labels, dev.splits) == (("va 4",), ("O",), ("dev",))
-
-
-def test_the_generator_makes_exactly_the_ten_tasks() -> None:
-    from probing.tasks.generated import GENERATED_TASKS
-
-    assert set(GENERATED_TASKS) == set(registry.GENERATED_NAMES)
-    assert len(registry.GENERATED_NAMES) == 10
+    assert load_task("ewt:bigram_shift", tmp_path).name == "ewt:bigram_shift"
 
 
 @pytest.mark.parametrize(("name", "column"), [("trec", "coarse"), ("trec-fine", "fine")])
@@ -367,7 +348,7 @@ def test_the_group_of_entry_points_is_asked_by_its_name() -> None:
 
 def test_the_catalogue_says_everything_of_every_task() -> None:
     entries = {entry.name: entry for entry in catalogue()}
-    assert set(SOURCES) | {f"generated:{source.name}" for source in LINGUISTIC} <= set(entries)
+    assert set(SOURCES) | {f"ewt:{source.name}" for source in LINGUISTIC} <= set(entries)
     for entry in entries.values():
         assert entry.kind in TaskKind
         assert entry.title

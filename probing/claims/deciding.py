@@ -1,215 +1,49 @@
 """The verdict: claims about the pooler, held against the score table of one run.
 
-A claim names the row of the table that decides it and the side of a threshold on which it says the
-effect lies. Each claim is tested on each task, with the normal p of effect and standard error, and
-over all tasks with a random-effects mean. Holm's correction is made over all tests of single tasks
-together, and over all tests over tasks together. A claim is supported where its corrected test
-rejects at 5 % on the side it predicts, refuted where it rejects on the other side, and undecided
-otherwise. Tasks count as independent; STS-B shares sentence pairs with STS12 to STS16, so the
-overall interval is somewhat too narrow where these stand together.
+A claim names the rows of the table that decide it and the side of a threshold on which it says the
+effect lies. Each claim is tested on each task, and over all tasks where there are `FEWEST_TASKS` or
+more: a mean over fewer says little of tasks like these. Over tasks the mean is that of random
+effects; of an effect that was measured with several seeds, such as several pairs of encoders or
+several draws of random weights, it is `effect_over_seeds`. Holm's correction is made over all tests
+of single tasks together, and over all tests over tasks together.
+
+There are four outcomes. A claim is *negligible* where both one-sided tests put its effect inside
+plus and minus the smallest effect of interest; else *supported* where its test rejects on the side
+it predicts, and *refuted* where it rejects on the other; else *undecided*. The interval of a
+finding is the one that decides it: it leaves the threshold out, or lies inside the margins, exactly
+where the outcome says so.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from enum import StrEnum
 from typing import Final
 
 import pandas as pd
 
+from probing.claims.catalogue import CLAIMS, Claim, Side
+from probing.claims.outcomes import SMALLEST_EFFECT, Outcome, Test, decided
 from probing.claims.road import Road, road_to_pooler
 from probing.errors import InputError
-from probing.results.differences import Difference, Place, read_differences
-from probing.results.names import is_difference, twin_name
+from probing.results.differences import (
+    Difference,
+    Place,
+    check_aggregation,
+    read_differences,
+)
+from probing.results.names import difference, is_difference, sides, twin_name
 from probing.results.quantities import training_items
-from probing.statistics import holm, random_effects
+from probing.statistics import effect_over_seeds, random_effects
 
-LEVEL: Final = 0.05
-"""Highest corrected p at which a claim is decided."""
-MARGIN: Final = 0.01
-"""A deficit of less than one point (Spearman × 100) counts as gone."""
 OVERALL: Final = "overall"
 """Stands for the task where all tasks are taken together."""
-
-
-class Outcome(StrEnum):
-    """What the numbers say of a claim."""
-
-    SUPPORTED = "supported"
-    """The corrected test rejects, and the effect lies where the claim says."""
-    REFUTED = "refuted"
-    """The corrected test rejects, and the effect lies on the other side."""
-    UNDECIDED = "undecided"
-    """The test does not reject, or what the claim presupposes is not supported."""
-
-
-class Side(StrEnum):
-    """The side of its threshold on which a claim says the effect lies."""
-
-    BELOW = "below"
-    ABOVE = "above"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Claim:
-    """A sentence and the row of the table that decides it.
-
-    ``view``, ``transform``, ``probe`` and ``subset`` are written as in the table; `` - `` stands
-    between the two sides of a difference, ``{last}`` for the last layer, ``{earlier}`` for the best
-    layer before it under mean pooling, chosen on development pairs, ``{least}`` and ``{most}`` for
-    the fewest and the most training items that an encoder was fine-tuned on.
-    """
-
-    id: str
-    sentence: str
-    view: str
-    transform: str = "raw"
-    probe: str = "cosine"
-    subset: str = "all"
-    predicts: Side = Side.BELOW
-    threshold: float = 0.0
-    """Difference of Spearman's rho or of accuracy, as a fraction."""
-    control: bool = False
-    """Whether the random-weight twin is measured in the model's place."""
-    given: str | None = None
-    """Id of the claim without whose support this one has nothing to speak of."""
-
-    def row(
-        self, last: int, earlier: int | None, sizes: tuple[str, str] | None = None
-    ) -> tuple[str, str, str, str] | None:
-        """View, transform, probe and subset, filled in; None where what is to be is unknown.
-
-        Args:
-            last: The last layer.
-            earlier: The best earlier layer, None where none was chosen.
-            sizes: Subset of the fewest and of the most training items, None where nothing was
-                fine-tuned on both.
-        """
-        if earlier is None and "{earlier}" in self.view:
-            return None
-        if sizes is None and "{" in self.subset:
-            return None
-        least, most = sizes or ("", "")
-        view = self.view.format(last=last, earlier=earlier)
-        return view, self.transform, self.probe, self.subset.format(least=least, most=most)
-
-
-_POOLER_MEAN: Final = "pooler@{last} - mean@{last}"
-
-CLAIMS: Final = (
-    Claim(
-        id="C1",
-        sentence="pooler_output is worse than mean pooling of the last layer",
-        view=_POOLER_MEAN,
-    ),
-    Claim(
-        id="C2",
-        sentence="pooler_output is worse than [CLS] of the last layer: dense and tanh hurt",
-        view="pooler@{last} - cls@{last}",
-    ),
-    Claim(
-        id="C3",
-        sentence="[CLS] of the last layer is worse than mean pooling of the last layer",
-        view="cls@{last} - mean@{last}",
-    ),
-    Claim(
-        id="C4",
-        sentence="mean pooling of the last layer is worse than that of the best earlier layer",
-        view="mean@{last} - mean@{earlier}",
-    ),
-    Claim(
-        id="C5",
-        sentence="the deficit of C1 disappears after whitening",
-        view=_POOLER_MEAN,
-        transform="whitened:target",
-        predicts=Side.ABOVE,
-        threshold=-MARGIN,
-        given="C1",
-    ),
-    Claim(
-        id="C5a",
-        sentence="whitening raises pooler_output itself",
-        view="pooler@{last}",
-        transform="whitened:target - raw",
-        predicts=Side.ABOVE,
-    ),
-    Claim(
-        id="C6",
-        sentence="the deficit of C1 disappears under a supervised readout",
-        view=_POOLER_MEAN,
-        probe="regression",
-        predicts=Side.ABOVE,
-        threshold=-MARGIN,
-        given="C1",
-    ),
-    Claim(
-        id="C7",
-        sentence="the deficit of C1 is there with random weights too",
-        view=_POOLER_MEAN,
-        control=True,
-        given="C1",
-    ),
-    Claim(
-        id="C8",
-        sentence="after fine-tuning on all there is, the head on pooler_output is still worse than "
-        "that on mean pooling",
-        view=_POOLER_MEAN,
-        probe="finetuned",
-        subset="{most}",
-    ),
-    Claim(
-        id="C8a",
-        sentence="after fine-tuning on the fewest items, the head on pooler_output is worse than "
-        "that on mean pooling",
-        view=_POOLER_MEAN,
-        probe="finetuned",
-        subset="{least}",
-    ),
-    Claim(
-        id="C9",
-        sentence="the deficit of C8a shrinks with the number of training items",
-        view=_POOLER_MEAN,
-        probe="finetuned",
-        subset="{most} - {least}",
-        predicts=Side.ABOVE,
-        given="C8a",
-    ),
-)
-"""The claims of a study. C5 can come true because whitening lowers the mean; C5a tells."""
-
-NEXT_SENTENCE_CLAIMS: Final = (
-    Claim(
-        id="N1",
-        sentence="pooler_output tells next sentences better than mean pooling of the last layer",
-        view=_POOLER_MEAN,
-        probe="linear",
-        predicts=Side.ABOVE,
-    ),
-)
-"""What next sentence prediction should do to the pooler of an encoder that was trained by it."""
-
-TWIN_CLAIMS: Final = (
-    Claim(
-        id="N2",
-        sentence="without next sentence prediction [CLS] of the last layer is no worse",
-        view="cls@{last}",
-        predicts=Side.ABOVE,
-        threshold=-MARGIN,
-    ),
-    Claim(
-        id="N3",
-        sentence="without next sentence prediction mean pooling of the last layer is no worse",
-        view="mean@{last}",
-        predicts=Side.ABOVE,
-        threshold=-MARGIN,
-    ),
-    Claim(
-        id="N4",
-        sentence="without next sentence prediction pooler_output is worse",
-        view="pooler@{last}",
-    ),
-)
-"""Claims about the difference of two twins, the one without next sentence prediction first."""
+FEWEST_TASKS: Final = 4
+"""With fewer, tasks are listed and nothing is said of them all."""
+SHARES_PAIRS: Final[Mapping[str, frozenset[str]]] = {
+    "stsb": frozenset({"sts12", "sts13", "sts14", "sts15", "sts16"})
+}
+"""A task → those whose pairs it repeats; beside one of them it does not count towards the mean.
+Of the 1,379 test pairs of STS-B 1,007 are test pairs of STS12 to STS16."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -234,18 +68,31 @@ class Finding:
     effect: float
     lower: float
     upper: float
-    """95 % interval, not corrected."""
+    """The interval that decides, at ``level``."""
+    level: float
+    """Share of intervals that hold the truth, Holm's correction included."""
     standard_error: float
-    """NaN over tasks."""
+    degrees_of_freedom: float
+    """Of Student's t; infinite where the test is normal."""
+    prediction_lower: float
+    prediction_upper: float
+    """95 % interval for the effect on one more task of this kind; NaN where tasks do not differ by
+    more than their errors, or for a single task."""
     predicts: Side
     threshold: float
+    smallest_effect: float
+    """What lies inside plus and minus this is negligible."""
     p: float
     """Two-sided, of the effect being equal to the threshold."""
     corrected_p: float
+    negligible_p: float
+    """The higher p of the two one-sided tests, corrected."""
     outcome: Outcome
     reason: str
     """Why a claim is undecided that was not left so by its test; else empty."""
     n_tasks: int
+    n_seeds: int
+    """Pairs of encoders, or draws of random weights, that the effect is a mean over; else 1."""
 
 
 @dataclass(frozen=True)
@@ -258,10 +105,15 @@ class Verdict:
     tasks: tuple[str, ...]
     by_task: tuple[Finding, ...]
     overall: tuple[Finding, ...]
+    """Of the claims that were measured on `FEWEST_TASKS` or more."""
+    beside: tuple[str, ...]
+    """Tasks that do not count towards the mean, as they repeat pairs of others."""
+    claims: tuple[Claim, ...]
     not_tested: tuple[Claim, ...]
     road: Road
     selection: str
     """``earlier`` layer and where it was chosen, in words; empty where there was no choice."""
+    smallest_effect: float = SMALLEST_EFFECT
 
     def table(self) -> pd.DataFrame:
         """All findings, those of single tasks first, one row each."""
@@ -271,66 +123,98 @@ class Verdict:
 def claim_rows(
     last: int, earlier: int | None, claims: Sequence[Claim] = CLAIMS, *, control: bool = False
 ) -> list[tuple[str, str, str]]:
-    """View, transform and probe of every row that the claims need of a model (or of its twin).
+    """View, transform and probe of every row that the claims need of a model.
 
     Args:
         last: The last layer.
         earlier: The best earlier layer, None where none was chosen.
         claims: The claims.
-        control: Whether the rows of the random-weight twin are wanted.
+        control: Whether the rows are wanted from which those of the random-weight twins are taken
+            away.
     """
-    rows = [claim.row(last, earlier) for claim in claims if claim.control == control]
+    rows = [
+        claim.row(last, earlier)
+        for claim in claims
+        if claim.control == control and claim.measure is None
+    ]
     return list(dict.fromkeys(row[:3] for row in rows if row is not None))
 
 
 def decide(
-    scores: pd.DataFrame, model: str, *, claims: Sequence[Claim] = CLAIMS, aggregation: str = "all"
+    scores: pd.DataFrame,
+    model: str,
+    *,
+    claims: Sequence[Claim] = CLAIMS,
+    aggregation: str = "all",
+    smallest_effect: float = SMALLEST_EFFECT,
 ) -> Verdict:
     """Hold the claims against the score table of a run.
 
     Args:
         scores: The results table (`probing.results.scores.COLUMNS`).
-        model: One of its models; the random-weight twin is looked up by name.
+        model: One of its models; what is less its random-weight twins is looked up by name.
         claims: The claims; one that presupposes another stands after it.
         aggregation: Of tasks with several subsets; the others have ``all`` only.
+        smallest_effect: The smallest effect of interest, as a fraction: 0.01 is one point.
 
     Returns:
         The verdict. A claim without rows is in ``not_tested``.
 
     Raises:
-        InputError: The table has no rows of this model.
+        InputError: The table has no rows of this model, or a task with several subsets has none of
+            this aggregation, or the smallest effect is not above zero.
     """
-    mine = scores[scores["model"].isin([model, twin_name(model)])]
-    if model not in set(mine["model"]):
+    if not smallest_effect > 0:
+        raise InputError(
+            f"smallest effect of interest {smallest_effect}: expected more than 0, such as 0.01"
+        )
+    mine = scores[scores["model"] == model]
+    if mine.empty:
         present = ", ".join(scores["model"].unique()) or "no model"
         raise InputError(f"no rows of model {model!r} in the score table, found {present}")
-    layers = mine.loc[mine["model"] == model, "layer"].dropna()
+    check_aggregation(mine, aggregation)
+    layers = mine["layer"].dropna()
     last = int(layers.max()) if len(layers) else 0  # vectors from outside show no layers
-    chosen = _chosen_layer(mine[mine["model"] == model], last)
+    chosen = _chosen_layer(mine, last)
     sizes = _training_sizes(mine)
-    differences = read_differences(mine, aggregation)
-    by_task: list[Finding] = []
+    less_twin = difference(model, twin_name(model))
+    pairs = _pairs(model)
+    differences = read_differences(
+        scores[scores["model"].isin([model, less_twin, *pairs])], aggregation
+    )
+    by_task: list[_Measured] = []
+    overall: list[_Measured] = []
+    beside: dict[str, None] = {}
     for claim in claims:
         row = claim.row(last, None if chosen is None else chosen[0], sizes)
-        if row is not None:
-            place = Place(twin_name(model) if claim.control else model, *row)
-            by_task += [_finding(claim, place, one) for one in differences.get(place, ())]
-    overall = [
-        _over_tasks(claim, found)
-        for claim in claims
-        if (found := [f for f in by_task if f.claim == claim.id])
-    ]
-    tested = {finding.claim for finding in overall}
-    tasks = tuple(dict.fromkeys(finding.task for finding in by_task))
+        if row is None:
+            continue
+        place = Place(less_twin if claim.control else model, *row)
+        if claim.measure is None:
+            samples = _samples(differences, place, pairs)
+        else:
+            samples = [_Sample.of([one]) for one in claim.measure(mine)]
+        by_task += [_on_task(claim, place, sample) for sample in samples]
+        there = {sample.task for sample in samples}
+        repeated = [task for task in SHARES_PAIRS if task in there and SHARES_PAIRS[task] & there]
+        beside |= dict.fromkeys(repeated)
+        counted = [s for s in samples if s.defined and s.task not in repeated]
+        if len(counted) >= FEWEST_TASKS:
+            overall.append(_over_tasks(claim, place, counted))
+    tested = {measured.claim.id for measured in by_task}
+    tasks = tuple(dict.fromkeys(measured.finding.task for measured in by_task))
     return Verdict(
         model=model,
         aggregation=aggregation,
         tasks=tasks,
-        by_task=tuple(_decided(by_task, claims)),
-        overall=tuple(_decided(overall, claims)),
+        by_task=_outcomes(by_task, smallest_effect),
+        overall=_outcomes(overall, smallest_effect),
+        beside=tuple(beside),
+        claims=tuple(claims),
         not_tested=tuple(claim for claim in claims if claim.id not in tested),
         road=road_to_pooler(differences, model, last=last, tasks=tasks),
         selection="" if chosen is None else f"layer {chosen[0]} chosen on {chosen[1]}",
+        smallest_effect=smallest_effect,
     )
 
 
@@ -352,75 +236,188 @@ def _training_sizes(scores: pd.DataFrame) -> tuple[str, str] | None:
     return (sizes[0], sizes[-1]) if len(sizes) > 1 else None
 
 
-def _finding(claim: Claim, place: Place, difference: Difference) -> Finding:
-    """A claim on one task, not yet decided."""
-    return Finding(
+def _pairs(model: str) -> list[str]:
+    """The pairs behind the name of a mean over several, ``A1, A2 - B1, B2``; else none."""
+    both = [side.split(", ") for side in sides(model)]
+    if len(both) != 2 or len(both[0]) < 2:
+        return []
+    return [difference(one, other) for one, other in zip(*both, strict=True)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Sample:
+    """An effect on one task: one value, or one for each seed with the error that they share."""
+
+    task: str
+    metric: str
+    aggregation: str
+    effects: tuple[float, ...]
+    error: float
+    degrees_of_freedom: float
+
+    @classmethod
+    def of(cls, found: Sequence[Difference], items_error: float = math.nan) -> "_Sample":
+        first = found[0]
+        return cls(
+            task=first.task,
+            metric=first.metric,
+            aggregation=first.aggregation,
+            effects=tuple(one.value for one in found),
+            error=first.standard_error if len(found) == 1 else items_error,
+            degrees_of_freedom=first.degrees_of_freedom,
+        )
+
+    @property
+    def defined(self) -> bool:
+        return not math.isnan(sum(self.effects) + self.error)
+
+
+def _samples(
+    differences: Mapping[Place, Sequence[Difference]], place: Place, pairs: Sequence[str]
+) -> list[_Sample]:
+    """The effect at a place on each task; of a mean over pairs, each pair's is looked up."""
+    by_task: dict[str, list[Difference]] = {}
+    for found in differences.get(place, ()):
+        by_task.setdefault(found.task, []).append(found)
+    samples = []
+    for task, of_seeds in by_task.items():
+        of_pairs = [
+            one
+            for pair in pairs
+            for one in differences.get(place._replace(model=pair), ())
+            if one.task == task
+        ]
+        if len(of_pairs) != len(pairs):
+            raise InputError(
+                f"{len(of_pairs)} of {len(pairs)} pairs of encoders were measured on {task}: "
+                "expected a row of each for the mean over them"
+            )
+        samples.append(_Sample.of(of_pairs or of_seeds, of_seeds[0].items_error))
+    return samples
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """A claim, what was measured of it, and the test that is to decide it."""
+
+    claim: Claim
+    finding: Finding
+    test: Test
+
+
+def _on_task(claim: Claim, place: Place, sample: _Sample) -> _Measured:
+    effect, error, freedom = sample.effects[0], sample.error, sample.degrees_of_freedom
+    if len(sample.effects) > 1:
+        mean = effect_over_seeds([[effect] for effect in sample.effects], [error])
+        effect, error, freedom = mean.effect, mean.standard_error, mean.degrees_of_freedom
+    if freedom < 1:
+        error = math.nan
+    reason = "" if not math.isnan(effect + error) else "the value is undefined"
+    return _measured(claim, place, [sample], effect, error, freedom, reason=reason)
+
+
+def _over_tasks(claim: Claim, place: Place, samples: Sequence[_Sample]) -> _Measured:
+    several = min(len(sample.effects) for sample in samples)
+    if several > 1:
+        effects = [sample.effects for sample in samples]
+        mean = effect_over_seeds(
+            [list(of_seed) for of_seed in zip(*effects, strict=True)],
+            [sample.error for sample in samples],
+        )
+        return _measured(
+            claim, place, samples, mean.effect, mean.standard_error, mean.degrees_of_freedom
+        )
+    pooled = random_effects(
+        [sample.effects[0] for sample in samples], [sample.error for sample in samples]
+    )
+    found = _measured(
+        claim, place, samples, pooled.effect, pooled.standard_error, pooled.degrees_of_freedom
+    )
+    if not pooled.tau_squared > 0:
+        return found
+    finding = replace(
+        found.finding,
+        prediction_lower=pooled.prediction_lower,
+        prediction_upper=pooled.prediction_upper,
+    )
+    return replace(found, finding=finding)
+
+
+def _measured(
+    claim: Claim,
+    place: Place,
+    samples: Sequence[_Sample],
+    effect: float,
+    error: float,
+    freedom: float,
+    *,
+    reason: str = "",
+) -> _Measured:
+    """A claim with its numbers, not yet decided."""
+    test = Test(effect=effect, error=error, freedom=freedom, threshold=claim.threshold)
+    finding = Finding(
         claim=claim.id,
         sentence=claim.sentence,
-        task=difference.task,
+        task=samples[0].task if len(samples) == 1 else OVERALL,
         **place._asdict(),
-        metric=difference.metric,
-        aggregation=difference.aggregation,
-        effect=difference.value,
-        lower=difference.lower,
-        upper=difference.upper,
-        standard_error=difference.standard_error,
+        metric=" and ".join(dict.fromkeys(sample.metric for sample in samples)),
+        aggregation=" and ".join(dict.fromkeys(sample.aggregation for sample in samples)),
+        effect=effect,
+        lower=math.nan,
+        upper=math.nan,
+        level=math.nan,
+        standard_error=error,
+        degrees_of_freedom=freedom,
+        prediction_lower=math.nan,
+        prediction_upper=math.nan,
         predicts=claim.predicts,
         threshold=claim.threshold,
-        p=_p(difference.value - claim.threshold, difference.standard_error),
+        smallest_effect=math.nan,
+        p=test.p,
         corrected_p=math.nan,
+        negligible_p=math.nan,
         outcome=Outcome.UNDECIDED,
-        reason="" if difference.defined else "the value is undefined",
-        n_tasks=1,
+        reason=reason,
+        n_tasks=len(samples),
+        n_seeds=len(samples[0].effects),
     )
+    return _Measured(claim, finding, test)
 
 
-def _p(distance: float, standard_error: float) -> float:
-    """Two-sided normal p; 1 for no distance at all, NaN where undefined."""
-    if math.isnan(distance) or math.isnan(standard_error):
-        return math.nan
-    if distance == 0:
-        return 1.0
-    return math.erfc(abs(distance) / standard_error / math.sqrt(2)) if standard_error > 0 else 0.0
-
-
-def _over_tasks(claim: Claim, found: Sequence[Finding]) -> Finding:
-    pooled = random_effects(
-        [finding.effect - claim.threshold for finding in found],
-        [finding.standard_error for finding in found],
-    )
-    defined = [finding for finding in found if not math.isnan(finding.effect)]
-    single = len(defined) == 1
-    return replace(
-        found[0],
-        task=OVERALL,
-        aggregation=" and ".join(dict.fromkeys(finding.aggregation for finding in found)),
-        metric=" and ".join(dict.fromkeys(finding.metric for finding in found)),
-        effect=pooled.effect + claim.threshold,
-        # One task keeps the interval that the table has for it.
-        lower=defined[0].lower if single else pooled.lower + claim.threshold,
-        upper=defined[0].upper if single else pooled.upper + claim.threshold,
-        standard_error=math.nan,
-        p=pooled.p,
-        reason="" if defined else "the value is undefined on every task",
-        n_tasks=len(defined),
-    )
-
-
-def _decided(findings: Sequence[Finding], claims: Sequence[Claim]) -> list[Finding]:
-    """The findings of one family of tests with corrected p and outcome."""
-    given = {claim.id: claim.given for claim in claims}
+def _outcomes(family: Sequence[_Measured], smallest_effect: float) -> tuple[Finding, ...]:
+    """The findings of one family of tests with their outcomes and the intervals that decide."""
+    decisions = decided([measured.test for measured in family], smallest_effect)
     outcomes: dict[tuple[str, str], Outcome] = {}
-    decided: list[Finding] = []
-    corrected = holm([finding.p for finding in findings])
-    for finding, p in zip(findings, corrected.tolist(), strict=True):
-        side = Side.ABOVE if finding.effect > finding.threshold else Side.BELOW
+    effects = {(one.claim.id, one.finding.task): one.test for one in family}
+    found: list[Finding] = []
+    for measured, decision in zip(family, decisions, strict=True):
+        claim, finding = measured.claim, measured.finding
         outcome, reason = Outcome.UNDECIDED, finding.reason
-        needed = given[finding.claim]
-        if needed is not None and outcomes.get((needed, finding.task)) is not Outcome.SUPPORTED:
-            reason = f"{needed} is not supported"
-        elif p <= LEVEL:
-            outcome = Outcome.SUPPORTED if side is finding.predicts else Outcome.REFUTED
-        outcomes[finding.claim, finding.task] = outcome
-        decided.append(replace(finding, corrected_p=p, outcome=outcome, reason=reason))
-    return decided
+        if decision.negligible:
+            outcome = Outcome.NEGLIGIBLE
+        elif claim.given and outcomes.get((claim.given, finding.task)) is not Outcome.SUPPORTED:
+            reason = reason or f"{claim.given} is not supported"
+        elif decision.rejected:
+            side = Side.ABOVE if finding.effect > finding.threshold else Side.BELOW
+            outcome = Outcome.SUPPORTED if side is claim.predicts else Outcome.REFUTED
+            spared = effects.get((claim.spares or "", finding.task))
+            if claim.spares and outcome is Outcome.SUPPORTED:
+                lowest = math.nan if spared is None else spared.interval(1 - decision.level)[0]
+                if not lowest > -smallest_effect:
+                    outcome = Outcome.UNDECIDED
+                    reason = f"it may come from a lower pooler_output ({claim.spares})"
+        outcomes[claim.id, finding.task] = outcome
+        found.append(
+            replace(
+                finding,
+                lower=decision.lower,
+                upper=decision.upper,
+                level=decision.level,
+                smallest_effect=smallest_effect,
+                corrected_p=decision.corrected_p,
+                negligible_p=decision.negligible_p,
+                outcome=outcome,
+                reason=reason,
+            )
+        )
+    return tuple(found)

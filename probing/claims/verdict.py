@@ -7,15 +7,23 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
-from probing.claims.deciding import OVERALL, Finding, Outcome, Verdict
+from probing.claims.catalogue import Claim
+from probing.claims.deciding import FEWEST_TASKS, OVERALL, Finding, Verdict
+from probing.claims.outcomes import Outcome
 from probing.claims.road import Road, Step
 from probing.results.names import is_difference, is_twin, sides
 from probing.results.quantities import FINETUNED, training_items
 
 POOLER_STATES: Final[Mapping[str, str]] = MappingProxyType(
     {
-        "trained": "The bias of this pooler has moved away from zero: it was trained.",
-        "untrained": "This pooler was never trained.",
+        "trained": "This pooler was trained: its bias has moved away from zero and its weights are "
+        "not like a random draw. Whether the body was trained further since cannot be seen.",
+        "untrained": "This pooler was never trained: its bias is at zero and its weights are like "
+        "a random draw.",
+        "bias moved, weights like a random draw": "The bias of this pooler has moved away from "
+        "zero, but its weights are like a random draw: it may never have been trained.",
+        "bias at zero, weights not like a random draw": "The weights of this pooler are not like a "
+        "random draw, but its bias is at zero: it may have been trained without it.",
         "newly initialised": "The checkpoint has no pooler: the loader drew this one at random.",
         "absent": "This encoder has no pooler.",
         "without weights": "This pooler has no weights: its output is the vector of [CLS] itself.",
@@ -51,12 +59,21 @@ _TRANSFORMS: Final[Mapping[str, str]] = MappingProxyType(
         "all-but-the-top": "removing the top components",
     }
 )
+_FITTED_ON: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "train": "training sentences that are not scored",
+        "target": "the scored sentences themselves",
+    }
+)
 _PROBES: Final[Mapping[str, str]] = MappingProxyType(
     {
         "regression": "under a supervised readout",
         "finetuned": "after fine-tuning",
         "linear": "read by a linear probe",
     }
+)
+_READOUTS: Final[Mapping[str, str]] = MappingProxyType(
+    {"regression": "a supervised readout", "cosine": "the cosine"}
 )
 
 
@@ -67,8 +84,7 @@ def verdict_text(
 
     Args:
         verdict: From `probing.claims.deciding.decide`.
-        others: The same with other aggregations; where an outcome over tasks is another, one line
-            says so.
+        others: The same with other aggregations; where an outcome is another, one line says so.
         pooler: The state of the encoder's pooler as in the manifest: one of `POOLER_STATES`; None
             for the difference of two encoders.
 
@@ -77,19 +93,17 @@ def verdict_text(
     """
     if pooler is not None and pooler not in POOLER_STATES:
         raise ValueError(f"unknown pooler state {pooler!r}: expected {', '.join(POOLER_STATES)}")
-    n = len(verdict.tasks)
     title = f"Verdict for {verdict.model}"
-    if n:
+    if verdict.tasks:
         title += f" on {', '.join(verdict.tasks)}"
-    over = f"; overall: random-effects mean over {n} tasks" if n > 1 else ""
-    metrics = " and of ".join(dict.fromkeys(f.metric for f in verdict.by_task)) or "spearman"
-    metrics = metrics.replace("spearman", "Spearman")
-    measured = f"Differences of {metrics} × 100 (aggregation {verdict.aggregation})"
-    lines = [
-        title,
-        f"{measured} with 95 % intervals{over}. Outcomes by Holm-corrected tests.",
-    ]
-    lines += [_claim_line(verdict, finding) for finding in verdict.overall]
+    lines = [title, _method(verdict)]
+    overall = {finding.claim: finding for finding in verdict.overall}
+    for claim in verdict.claims:
+        of_claim = [finding for finding in verdict.by_task if finding.claim == claim.id]
+        if claim.id in overall:
+            lines.append(_overall_line(verdict, claim, overall[claim.id], of_claim))
+        elif of_claim:
+            lines.append(_listed_line(verdict, claim, of_claim))
     lines += [line for other in others if (line := _another_line(verdict, other))]
     if verdict.road.steps:
         lines.append(_road_line(verdict))
@@ -114,91 +128,136 @@ def wrapped(text: str, width: int) -> str:
     )
 
 
-def _claim_line(verdict: Verdict, finding: Finding) -> str:
-    line = finding.claim
-    if finding.threshold:
-        line += f" (“{finding.sentence}”, to within {_points(abs(finding.threshold))} points)"
-    line += f" {_outcome(verdict, finding)}"
-    if math.isnan(finding.effect):
-        return f"{line}: {finding.reason}."
-    line += f": {_effect(finding)}, {_p(finding.corrected_p)}"
-    if finding.reason:
-        line += f"; left undecided as {finding.reason}"
-    return f"{line}{_consequence(verdict, finding)}."
+def _method(verdict: Verdict) -> str:
+    """What is compared, how it is decided, and over which tasks."""
+    metrics = " and of ".join(dict.fromkeys(f.metric for f in verdict.by_task)) or "spearman"
+    metrics = metrics.replace("spearman", "Spearman")
+    points = _points(verdict.smallest_effect)
+    words = (
+        f"Differences of {metrics} × 100 (aggregation {verdict.aggregation}). Outcomes by "
+        f"Holm-corrected tests, each with the interval that decides it; negligible is what lies "
+        f"within {points} {'point' if points == '1.0' else 'points'}."
+    )
+    if verdict.overall:
+        most = max(verdict.overall, key=lambda finding: finding.n_tasks)
+        kind = "mean over seeds and tasks" if most.n_seeds > 1 else "random-effects mean"
+        words += f" Overall: {kind} over {most.n_tasks} tasks, for sets like these."
+        if verdict.beside:
+            beside = ", ".join(verdict.beside)
+            words += f" Not in it: {beside}, which repeats pairs of the others."
+    elif len(verdict.tasks) > 1:
+        words += f" Fewer than {FEWEST_TASKS} tasks: nothing is said of all together."
+    return words
 
 
-def _outcome(verdict: Verdict, finding: Finding) -> str:
-    by_task = [f for f in verdict.by_task if f.claim == finding.claim]
-    if len(by_task) == 1:
-        return f"{finding.outcome} on {by_task[0].task}"
-    counts = Counter(f.outcome for f in by_task)
-    of_tasks = f" of {len(by_task)} tasks"
-    start = f"{finding.outcome} {OVERALL}"
+def _overall_line(
+    verdict: Verdict, claim: Claim, finding: Finding, of_claim: Sequence[Finding]
+) -> str:
+    counts = Counter(f.outcome for f in of_claim)
+    of_tasks = f" of {len(of_claim)} tasks"
+    start = f"{claim.id}{_margin(claim)} {finding.outcome} {OVERALL}"
     if finding.outcome is not Outcome.UNDECIDED:
         start += f" and on {counts.pop(finding.outcome, 0)}{of_tasks}"
         of_tasks = ""
     others = [f"{outcome} on {counts[outcome]}" for outcome in Outcome if counts[outcome]]
-    return start + (f" ({', '.join(others)}{of_tasks})" if others else "")
+    start += f" ({', '.join(others)}{of_tasks})" if others else ""
+    line = f"{start}: {_told(verdict, claim, finding, verdict.overall)}"
+    if not math.isnan(finding.prediction_lower):
+        ends = (finding.prediction_lower, finding.prediction_upper)
+        line += f"; on one more set like these {_signed(ends[0])} to {_signed(ends[1])}"
+    return f"{line}."
+
+
+def _listed_line(verdict: Verdict, claim: Claim, of_claim: Sequence[Finding]) -> str:
+    """A claim that too few tasks have for a mean: each task by itself."""
+    tasks: dict[Outcome, list[str]] = {}
+    for finding in of_claim:
+        tasks.setdefault(finding.outcome, []).append(finding.task)
+    outcomes = ", ".join(f"{outcome} on {' and '.join(on)}" for outcome, on in tasks.items())
+    told = [_told(verdict, claim, finding, verdict.by_task) for finding in of_claim]
+    if len(told) > 1:
+        told = [f"on {f.task} {words}" for f, words in zip(of_claim, told, strict=True)]
+    return f"{claim.id}{_margin(claim)} {outcomes}: {'; '.join(told)}."
+
+
+def _margin(claim: Claim) -> str:
+    """A claim with a threshold of its own needs its sentence to be understood."""
+    if not claim.threshold:
+        return ""
+    return f" (“{claim.sentence}”, to within {_points(abs(claim.threshold))} points)"
+
+
+def _told(verdict: Verdict, claim: Claim, finding: Finding, among: Sequence[Finding]) -> str:
+    """The effect in words with its p, and what follows."""
+    if math.isnan(finding.effect) or math.isnan(finding.p):
+        return finding.reason
+    p = finding.corrected_p
+    if finding.outcome is Outcome.NEGLIGIBLE:
+        p = finding.negligible_p
+    words = f"{_effect(finding)}, {_p(p)}"
+    if finding.reason:
+        return f"{words}; left undecided as {finding.reason}"
+    if finding.outcome is Outcome.SUPPORTED and claim.then:
+        words += f"; {_consequence(verdict, claim, finding, among)}"
+    return words
+
+
+def _consequence(verdict: Verdict, claim: Claim, finding: Finding, among: Sequence[Finding]) -> str:
+    """What a claim says where it is supported, its numbers filled in."""
+    given = [f for f in among if f.claim == claim.given and f.task == finding.task]
+    effect, whole = _points(abs(finding.effect)), _points(abs(given[0].effect)) if given else ""
+    if given and abs(finding.effect) > abs(given[0].effect):
+        effect = f"all of them and more, {effect}"
+    return claim.then.format(effect=effect, given=whole, selection=verdict.selection)
 
 
 def _effect(finding: Finding) -> str:
     """The effect in words, read from the columns of its row."""
-    views = sides(finding.view)
-    changes = sides(finding.transform)
-    circumstances = [_PROBES[finding.probe]] if finding.probe in _PROBES else []
-    if is_twin(finding.model):
-        circumstances.append("with random weights")
-    if finding.subset != "all" or finding.probe == "finetuned":
-        circumstances.append(_training(finding.subset))
+    views, changes = sides(finding.view), sides(finding.transform)
+    readouts, models = sides(finding.probe), sides(finding.model)
     down = finding.effect < 0
     ends = (-finding.upper, -finding.lower) if down else (finding.lower, finding.upper)
-    amount = f"{_points(abs(finding.effect))} points ({_points(ends[0])} to {_points(ends[1])})"
-    known = finding.probe in ("cosine", *_PROBES)
-    if is_difference(finding.model) and len(views) == 1:
-        one, other = sides(finding.model)
-        return f"{_view(views[0])} of {one} is {amount} {'below' if down else 'above'} {other}'s"
-    if known and len(views) == 2 and len(changes) == 1:
-        if changes[0] != "raw":
-            circumstances.insert(0, f"after {_transform(changes[0])}")
-        start = " ".join(circumstances) + ", " if circumstances else ""
+    amount = (
+        f"{_points(abs(finding.effect))} points ({_points(ends[0])} to {_points(ends[1])} at "
+        f"{100 * finding.level:.3g} %)"
+    )
+    known = {readouts[0], readouts[-1]} <= {"cosine", *_PROBES} and all("@" in v for v in views)
+    if not known or finding.view == "":
+        cell = ", ".join(filter(None, (finding.view, finding.transform, finding.probe)))
+        return f"the difference {cell} is {'-' if down else ''}{amount}"
+    circumstances = [_PROBES[readouts[0]]] if len(readouts) == 1 and readouts[0] in _PROBES else []
+    if finding.subset != "all" or finding.probe == "finetuned":
+        circumstances.append(_training(finding.subset))
+    if len(changes) == 1 and changes[0] != "raw":
+        circumstances.insert(0, f"after {_transform(changes[0])}")
+    start = " ".join(circumstances) + ", " if circumstances else ""
+    what = " minus ".join(map(_view, views))
+    if len(models) == 2:
+        than = "lower" if down else "higher"
+        if is_twin(models[1]):
+            draws = f" (mean of {finding.n_seeds} draws)" if finding.n_seeds > 1 else ""
+            return f"{start}{what} is {amount} {than} than with random weights{draws}"
+        return f"{start}{what} is {amount} {than} in {models[0]} than in {models[1]}"
+    verb = "lowers" if down else "raises"
+    if len(changes) == 2 and changes[1] == "raw":
+        return f"{start}{_transform(changes[0])} {verb} {what} by {amount}"
+    if len(readouts) == 2:
+        one, other = (_READOUTS.get(readout, readout) for readout in readouts)
+        return f"{start}{one} in place of {other} {verb} {what} by {amount}"
+    if is_difference(finding.subset):
+        return f"{start}{what} {'falls' if down else 'rises'} by {amount}"
+    if len(views) == 2:
         place = "below" if down else "above"
-        if is_difference(finding.subset):
-            verb = "falls" if down else "rises"
-            moved = f"{_view(views[0])} minus {_view(views[1])} {verb} by {amount}"
-            return f"{start}{moved}"
         return f"{start}{_view(views[0])} is {amount} {place} {_view(views[1])}"
-    if known and len(views) == 1 and len(changes) == 2 and changes[1] == "raw":
-        verb = "lowers" if down else "raises"
-        where = " " + " ".join(circumstances) if circumstances else ""
-        return f"{_transform(changes[0])} {verb} {_view(views[0])} by {amount}{where}"
-    cell = ", ".join((finding.view, finding.transform, finding.probe))
-    return f"the difference {cell} is {'-' if down else ''}{amount}"
-
-
-def _consequence(verdict: Verdict, finding: Finding) -> str:
-    """What follows from two findings together."""
-    if finding.outcome is not Outcome.SUPPORTED:
-        return ""
-    if finding.claim == "C1":
-        for other in verdict.overall:
-            if other.claim == "C5a" and other.outcome is Outcome.SUPPORTED:
-                gain = _points(other.effect)
-                if other.effect < -finding.effect:
-                    return f"; whitening recovers {gain} of them"
-                return f"; whitening raises pooler_output by {gain}"
-    if finding.claim == "C4" and verdict.selection:
-        return f"; {verdict.selection}"
-    if finding.claim == "C7":
-        return "; that there is a deficit thus says nothing about training"
-    return ""
+    return f"{start}{what} is {'-' if down else ''}{amount}"
 
 
 def _another_line(verdict: Verdict, other: Verdict) -> str:
-    outcomes = {finding.claim: finding.outcome for finding in verdict.overall}
+    outcomes = {(f.claim, f.task): f.outcome for f in verdict.overall or verdict.by_task}
     changed = [
-        f"{finding.claim} is {finding.outcome}"
-        for finding in other.overall
-        if outcomes.get(finding.claim) is not finding.outcome
+        f"{f.claim} is {f.outcome}" + ("" if f.task == OVERALL else f" on {f.task}")
+        for f in (other.overall if verdict.overall else other.by_task)
+        if outcomes.get((f.claim, f.task)) is not f.outcome
     ]
     if not changed:
         return ""
@@ -209,7 +268,11 @@ def _road_line(verdict: Verdict) -> str:
     road, n = verdict.road, len(verdict.tasks)
     steps = ", ".join(_step(step) for step in road.steps)
     total = _signed(sum(step.change for step in road.steps))
-    mean = f", the plain mean over {n} tasks" if n > 1 else ""
+    mean = ""
+    if n > 1:
+        mean = f", the plain mean over these {n} tasks"
+        if any(f.claim in ("C2", "C3") for f in verdict.overall):
+            mean += ", where C2 and C3 are about sets like these"
     ends = f"From {_view(road.start)} to {_view(road.steps[-1].name)}"
     return f"{ends}: {steps}; together {total}{mean}."
 
@@ -250,7 +313,7 @@ def _transform(name: str) -> str:
     axes = kind.removeprefix(stem)
     if axes:
         words += f" to {axes} dimensions" if stem == "whitened" else f" ({axes})"
-    return words if fitted_on in ("", "target") else f"{words} fitted on {fitted_on}"
+    return f"{words} fitted on {_FITTED_ON.get(fitted_on, fitted_on)}" if fitted_on else words
 
 
 def _points(value: float) -> str:

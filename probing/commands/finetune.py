@@ -101,7 +101,7 @@ def finetune_command(
         console.print(table)
     (encoder,) = run.manifest["encoders"]
     verdict = decide(run.scores, encoder["name"])
-    if verdict.overall:
+    if verdict.by_task:
         text = verdict_text(verdict, pooler=encoder["pooler"])
         console.print(escape(wrapped(text, _WIDTH)))
     gap = run.frozen_gap()

@@ -1,44 +1,83 @@
 """``probing pretrain``: the options of a run, from the command line to `pretrain`."""
 
+import math
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from probing.errors import InputError
-from probing.pretraining.config import Objective, Precision, PretrainingConfig, Start
+from probing.pretraining.config import (
+    Decay,
+    Freeze,
+    Objective,
+    Pooler,
+    Precision,
+    PretrainingConfig,
+)
 
 _DEFAULT = PretrainingConfig()
+_SUFFIXES = {"k": 1_000, "m": 1_000_000}
 
 
 def pretrain_command(
     corpus: Annotated[
-        Path,
-        typer.Option(help="Folder of NAME.txt[.xz]: a sentence a line, a blank line a document."),
+        str,
+        typer.Option(
+            help="Folder of NAME.txt[.xz]: a sentence a line, a blank line a document; or a Hub "
+            "data set, OWNER/NAME[/CONFIG]@REVISION:COLUMN."
+        ),
     ],
-    out: Annotated[Path, typer.Option(help="Folder of the run; the same again resumes it.")],
+    out: Annotated[Path, typer.Option(help="Folder of the run; rerun the command to resume it.")],
+    start: Annotated[
+        str | None,
+        typer.Option(
+            "--from", help="BERT to continue: alias, Hub id or folder. Without it: from nothing."
+        ),
+    ] = None,
+    revision: Annotated[str | None, typer.Option(help="Of a Hub id given to --from.")] = None,
     objective: Annotated[Objective, typer.Option(help="What is learnt.")] = _DEFAULT.objective,
-    layers: Annotated[int, typer.Option(help="Number of layers.")] = _DEFAULT.layers,
-    hidden: Annotated[int, typer.Option(help="Hidden size.")] = _DEFAULT.hidden,
-    heads: Annotated[int, typer.Option(help="Attention heads a layer.")] = _DEFAULT.heads,
-    vocab_size: Annotated[int, typer.Option(help="Word pieces.")] = _DEFAULT.vocabulary_size,
+    sentence_weight: Annotated[
+        float, typer.Option(help="Of the sentence loss's gradient, clipped by itself.")
+    ] = _DEFAULT.sentence_weight,
+    freeze: Annotated[Freeze, typer.Option(help="What is not trained.")] = _DEFAULT.freeze,
+    pooler: Annotated[
+        Pooler, typer.Option(help="Keep the checkpoint's pooler and sentence head, or draw them.")
+    ] = _DEFAULT.pooler,
+    layers: Annotated[
+        int | None, typer.Option(help="Number of layers, from nothing [default: 4].")
+    ] = None,
+    hidden: Annotated[
+        int | None, typer.Option(help="Hidden size, from nothing [default: 256].")
+    ] = None,
+    heads: Annotated[
+        int | None, typer.Option(help="Attention heads a layer, from nothing [default: 4].")
+    ] = None,
+    vocab_size: Annotated[
+        int | None, typer.Option(help="Word pieces, from nothing [default: 8192].")
+    ] = None,
     length: Annotated[int, typer.Option(help="Tokens a sequence.")] = _DEFAULT.length,
     batch_size: Annotated[
         int, typer.Option(help="Sequences a step, over all processes.")
     ] = _DEFAULT.batch_size,
     steps: Annotated[int | None, typer.Option(help="Updates in all.")] = None,
     tokens: Annotated[
-        int | None, typer.Option(help="In place of --steps: tokens in all, padding counted.")
+        str | None,
+        typer.Option(help="In place of --steps: tokens in all, padding counted, such as 2M."),
     ] = None,
+    until_loss: Annotated[
+        float, typer.Option(help="Stop at a held-out MLM loss this low, looked at now and then.")
+    ] = _DEFAULT.until_loss,
+    snapshots: Annotated[
+        str, typer.Option(help="Tokens after which the encoder is kept: 0,250k,500k,1M.")
+    ] = "",
     lr: Annotated[float, typer.Option(help="Peak learning rate.")] = _DEFAULT.learning_rate,
-    embedding_rate: Annotated[
-        float, typer.Option(help="Of the embeddings over --lr, where they start from counts.")
-    ] = _DEFAULT.embedding_rate,
-    sentence_weight: Annotated[
-        float, typer.Option(help="Of the sentence loss in the sum of the two; 1 in BERT.")
-    ] = _DEFAULT.sentence_weight,
+    decay: Annotated[Decay, typer.Option(help="The rate after the warm-up.")] = _DEFAULT.decay,
     dropout: Annotated[float, typer.Option(help="In hidden and attention.")] = _DEFAULT.dropout,
-    start: Annotated[Start, typer.Option(help="Weights before the first step.")] = _DEFAULT.start,
+    source_weight: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=6 draws the documents of NAME.txt six times as often; repeatable."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of weights, data order and masks.")] = _DEFAULT.seed,
     dtype: Annotated[Precision, typer.Option(help="Number format.")] = Precision.AUTO,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
@@ -46,35 +85,78 @@ def pretrain_command(
         int, typer.Option(help="Parts each process cuts its share of a batch into.")
     ] = 1,
 ) -> None:
-    """Train a small BERT with a chosen objective; alone, or in many processes under torchrun."""
-    from probing.pretraining.training import Schedule, pretrain
+    """Train a BERT with a chosen objective, from an encoder or from nothing.
+
+    In one process, or in many under torchrun.
+    """
+    from probing.pretraining.trainer import Schedule
+    from probing.pretraining.training import pretrain
 
     if steps is not None and tokens is not None:
         raise InputError("both --steps and --tokens are given: expected one of them")
     if tokens is not None:
-        steps = max(1, round(tokens / (batch_size * length)))
+        steps = max(1, round(_tokens(tokens, "--tokens") / (batch_size * length)))
+    sizes = {"layers": layers, "hidden": hidden, "heads": heads, "vocabulary_size": vocab_size}
+    given = {name: size for name, size in sizes.items() if size is not None}
+    if start is not None and given:
+        raise InputError(
+            f"--from {start} has its own sizes and vocabulary: leave --layers, --hidden, --heads "
+            "and --vocab-size out"
+        )
     config = PretrainingConfig(
         objective=objective,
-        layers=layers,
-        hidden=hidden,
-        heads=heads,
-        vocabulary_size=vocab_size,
         length=length,
         batch_size=batch_size,
         steps=_DEFAULT.steps if steps is None else steps,
         learning_rate=lr,
-        embedding_rate=embedding_rate,
+        decay=decay,
+        until_loss=until_loss,
         sentence_weight=sentence_weight,
+        freeze=freeze,
+        pooler=pooler,
         dropout=dropout,
-        start=start,
+        source_weights=_source_weights(source_weight or []),
         seed=seed,
+        **given,
     )
-    schedule = Schedule(precision=dtype, device=device, micro_batches=micro_batches)
-    evaluation = pretrain(config, corpus, out, schedule)
+    schedule = Schedule(
+        precision=dtype,
+        device=device,
+        micro_batches=micro_batches,
+        snapshots=tuple(_tokens(part, "--snapshots") for part in snapshots.split(",") if part),
+    )
+    evaluation = pretrain(config, corpus, out, schedule, start=start, revision=revision)
+    accuracy = evaluation.sentence_accuracy
     typer.echo(
-        f"{out}: held-out MLM loss {evaluation.mlm_loss:.3f}, "
-        f"sentence accuracy {evaluation.sentence_accuracy:.3f}"
+        f"{out}: held-out MLM loss {evaluation.mlm_loss:.3f}"
+        + (f", sentence accuracy {accuracy:.3f}" if objective.has_sentence_loss else "")
     )
+
+
+def _tokens(text: str, option: str) -> int:
+    """``250k`` → 250,000; ``2M`` → 2,000,000."""
+    number = text.strip().lower()
+    factor = _SUFFIXES.get(number[-1:], 1)
+    try:
+        value = float(number[:-1] if factor > 1 else number) * factor
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value >= 0):
+        raise InputError(f"{option} {text!r}: expected tokens such as 250000, 250k or 2M")
+    return round(value)
+
+
+def _source_weights(options: list[str]) -> tuple[tuple[str, float], ...]:
+    weights = {}
+    for option in options:
+        name, _, weight = option.rpartition("=")
+        try:
+            weights[name] = float(weight)
+        except ValueError:
+            name = ""
+        if not name:
+            raise InputError(f"--source-weight {option!r}: expected NAME=NUMBER, such as plos=6")
+    return tuple(weights.items())
 
 
 def export_command(

@@ -90,6 +90,10 @@ def run_command(
         str | None,
         typer.Option(help="Folder of texts, to read next sentences from every view too."),
     ] = None,
+    same_source: Annotated[
+        bool,
+        typer.Option("--same-source", help="Draw random next sentences from the same source."),
+    ] = False,
     dtype: Annotated[Dtype, typer.Option(help="Number format of the forward pass.")] = (
         Dtype.FLOAT32
     ),
@@ -120,14 +124,23 @@ def run_command(
     seeds: Annotated[
         int, typer.Option(help="Average everything random in a probe over this many seeds.")
     ] = 1,
+    draws: Annotated[
+        int, typer.Option(help="Hold the pooler against this many draws of random weights.")
+    ] = 5,
+    smallest_effect: Annotated[
+        float, typer.Option(help="Smallest effect of interest in points; less is negligible.")
+    ] = 1.0,
+    table: Annotated[
+        bool, typer.Option("--table", help="Print every view and claim, not only the summary.")
+    ] = False,
     out: Annotated[
         Path | None, typer.Option(help="The run folder; by default runs/DATE-TIME.")
     ] = None,
 ) -> None:
     """Measure every view of the models on the tasks and write a run folder."""
     from probing.study.brought import load_named, load_object
-    from probing.study.running import run_study, this_command
-    from probing.study.study import PRESETS
+    from probing.study.running import this_command
+    from probing.study.study import PRESETS, run_study
 
     name = preset or "embedded"
     if name not in PRESETS:
@@ -139,6 +152,9 @@ def run_command(
         "cache_dir": cache_dir,
         "controls": controls,
         "n_seeds": seeds,
+        "same_source": same_source,
+        "n_draws": draws,
+        "smallest_effect": smallest_effect / 100,
         "poolings": load_named(pooling or (), kind="pooling"),
         "transforms": load_named(transform or (), kind="transform"),
         "views": tuple(view or ()),
@@ -173,20 +189,43 @@ def run_command(
     result = run_study(study, folder, command=this_command())
     with kept(folder):
         report = result.report()
-        _show(result, study, report)
+        _show(result, study, report, tables=table)
 
 
-def _show(result: "Run", study: "Study", report: Path) -> None:
-    """Tables and verdicts of a run, and where its report and folder are."""
-    from probing.claims.deciding import NEXT_SENTENCE_CLAIMS, TWIN_CLAIMS
+def _show(result: "Run", study: "Study", report: Path, *, tables: bool) -> None:
+    """The summary of a run, with ``tables`` every view and claim, and where all of it is."""
+    from probing.commands.summary_table import rich_table
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = max(console.width, _PIPED_WIDTH)
+    for name in result.models:
+        for line in _made_for(result, name):
+            console.print(escape(line))
+    summary = result.summary()
+    for sentence in summary.sentences:
+        console.print(escape(sentence))
+    if summary.table.rows:
+        console.print(rich_table(summary.table))
+    if tables:
+        _show_tables(console, result, study)
+    for described in result.manifest["tasks"]:
+        if described["remark"]:
+            console.print(escape(described["remark"]))
+    console.print(f"report: {escape(str(report))}", soft_wrap=True)
+    console.print(f"run folder: {escape(str(result.folder))}", soft_wrap=True)
+    if not tables:
+        console.print("every view and claim: the report, or --table")
+
+
+def _show_tables(console: Console, result: "Run", study: "Study") -> None:
+    """Every view of every model, and the verdicts."""
+    from probing.claims.catalogue import NEXT_SENTENCE_CLAIMS
     from probing.claims.verdict import verdict_text, wrapped
     from probing.commands.score_tables import score_tables
     from probing.study.encoder_pairs import contrast_names
     from probing.tasks import find_protocol
 
-    console = Console()
-    if not console.is_terminal:
-        console.width = max(console.width, _PIPED_WIDTH)
     settings = find_protocol(study.protocol)
     for name in result.models:
         for table in score_tables(
@@ -198,23 +237,14 @@ def _show(result: "Run", study: "Study", report: Path) -> None:
         ):
             console.print(table)
         console.print(f"pooler of {escape(name)}: [bold]{result.pooler_state(name)}[/]")
-        for line in _made_for(result, name):
-            console.print(escape(line))
         if any(score == "spearman_difference" for score in result.scores["metric"]):
-            console.print()
             console.print(escape(result.words(name, width=console.width)))
         if study.corpus is not None:
             verdict = result.verdict(name, claims=NEXT_SENTENCE_CLAIMS)
             console.print(escape(wrapped(verdict_text(verdict), console.width)))
     for name in contrast_names(study.contrasts):
-        verdict = result.verdict(name, claims=TWIN_CLAIMS)
+        verdict = result.verdict(name, claims=result.pair_claims())
         console.print(escape(wrapped(verdict_text(verdict), console.width)))
-    for described in result.manifest["tasks"]:
-        if described["remark"]:
-            console.print(escape(described["remark"]))
-    console.print()
-    console.print(f"report: {escape(str(report))}", soft_wrap=True)
-    console.print(f"run folder: {escape(str(result.folder))}", soft_wrap=True)
 
 
 def _made_for(result: "Run", name: str) -> list[str]:

@@ -6,6 +6,7 @@ import pandas as pd
 from rich.table import Table
 
 from probing.results.names import is_floor, twin_name
+from probing.results.quantities import points
 
 _VIEW_WIDTH = 18
 _TASK_WIDTH = 24
@@ -93,7 +94,7 @@ def _table(cells: Cells, model: str, tasks: Sequence[str], title: str, how: str)
             twin = cells.get((twin_name(model), task, view))
             text = _written(cell)
             text = f"[bold]{text}[/bold]" if cell[0] == best[task] else text
-            row.append(text if twin is None else f"{text} ({_plain(twin[0]):>5})")
+            row.append(text if twin is None else f"{text} ({points(twin[0], 2):>5})")
         table.add_row(*row, end_section=view.startswith("max@"))
     table.add_section()
     for floor in dict.fromkeys(name for name, _, _ in cells if is_floor(name)):
@@ -111,9 +112,5 @@ def _best(cells: Cells, model: str, task: str, views: Sequence[str]) -> float:
 def _written(cell: tuple[float, float, float]) -> str:
     value, lower, upper = cell
     if value != value or lower != lower:
-        return _plain(value)
-    return f"{_plain(value)} ±{(upper - lower) / 2:.2g}"
-
-
-def _plain(value: float) -> str:
-    return "NaN" if value != value else f"{value:.2f}"
+        return points(value, 2)
+    return f"{points(value, 2)} ±{(upper - lower) / 2:.2g}"

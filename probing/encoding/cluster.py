@@ -5,11 +5,11 @@ import logging
 import os
 import socket
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,9 +31,6 @@ from probing.progress import progress
 
 logger = logging.getLogger(__name__)
 
-Cell = TypeVar("Cell")
-Result = TypeVar("Result")
-
 _CONNECT_SECONDS = 5.0
 _ATTEMPTS = 4
 """Workers that may die over one shard before the shard is held to be the reason."""
@@ -52,7 +49,7 @@ class WorkerSettings:
     storage_dtype: str
     shard_sentences: int | None
     threads: int
-    """Of the process that asks: how many threads share a product can change its last bit."""
+    """As in the process that asks: how many threads share a product can change its last bit."""
 
 
 class EncoderWorker:
@@ -109,16 +106,16 @@ def extract_on_ray(
     Args:
         model: As in `load_encoder`, like ``revision``, ``dtype`` and ``max_length``.
         sentences: As in `extract_to_store`, like ``folder`` and the options not named here.
-        folder: Of the store.
-        revision: Of a Hub id.
+        folder: Folder of the store.
+        revision: Revision of a Hub id.
         dtype: ``float32``, ``bfloat16`` or ``auto``.
         max_length: Tokens per sentence, special tokens included.
         views: Ids of the views to keep; by default all.
         batch_tokens: Padded tokens in one forward pass.
         storage_dtype: ``float32`` or ``float16``.
         shard_sentences: Sentences in one shard.
-        address: Of a running cluster, or ``auto`` for the one of this machine; without it a cluster
-            is started here and ended afterwards.
+        address: Address of a running cluster, or ``auto`` for the one of this machine; without it
+            a cluster is started here and ended afterwards.
         workers: How many encoders; by default one per GPU, or where there is none as many as have
             a CPU for each of their threads. A worker uses as many threads as this process.
 
@@ -154,25 +151,6 @@ def extract_on_ray(
     return stored_representations(stored, np.arange(stored.n_rows), recipe.max_length)
 
 
-def map_on_ray(
-    function: Callable[[Cell], Result], cells: Iterable[Cell], *, address: str | None = None
-) -> list[Result]:
-    """``[function(cell) for cell in cells]`` on a Ray cluster, one CPU for each cell.
-
-    For measuring many cells (view × task × seed): ``function`` and the cells are sent to the
-    workers, a cell whose worker dies is done again. What ``function`` raises is raised here.
-
-    Raises `InputError` where there is no Ray, or no cluster at the address.
-    """
-    with _cluster(address) as ray:
-        remote = ray.remote(num_cpus=1, max_retries=_ATTEMPTS - 1)(function)
-        try:
-            results: list[Result] = ray.get([remote.remote(cell) for cell in cells])
-        except ray.exceptions.RayTaskError as error:
-            raise error.cause from error
-    return results
-
-
 class _Pool:
     """Workers of a cluster, each loading, idle, or at one shard; one that dies is replaced."""
 
@@ -203,7 +181,7 @@ class _Pool:
         return self._described
 
     def encode(self, jobs: Iterator[Job]) -> Iterator[tuple[Job, Encoded]]:
-        """An engine (`probing.encoding.store.filling.Engine`): shards as they get ready."""
+        """An engine (`probing.encoding.store.filling.Engine`): shards as they are finished."""
         again: deque[Job] = deque()
         deaths: dict[int, int] = {}
         no_more = False

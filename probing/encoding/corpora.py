@@ -12,7 +12,7 @@ from probing.errors import InputError
 _TABLES = (".csv", ".tsv", ".jsonl")
 """Endings of files whose lines are not sentences."""
 COLUMNS = ("sentence", "text")
-"""Where the sentences of a table are, unless a column is named."""
+"""Columns that are looked for in a table, unless one is named."""
 
 
 def read_sentences(
@@ -24,7 +24,7 @@ def read_sentences(
         source: A text file (UTF-8, one sentence per line), a Parquet file (``.parquet``), or
             anything that gives strings or rows: a list, a generator, a ``datasets`` data set,
             streaming or not.
-        column: Of a table, where the sentences are; by default ``sentence`` or ``text``.
+        column: Column of a table that has the sentences; by default ``sentence`` or ``text``.
 
     Raises:
         InputError: While reading: the file cannot be read, is no UTF-8 or no Parquet, or has no
@@ -74,7 +74,7 @@ def _parquet(path: Path, column: str | None) -> Iterator[str]:
         raise InputError(f"{path} cannot be read ({error}): expected a Parquet file") from error
     except pa.ArrowInvalid as error:
         reason = str(error).splitlines()[0]
-        raise InputError(f"{path} is no Parquet file ({reason}): write it anew") from error
+        raise InputError(f"{path} is not a Parquet file ({reason}): write it again") from error
 
 
 def _column(names: list[str], column: str | None, where: str) -> str:

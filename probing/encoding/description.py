@@ -6,7 +6,8 @@ from typing import Any
 
 import torch
 
-from probing.encoding.encoder import Encoder, PoolerState
+from probing.encoding.encoder import Encoder
+from probing.encoding.pooler_state import PoolerState
 from probing.encoding.vector_sources import VectorSource
 
 
@@ -30,6 +31,7 @@ def describe_encoder(encoder: Encoder, truncated: dict[str, int]) -> dict[str, A
         "declared_view": encoder.declared_view or "",
         "adapter_of": encoder.adapter,
         "truncated_sentences": truncated,
+        "pretraining": encoder.pretraining,
     }
 
 

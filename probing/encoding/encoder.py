@@ -1,10 +1,10 @@
 """A loaded encoder: model, tokenizer and what is known about its pooler."""
 
 import hashlib
+import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from probing.encoding.loading import (
     random_model,
 )
 from probing.encoding.locating import find_checkpoint
+from probing.encoding.pooler_state import PoolerState, seen_state
 from probing.encoding.pooling import EVERY_ENCODER, PoolingFunction
 from probing.encoding.tuning import Tuning, read_tuning
 from probing.encoding.views import Pooling, View
@@ -30,23 +31,6 @@ from probing.errors import InputError
 from probing.results.names import twin_name
 
 logger = logging.getLogger(__name__)
-
-
-class PoolerState(StrEnum):
-    """Where the weights of an encoder's pooler come from."""
-
-    TRAINED = "trained"
-    """The checkpoint has it and its bias has moved away from zero."""
-    UNTRAINED = "untrained"
-    """The checkpoint has it, but its bias is exactly as initialised: zero in every unit."""
-    NEWLY_INITIALISED = "newly initialised"
-    """The checkpoint lacks it and the loader made it up: random numbers."""
-    ABSENT = "absent"
-    """The architecture has none, so there is no pooler_output."""
-    WITHOUT_WEIGHTS = "without weights"
-    """pooler_output is the vector of ``[CLS]`` itself: there is nothing that could be trained."""
-    END_OF_TEXT = "end of text"
-    """pooler_output is the vector of the token that ends the text, not of a pooler."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +56,8 @@ class Encoder:
     hidden_size: int
     poolings: Mapping[str, PoolingFunction] = field(default_factory=dict, repr=False)
     """A researcher's own poolings by name, applied to every layer."""
+    pretraining: Mapping[str, Any] | None = field(default=None, repr=False)
+    """What the checkpoint's own ``pretraining.json`` says of how it was trained; None without."""
     behaviour: Behaviour | None = None
     """What was measured when it was loaded."""
     has_cls: bool = True
@@ -210,6 +196,7 @@ def load_encoder(
         max_length=_max_length(tokenizer, max_length, longest, tuning, found.name),
         num_layers=behaviour.num_layers,
         hidden_size=behaviour.hidden_size,
+        pretraining=_pretraining(found.folder),
         behaviour=behaviour,
         has_cls=not behaviour.causal and _begins_special(tokenizer),
         tuning=tuning,
@@ -263,6 +250,7 @@ def random_twin(encoder: Encoder, seed: int) -> Encoder:
         revision=f"random:{seed}",
         weight_hash=_state_hash(model),
         pooler_state=_pooler_state(model, [], pooled),
+        pretraining=None,
         tuning=None if encoder.tuning is None else replace(encoder.tuning, further=()),
     )
 
@@ -318,9 +306,23 @@ def _pooler_state(model: torch.nn.Module, missing: list[str], output: PoolerOutp
     if any("pooler" in key for key in missing):
         return PoolerState.NEWLY_INITIALISED
     dense = _pooler_dense(model)
-    if dense is not None and dense.bias is not None and not dense.bias.any():
-        return PoolerState.UNTRAINED
-    return PoolerState.TRAINED
+    # without a dense layer of the usual kind there is nothing to look at but that it is there
+    return PoolerState.TRAINED if dense is None else seen_state(dense.weight, dense.bias)
+
+
+_RECORDED = ("config", "sources", "tokens", "bfloat16")
+"""What of ``pretraining.json`` says how an encoder was trained."""
+
+
+def _pretraining(folder: Path) -> Mapping[str, Any] | None:
+    """What the checkpoint says of its own training, as `probing pretrain` writes it."""
+    try:
+        record = json.loads((folder / "pretraining.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    if not isinstance(record, dict):
+        return None
+    return {name: record[name] for name in _RECORDED if name in record}
 
 
 def _begins_special(tokenizer: Any) -> bool:

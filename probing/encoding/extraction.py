@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -122,7 +122,7 @@ def extract(
             revision=encoder.revision,
             advance=advance,
         )
-    stored = replace(stored, views=tuple(str(view) for view in kept))
+    stored = StoredVectors(folder, map(str, kept), stored.shards)
     return stored_representations(stored, rows, recipe.max_length)
 
 
@@ -144,8 +144,8 @@ def extract_to_store(
         encoder: From `load_encoder` or `random_twin`.
         sentences: Read once, from first to last; sentences that repeat within a shard are encoded
             once. `probing.encoding.corpora.read_sentences` reads files.
-        folder: Of the store. One that holds part of these vectors is completed, a damaged shard in
-            it is made anew.
+        folder: Folder of the store. One that holds part of these vectors is completed, a damaged
+            shard in it is made again.
         views: Ids of the views to keep; by default all of ``encoder.views``.
         batch_tokens: As in `extract`.
         storage_dtype: ``float32`` or ``float16`` (`StorageDtype`).
@@ -184,7 +184,7 @@ def extract_to_store(
 
 
 def encode_here(encoder: Encoder, recipe: Recipe) -> Engine:
-    """An engine that makes shards in this process, the next one tokenized meanwhile."""
+    """An engine that makes shards in this process and tokenizes the next one meanwhile."""
     views = tuple(View.parse(view_id) for view_id in recipe.views)
 
     def tokenized(job: Job) -> tuple[Job, NDArray[np.int64], Any]:

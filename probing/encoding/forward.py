@@ -76,7 +76,7 @@ def encode(
 def _keep_freed_memory() -> None:
     """Let the C library keep what one layer frees for the next one.
 
-    Otherwise it gives the memory back to the system and has it cleared anew, layer by layer: a
+    Otherwise it gives the memory back to the system and has it cleared again, layer by layer: a
     twentieth of the forward pass on a CPU. Elsewhere than under glibc this does nothing.
     """
     torch.empty(_HIGHEST_THRESHOLD - 2**16, dtype=torch.uint8)  # made and freed, never touched

@@ -16,6 +16,7 @@ from transformers import (
 from transformers.models.auto.modeling_auto import MODEL_FOR_TEXT_ENCODING_MAPPING_NAMES
 from transformers.utils import logging as transformers_logging
 
+from probing.encoding.difference import put_in_place
 from probing.encoding.locating import Checkpoint
 from probing.encoding.weight_forms import Weights
 from probing.errors import InputError
@@ -75,7 +76,8 @@ def load_model(checkpoint: Checkpoint) -> tuple[torch.nn.Module, list[str]]:
             )
     except UNREADABLE as error:
         raise _not_an_encoder(checkpoint, error) from error
-    missing = sorted(report["missing_keys"])
+    changed = set() if checkpoint.changed is None else put_in_place(model, checkpoint.changed)
+    missing = sorted(set(report["missing_keys"]) - changed)
     mismatched = sorted(str(key) for key in report.get("mismatched_keys", ()))
     body = [key for key in missing if "pooler" not in key] + mismatched
     if body:

@@ -5,10 +5,11 @@ import importlib
 import importlib.util
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from probing.encoding.difference import Difference, read_difference
 from probing.encoding.weight_forms import Weights
 from probing.errors import InputError
 from probing.sources.declarations import MODELS, ModelSource
@@ -57,6 +58,8 @@ class Checkpoint:
     """SHA-256 over the weight files."""
     weights: Weights = Weights.SAFETENSORS
     """Which files were found."""
+    changed: Path | None = None
+    """Tensors that replace those of `folder`, where the encoder is a difference from a base."""
 
     @property
     def is_adapter(self) -> bool:
@@ -210,6 +213,9 @@ def _checked(
     allowed: Weights,
     expected_sha256: str | None = None,
 ) -> Checkpoint:
+    difference = read_difference(folder)
+    if difference is not None:
+        return _checked_difference(name, difference, revision, expected_sha256)
     is_adapter = (folder / ADAPTER_CONFIG).is_file()
     if not is_adapter and not (folder / "config.json").is_file():
         raise InputError(
@@ -217,12 +223,33 @@ def _checked(
         )
     weights, found = _weight_files(folder, allowed, is_adapter=is_adapter)
     digest = _sha256(found)
-    if expected_sha256 is not None and digest != expected_sha256:
-        raise InputError(
-            f"the weights of {name} in {folder} have SHA-256 {digest}, expected "
-            f"{expected_sha256}: install or download them again"
-        )
+    _check_hash(name, folder, digest, expected_sha256)
     return Checkpoint(name, folder, revision, digest, weights)
+
+
+def _checked_difference(
+    name: str, difference: Difference, revision: str, expected_sha256: str | None
+) -> Checkpoint:
+    base = find_checkpoint(difference.base)
+    if base.changed is not None or base.weight_hash != difference.base_weight_hash:
+        raise InputError(
+            f"{name} is a difference from {difference.base} with weights "
+            f"{difference.base_weight_hash[:16]}…, found {base.weight_hash[:16]}…: "
+            "install that version of the base"
+        )
+    digest = difference.weight_hash()
+    _check_hash(name, difference.changed.parent, digest, expected_sha256)
+    return replace(
+        base, name=name, revision=revision, weight_hash=digest, changed=difference.changed
+    )
+
+
+def _check_hash(name: str, folder: Path, found: str, expected: str | None) -> None:
+    if expected is not None and found != expected:
+        raise InputError(
+            f"the weights of {name} in {folder} have SHA-256 {found}, expected "
+            f"{expected}: install or download them again"
+        )
 
 
 def _weight_files(

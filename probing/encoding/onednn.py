@@ -1,13 +1,13 @@
 """What oneDNN does in a forward pass on the CPU: packed bfloat16 products, and activations.
 
-In bfloat16 PyTorch lays out the weights of a linear layer anew in each call; oneDNN takes weights
+In bfloat16 PyTorch lays out the weights of a linear layer again in each call; oneDNN takes weights
 that were laid out once, and gives the same bits. These are the operators that ``torch.compile``
 puts in place of ``torch.nn.Linear`` on a CPU. In float32 its products are no faster than PyTorch's
 own, and are not used.
 
 PyTorch leaves the activation to oneDNN by itself, which takes two thirds of the time of PyTorch's
 own. But oneDNN keeps a kernel for each of the last 1,024 shapes of batch that it saw, some hundred
-MB in a long run; here it keeps fewer, and makes one anew in less time than it saves.
+MB in a long run; here it keeps fewer, and makes one again in less time than it saves.
 """
 
 import os
@@ -30,7 +30,7 @@ PACKED = torch.bfloat16
 def packed_linears(model: torch.nn.Module, batch_tokens: int, n_tokens: int) -> Iterator[None]:
     """Inside, bfloat16 linear layers have packed weights where that pays.
 
-    The weights are packed anew each time, so that nothing stale is ever used; the model itself
+    The weights are packed again each time, so that nothing stale is ever used; the model itself
     holds what it held, and all is as before afterwards.
 
     Args:

@@ -18,7 +18,7 @@ from probing.errors import InputError
 
 
 class PoolingFunction(Protocol):
-    """A pooling of one's own: a function of one layer that gives one vector per sentence."""
+    """A pooling that a researcher brings: a function of one layer, one vector per sentence."""
 
     def __call__(self, hidden: torch.Tensor, mask: torch.Tensor, /) -> torch.Tensor:
         """Pool one layer of a batch.
@@ -159,7 +159,7 @@ def pool(hidden: torch.Tensor, masks: TokenMasks) -> dict[str, torch.Tensor]:
 
     Args:
         hidden: ``(n_sentences, n_tokens, hidden_size)``, any float dtype, padded on the right.
-        masks: Of this batch.
+        masks: Masks of this batch.
 
     Returns:
         For each of `EVERY_ENCODER` a ``(n_sentences, hidden_size)`` float32 tensor; sums are
@@ -214,7 +214,7 @@ def checked_poolings(poolings: Mapping[str, PoolingFunction]) -> dict[str, Pooli
     """The same poolings, their names looked at.
 
     Raises:
-        InputError: A name is taken or cannot stand in the id of a view, or a value is not callable.
+        InputError: A name is taken or cannot be part of a view id, or a value is not callable.
     """
     for name, function in poolings.items():
         if name in TOKEN_POOLINGS or name.startswith("pooler") or name == "none":

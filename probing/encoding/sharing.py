@@ -1,6 +1,6 @@
 """The vectors of one encoder for many tasks, which encode a sentence that they share once."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from probing.encoding.encoder import Encoder
 from probing.encoding.extraction import distinct_sentences, extract
+from probing.encoding.lazy import LazyViews
 from probing.encoding.representations import Representations
 from probing.encoding.vector_sources import VectorSource
 
@@ -24,6 +25,8 @@ class SharedExtraction:
     encoder: Encoder | VectorSource
     cache_dir: Path | None
     """Where stores are kept; None to hold the vectors in memory."""
+    views: tuple[str, ...] | None = None
+    """Ids of the views to keep of an encoder; None for all."""
     _parts: list[Representations] = field(default_factory=list, repr=False)
     _places: dict[str, tuple[int, int]] = field(default_factory=dict, repr=False)
     """Sentence → the part that holds it, and the row there."""
@@ -40,48 +43,27 @@ class SharedExtraction:
             if isinstance(self.encoder, VectorSource):
                 self._parts.append(self.encoder(new))
             else:
-                self._parts.append(extract(self.encoder, new, cache_dir=self.cache_dir))
+                self._parts.append(
+                    extract(self.encoder, new, views=self.views, cache_dir=self.cache_dir)
+                )
             self._places |= {sentence: (number, row) for row, sentence in enumerate(new)}
         parts, places = np.array([self._places[sentence] for sentence in distinct]).T
         # most requests come from few of the parts
         used, owners = np.unique(parts, return_inverse=True)
-        gathered = _Gathered(
-            parts=tuple(self._parts[number].distinct for number in used),
-            owners=owners,
-            places=places,
-        )
+        held = [self._parts[number].distinct for number in used]
+
+        def gathered(view_id: str) -> NDArray[np.float32]:
+            of_parts = [part[view_id] for part in held]
+            vectors = np.empty((len(distinct), of_parts[0].shape[1]), dtype=np.float32)
+            for number, values in enumerate(of_parts):
+                taken = owners == number
+                vectors[taken] = values[places[taken]]
+            return vectors
+
         truncated = np.empty(len(distinct), dtype=np.bool_)
         for number, part in enumerate(used):
             taken = owners == number
             truncated[taken] = self._parts[part].truncated[places[taken]]
-        return Representations(distinct=gathered, rows=rows, truncated=truncated)
-
-
-@dataclass(frozen=True)
-class _Gathered(Mapping[str, NDArray[np.float32]]):
-    """View id → vectors ``(n_rows, hidden_size)`` float32, put together when asked for."""
-
-    parts: tuple[Mapping[str, NDArray[np.float32]], ...] = field(repr=False)
-    owners: NDArray[np.intp] = field(repr=False)
-    """``(n_rows,)``: the part that holds each row."""
-    places: NDArray[np.intp] = field(repr=False)
-    """``(n_rows,)``: where in that part."""
-
-    def __getitem__(self, view_id: str) -> NDArray[np.float32]:
-        if view_id not in self:
-            raise KeyError(view_id)
-        held = [part[view_id] for part in self.parts]
-        vectors = np.empty((len(self.owners), held[0].shape[1]), dtype=np.float32)
-        for number, values in enumerate(held):
-            taken = self.owners == number
-            vectors[taken] = values[self.places[taken]]
-        return vectors
-
-    def __contains__(self, view_id: object) -> bool:
-        return view_id in self.parts[0]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.parts[0])
-
-    def __len__(self) -> int:
-        return len(self.parts[0])
+        return Representations(
+            distinct=LazyViews(held[0], gathered), rows=rows, truncated=truncated
+        )

@@ -153,7 +153,7 @@ def from_arrays(
         name: Value of the ``model`` column.
         sentences: n sentences.
         views: View id → ``(n, d)``; ids such as ``mean@6``, or any name of letters and digits.
-        revision: Of the vectors; by default their SHA-256.
+        revision: Revision of the vectors; by default their SHA-256.
 
     Raises:
         InputError: A view has not one row for each sentence; when measured, a sentence of a task

@@ -1,8 +1,8 @@
 """Words of sentences that are cut into words already: one vector per word and layer."""
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from probing.encoding.dtypes import StorageDtype
 from probing.encoding.encoder import Encoder
 from probing.encoding.forward import default_batch_tokens
+from probing.encoding.lazy import LazyViews
 from probing.encoding.onednn import packed_linears
 from probing.encoding.store.cache import find_store
 from probing.encoding.store.filling import Encoded, Engine, Job, chunked, fill_store
@@ -24,11 +25,11 @@ from probing.errors import InputError
 logger = logging.getLogger(__name__)
 
 _WORDS_PER_SENTENCE = 16
-"""For the size of a shard; nothing else depends on it."""
+"""Assumed for the size of a shard; nothing else depends on it."""
 
 
 class Pieces(StrEnum):
-    """Which word pieces stand for a word."""
+    """Which word pieces represent a word."""
 
     FIRST = "first"
     LAST = "last"
@@ -36,39 +37,30 @@ class Pieces(StrEnum):
     """The mean over all its pieces, accumulated in float32."""
 
 
-@dataclass(frozen=True)
-class WordRepresentations(Mapping[str, NDArray[np.float32]]):
+class WordRepresentations(LazyViews[NDArray[np.float32]]):
     """View id → vectors ``(n_words, hidden_size)`` float32, the words of all sentences in order.
 
     The ids are ``word_first@6``, ``word_last@6`` or ``word_mean@6``: pieces, then layer. A word
     that has no vector has a row of NaN.
+
+    Attributes:
+        sentences: ``(n_words,)``: which sentence each word is of.
+        lost: ``(n_words,)``: True where the sentence was cut off before the end of the word, or the
+            tokenizer makes nothing of it; its row is NaN.
     """
 
-    vectors: Mapping[str, NDArray[np.float32]] = field(repr=False)
-    sentences: NDArray[np.int64] = field(repr=False)
-    """``(n_words,)``: which sentence each word is of."""
-    lost: NDArray[np.bool_] = field(repr=False)
-    """``(n_words,)``: True where the sentence was cut off before the end of the word, or the
-    tokenizer makes nothing of it; its row is NaN."""
-
-    def __post_init__(self) -> None:
-        if self.sentences.shape != self.lost.shape:
-            raise ValueError(f"{self.sentences.shape} sentence numbers for {self.lost.shape} words")
-
-    def __getitem__(self, view_id: str) -> NDArray[np.float32]:
-        """Vectors ``(n_words, hidden_size)`` float32. Raises `InputError` for an unknown id."""
-        try:
-            return self.vectors[view_id]
-        except KeyError:
-            raise InputError(
-                f"no view {view_id!r} here: expected one of {', '.join(self.vectors)}"
-            ) from None
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.vectors)
-
-    def __len__(self) -> int:
-        return len(self.vectors)
+    def __init__(
+        self,
+        view_ids: Iterable[str],
+        read: Callable[[str], NDArray[np.float32]],
+        *,
+        sentences: NDArray[np.int64],
+        lost: NDArray[np.bool_],
+    ) -> None:
+        if sentences.shape != lost.shape:
+            raise ValueError(f"{sentences.shape} sentence numbers for {lost.shape} words")
+        super().__init__(view_ids, read)
+        self.sentences, self.lost = sentences, lost
 
     @property
     def n_words(self) -> int:
@@ -83,7 +75,7 @@ class WordRepresentations(Mapping[str, NDArray[np.float32]]):
 
 @dataclass(frozen=True, eq=False)
 class _TokenizedWords:
-    """Sentences as token ids, and which tokens stand for which word."""
+    """Sentences as token ids, and which tokens represent which word."""
 
     tokens: Tokenized
     piece_words: NDArray[np.int64]
@@ -110,7 +102,7 @@ def extract_words(
     Args:
         encoder: From `load_encoder` or `random_twin`.
         sentences: Each a sequence of words, as a treebank has them.
-        pieces: Which word pieces stand for a word: ``first``, ``last`` or ``mean`` (`Pieces`).
+        pieces: Which word pieces represent a word: ``first``, ``last`` or ``mean`` (`Pieces`).
         layers: Layers to keep; by default all, ``0`` to ``encoder.num_layers``.
         batch_tokens: Padded tokens in one forward pass; by default what suits the device.
         cache_dir: Keep the vectors in a store under this folder, as `extract` does.
@@ -139,7 +131,7 @@ def extract_words(
     counts = np.array([len(sentence) for sentence in sentences])
     if cache_dir is None:
         _, encoded = next(encode_words_here(encoder, recipe)(iter([Job(0, sentences)])))
-        vectors = encoded.vectors
+        vectors: Mapping[str, NDArray[np.float32]] = encoded.vectors
         lost = np.zeros(counts.sum(), dtype=np.bool_)
         lost[list(encoded.lost)] = True
     else:
@@ -153,7 +145,7 @@ def extract_words(
             model=encoder.name,
             revision=encoder.revision,
         )
-        vectors, lost = replace(stored, views=view_ids), stored.lost
+        vectors, lost = stored, stored.lost
     if lost.any():
         logger.warning(
             "%d of %d words have no vector: their sentences are longer than %d tokens, or the "
@@ -163,7 +155,7 @@ def extract_words(
             encoder.max_length,
         )
     numbers = np.repeat(np.arange(len(sentences)), counts)
-    return WordRepresentations(vectors=vectors, sentences=numbers, lost=lost)
+    return WordRepresentations(view_ids, vectors.__getitem__, sentences=numbers, lost=lost)
 
 
 def encode_words_here(encoder: Encoder, recipe: Recipe) -> Engine:

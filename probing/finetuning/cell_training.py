@@ -1,4 +1,4 @@
-"""Fine-tuning: an encoder and a readout trained together, or the readout alone.
+"""Fine-tuning: an encoder and a readout trained together, or only the readout.
 
 One function trains both ways. With ``frozen`` the encoder's states are those it gave before, with
 dropout off, so nothing below the readout moves, and each step is one of L-BFGS on all rows: the
@@ -30,7 +30,7 @@ from probing.finetuning.network import (
     StoredStates,
     untouched_features,
 )
-from probing.finetuning.recipes import Recipe
+from probing.finetuning.recipes import TrainingRecipe
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ _POOL_BATCHES: Final = 16
 _ROWS_AT_ONCE: Final = 512
 """Rows that go through the network together where a step takes more."""
 _ITERATIONS: Final = 20
-"""Of L-BFGS in one step of a frozen recipe."""
+"""Iterations of L-BFGS in one step of a frozen recipe."""
 _UNCERTAIN: Final = 0.1
 """About ``p (1 - p)`` of a class: how curved the log-loss is along a logit."""
 LOG_COLUMNS: Final = ("step", "loss", "learning_rate", "dev")
@@ -48,7 +48,7 @@ LOG_COLUMNS: Final = ("step", "loss", "learning_rate", "dev")
 
 @dataclass
 class Progress:
-    """Where a cell stands: what is needed to go on beside weights and moments."""
+    """How far the training of a cell is: what resuming needs beside weights and moments."""
 
     log: list[tuple[float, float, float, float]] = field(default_factory=list)
     """`LOG_COLUMNS`, a row a step."""
@@ -79,7 +79,7 @@ class Progress:
 
 
 class Keeper(Protocol):
-    """Keeps a cell from being lost; where and how often is its own affair."""
+    """Keeps checkpoints of a cell in training; where and how often is for it to decide."""
 
     def load(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> Progress | None:
         """Put kept weights and moments in place; None where nothing was kept."""
@@ -92,7 +92,7 @@ class Keeper(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Finetuned:
-    """What training one cell came to."""
+    """The result of training one cell."""
 
     predicted: NDArray[np.float64]
     """``(n_test,)`` places in the classes, or scores."""
@@ -101,11 +101,11 @@ class Finetuned:
     best_step: int
     """Updates after which the weights were taken: the best on dev, with ``frozen`` the last."""
     dev_score: float
-    """At that step."""
+    """Score on dev at that step."""
     resumed_from: int | None
-    """Step of the checkpoint that training went on from; None where it ran in one go."""
+    """Step of the checkpoint that training was resumed from; None where it ran in one go."""
     seconds: float
-    """In training, over all starts."""
+    """Time in training, over all starts."""
 
 
 def finetune(
@@ -116,7 +116,7 @@ def finetune(
     head: Head,
     train: NDArray[np.intp],
     penalty: float,
-    recipe: Recipe,
+    recipe: TrainingRecipe,
     seed: int,
     keeper: Keeper | None = None,
 ) -> Finetuned:
@@ -127,12 +127,12 @@ def finetune(
         data: The task.
         stored: From `stored_states`; with it features are standardised, and with
             ``recipe.frozen`` it takes the encoder's place.
-        head: What the readout is given.
+        head: What the readout reads.
         train: ``(n_train,)`` rows to train on.
         penalty: Times the sum of squares of the readout's weights, added to the mean loss: log-loss
             in nats, or squared error of scores of variance one.
-        recipe: How.
-        seed: Of data order, dropout and weights that are drawn.
+        recipe: How it is trained.
+        seed: Seed of data order, dropout and weights that are drawn.
         keeper: Keeps checkpoints; None to keep none. A frozen cell takes seconds and keeps none.
 
     Raises:
@@ -239,7 +239,7 @@ def _backward(
     return total + of_weights.item()
 
 
-def _optimizer(network: Network, recipe: Recipe) -> torch.optim.Optimizer:
+def _optimizer(network: Network, recipe: TrainingRecipe) -> torch.optim.Optimizer:
     """AdamW; what comes from the checkpoint has one rate, what is new the other.
 
     Where the encoder is held fixed what is left is a smooth problem on all rows, for L-BFGS.
@@ -271,7 +271,7 @@ def _optimizer(network: Network, recipe: Recipe) -> torch.optim.Optimizer:
 def _training_batches(
     data: FinetuningData,
     train: NDArray[np.intp],
-    recipe: Recipe,
+    recipe: TrainingRecipe,
     seed: int,
     start: int,
     total: int,

@@ -16,7 +16,7 @@ from probing.tasks import LabelledSentences, SentencePairs, Task, load_task
 DEV_ITEMS: Final = 300
 """Most items that training is stopped by; looking at more would take longer than training."""
 _DEV_SHARE: Final = 0.1
-"""Of train, where a task has no dev."""
+"""Share of train that is held out where a task has no dev."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Material:
     """A task as loaded, with the text and gold of all its splits."""
 
     task: Task
-    """As `load_task` gives it: for the manifest."""
+    """As `load_task` gives it; described in the manifest."""
     sentences: tuple[str, ...]
     sentences2: tuple[str, ...] | None
     gold: NDArray[np.float64]
@@ -108,5 +108,7 @@ def _pairs(
             f"{task.name} cannot be trained on ({error}): expected pairs with train, dev and test"
         ) from error
     if not isinstance(found, SentencePairs):
-        raise InputError(f"{task.name} is no task of sentence pairs")
+        raise InputError(
+            f"{task.name} is not a task of sentence pairs: expected pairs in every split"
+        )
     return found

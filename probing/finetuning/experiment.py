@@ -1,7 +1,7 @@
 """A fine-tuning run: every head, training size and seed on every task; its result is a run folder.
 
-While it runs, finished cells and the checkpoints of the one in training stand in a folder beside
-the run, ``NAME.unfinished``. The same call takes them up again after a kill.
+While it runs, finished cells and the checkpoints of the one in training are kept in a folder
+beside the run, ``NAME.unfinished``. Repeat the call to resume a killed run.
 """
 
 import hashlib
@@ -29,14 +29,13 @@ from probing.finetuning.data import Material, load_material, tokenized_data
 from probing.finetuning.frozen_limit import LinearLimit, linear_limit
 from probing.finetuning.heads import DEFAULT_HEADS, Head, available_heads, check_heads
 from probing.finetuning.network import stored_states, untouched_features
-from probing.finetuning.recipes import Recipe
+from probing.finetuning.recipes import TrainingRecipe
 from probing.finetuning.saved_cells import CheckpointKeeper, load_cell, save_cell
 from probing.finetuning.score_rows import (
     FINETUNED,
     FINETUNED_FROZEN,
     Trained,
     finetuning_scores,
-    resumption_rows,
     subset_name,
 )
 from probing.reporting.finished import finished_run
@@ -52,7 +51,7 @@ from probing.tasks.registry import describe_task, load_task
 logger = logging.getLogger(__name__)
 
 UNFINISHED: Final = ".unfinished"
-"""Added to the name of a run folder for what is kept until the run is whole."""
+"""Added to the name of a run folder for what is kept until the run is complete."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,8 +65,8 @@ class FinetuningStudy:
     train_sizes: tuple[int | None, ...] = (100, 1000, None)
     """Training items; None for all that a task has."""
     seeds: tuple[int, ...] = (0, 1, 2)
-    recipes: tuple[Recipe, ...] = (Recipe(),)
-    """`Recipe` for full fine-tuning, `FROZEN` for the readout alone, or both."""
+    recipes: tuple[TrainingRecipe, ...] = (TrainingRecipe(),)
+    """`TrainingRecipe` for full fine-tuning, `FROZEN` for the readout only, or both."""
     max_length: int = 64
     """Tokens a sentence; longer ones are cut, which is rare in the tasks at hand."""
     data_dir: str | None = None
@@ -112,7 +111,7 @@ class FinetuningStudy:
 
 @dataclass(frozen=True)
 class CellReport:
-    """One trained cell, for who watches."""
+    """One trained cell, as the caller is told of it."""
 
     task: str
     head: Head
@@ -132,14 +131,14 @@ def run_finetuning(
     checkpoint_seconds: float = 60.0,
     watch: Callable[[CellReport], None] = lambda _: None,
 ) -> Run:
-    """Train every cell and write the run folder; go on where an earlier call was killed.
+    """Train every cell and write the run folder; resume where an earlier call was killed.
 
     Args:
         study: What is trained.
         out: The run folder; it either is whole or is not there.
-        command: For the manifest.
+        command: Command line, for the manifest.
         checkpoint_seconds: Between two checkpoints of the cell in training.
-        watch: Told of every cell as it ends.
+        watch: Called with every cell as it ends.
 
     Raises:
         InputError: A model, task or head is unknown or does not fit, a loss is no longer a number,
@@ -208,10 +207,9 @@ class _Trainer:
         self.stored: Tensor | None = None
         self.limits: dict[tuple[Any, ...], LinearLimit] = {}
         self.trained: dict[str, list[Trained]] = {}
-        self.resumed: dict[str, dict[tuple[str, str, int], int]] = {}
 
     def cells(self, heads: Sequence[Head]) -> Iterator[CellReport]:
-        """Train, or take up, every cell in turn."""
+        """Train or resume every cell in turn."""
         for size in self._sizes():
             subset = subset_name(size)
             for seed in self.study.seeds:
@@ -226,27 +224,19 @@ class _Trainer:
                         yield self._cell(head, subset, seed, train, limit, recipe)
 
     def rows(self) -> list[Score]:
-        """The score rows of all cells; of the linear probes those of single cells alone."""
+        """The score rows of all cells; of the linear probes only those of single cells."""
         rows: list[Score] = []
-        layer = self.encoder.num_layers
         for probe, trained in self.trained.items():
             found = finetuning_scores(
                 trained,
                 self.data,
                 probe=probe,
-                layer=layer,
+                layer=self.encoder.num_layers,
                 seed=self.study.seeds[0],
                 n_resamples=self.study.n_resamples,
             )
             is_limit = probe not in (FINETUNED, FINETUNED_FROZEN)
             rows += [row for row in found if not is_limit or row.aggregation == "none"]
-            rows += resumption_rows(
-                self.resumed.get(probe, {}),
-                task=self.data.task,
-                probe=probe,
-                layer=layer,
-                n=len(self.data.test),
-            )
         return rows
 
     def _sizes(self) -> tuple[int | None, ...]:
@@ -272,7 +262,7 @@ class _Trainer:
         seed: int,
         train: NDArray[np.intp],
         limit: LinearLimit,
-        recipe: Recipe,
+        recipe: TrainingRecipe,
     ) -> CellReport:
         probe = FINETUNED_FROZEN if recipe.frozen else FINETUNED
         name = "-".join(
@@ -300,9 +290,8 @@ class _Trainer:
             )
             save_cell(path, cell, digest)
         keeper.forget()
-        self.trained.setdefault(probe, []).append(Trained(head, subset, seed, cell.predicted))
-        if cell.resumed_from is not None:
-            self.resumed.setdefault(probe, {})[str(head), subset, seed] = cell.resumed_from
+        one = Trained(head, subset, seed, cell.predicted, cell.resumed_from)
+        self.trained.setdefault(probe, []).append(one)
         return CellReport(
             task=self.data.task,
             head=head,
@@ -341,7 +330,7 @@ def _default_heads(encoder: Encoder) -> tuple[Head, ...]:
 
 
 def _digest(encoder: Encoder, material: Material) -> str:
-    """Of what all cells of a task share."""
+    """SHA-256 of what all cells of a task share."""
     parts = [encoder.weight_hash, encoder.tokenizer_hash, encoder.max_length, material.task.name]
     parts += [material.task.origin, len(material.train), len(material.dev), len(material.test)]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

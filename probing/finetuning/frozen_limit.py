@@ -1,4 +1,4 @@
-"""The linear probe of a head's features: what fine-tuning comes to with the encoder held fixed."""
+"""The linear probe of a head's features: the limit of fine-tuning with the encoder held fixed."""
 
 from dataclasses import dataclass
 
@@ -38,7 +38,7 @@ def linear_limit(
         data: The task.
         train: ``(n_train,)`` rows to fit on.
         rows: ``(n_rows,)`` train, dev and test, in this order.
-        seed: Of nothing that is random here; it is handed on.
+        seed: Passed on; nothing here is random.
     """
     splits = np.repeat(["train", "dev", "test"], [len(train), len(data.dev), len(data.test)])
     if not data.classes:

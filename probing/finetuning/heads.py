@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from probing.encoding.encoder import Encoder
+from probing.encoding.pooling import TOKEN_POOLINGS, LayerTokens, TokenMasks
 from probing.errors import InputError
 from probing.probes.standardisation import Standardisation
 
@@ -27,7 +28,7 @@ class Head(StrEnum):
     POOLER = "pooler"
     """``pooler_output``: dense layer and tanh on ``[CLS]``, with the checkpoint's weights."""
     POOLER_FRESH = "pooler-fresh"
-    """The same with weights drawn anew: what training the pooler before was worth."""
+    """The same with newly drawn weights: shows what the pooler's earlier training was worth."""
     CLS = "cls"
     """The state at position 0 itself."""
     MEAN = "mean"
@@ -94,25 +95,19 @@ class Summary(nn.Module):
 
     @property
     def reads_first_alone(self) -> bool:
-        """Whether ``[CLS]`` is all it looks at."""
+        """Whether it reads only ``[CLS]``."""
         return self.head in (Head.CLS, Head.POOLER, Head.POOLER_FRESH)
 
     def forward(self, states: Tensor, is_token: Tensor) -> Tensor:
         """Summaries of states, given ``(n, n_tokens)`` bool that is True off the padding."""
-        if self.head is Head.MEAN:
-            weights = is_token.to(states.dtype)
-            weights = weights / weights.sum(1, keepdim=True)
-        elif self.query is not None:
+        if self.query is not None:
             scores = states @ self.query / math.sqrt(states.shape[2])
             weights = scores.masked_fill(~is_token, -torch.inf).softmax(1)
-        elif self.head is Head.MAX:
-            return states.masked_fill(~is_token[:, :, None], -torch.inf).amax(1)
-        elif self.dense is not None:
-            pooled: Tensor = self.dense(states[:, 0]).tanh()
-            return pooled
-        else:
-            return states[:, 0]
-        return (weights[:, None] @ states)[:, 0]
+            return (weights[:, None] @ states)[:, 0]
+        pooling = "cls" if self.dense is not None else self.head
+        # no head leaves out special tokens, so every token counts as a word
+        pooled = TOKEN_POOLINGS[pooling](LayerTokens(states, TokenMasks.of(is_token, is_token)))
+        return pooled if self.dense is None else self.dense(pooled).tanh()
 
 
 def pair_features(summaries: Tensor, *, sides: int) -> Tensor:
@@ -156,10 +151,10 @@ class Readout(nn.Module):
 
         Args:
             features: ``(n, n_features)``.
-            n_outputs: Columns.
+            n_outputs: Columns of the outputs.
             penalty: Times the sum of squares of the weights, beside the mean loss.
-            curvature: About the second derivative of the loss by an output.
-            device: Where to.
+            curvature: Approximate second derivative of the loss with respect to an output.
+            device: Where the readout is.
         """
         super().__init__()
         standardisation = Standardisation.fit(features)
@@ -179,7 +174,7 @@ class Readout(nn.Module):
         return self.coordinates @ self.axes
 
     def forward(self, features: Tensor) -> Tensor:
-        """Outputs: logits, of two classes the second's alone; or one standardised score."""
+        """Outputs: logits, for two classes only that of the second; or one standardised score."""
         standardised = (features - self.mean) / self.scale
         return nn.functional.linear(standardised, self.weight, self.intercepts)
 
@@ -189,4 +184,4 @@ class Readout(nn.Module):
 
 
 DEFAULT_HEADS: Final = (Head.POOLER, Head.POOLER_FRESH, Head.MEAN)
-"""What is compared where nothing is said: the two of the claims, and the pooler untrained."""
+"""The heads that are compared by default: the two of the claims, and the pooler untrained."""

@@ -48,7 +48,7 @@ class FinetuningData:
 
     @property
     def n_outputs(self) -> int:
-        """Of the readout: one for scores and for two classes, else one a class."""
+        """Outputs of the readout: one for scores and for two classes, else one per class."""
         return len(self.classes) if len(self.classes) > 2 else 1
 
     @property
@@ -78,7 +78,7 @@ class LiveStates(nn.Module):
     """States from a copy of the encoder that is trained."""
 
     def __init__(self, data: FinetuningData, encoder: Encoder) -> None:
-        """The copy lies where the encoder does."""
+        """The copy is on the device of the encoder."""
         super().__init__()
         self._data, self._device = data, encoder.device
         body: Any = copy.deepcopy(encoder.model).float()  # trained in float32 in any case
@@ -105,7 +105,7 @@ class StoredStates(nn.Module):
         self._first_alone = first_alone
 
     def forward(self, sentences: NDArray[np.intp]) -> tuple[Tensor, Tensor]:
-        """As `LiveStates.forward`; zeros stand on the padding."""
+        """As `LiveStates.forward`; the padding is zero."""
         if self._first_alone:
             places = torch.from_numpy(self._data.tokenized.starts[sentences])
             states = self._flat[places][:, None].to(self._device)
@@ -137,7 +137,7 @@ class Network(nn.Module):
         return self._read(self._summaries(self.data.sentences(rows)))
 
     def outputs(self, rows: NDArray[np.intp]) -> NDArray[np.float32]:
-        """``(n_rows, n_outputs)``, dropout off and without gradients; sentences go by length."""
+        """``(n_rows, n_outputs)``, dropout off, no gradients; sentences are sorted by length."""
         self.eval()
         sentences = self.data.sentences(rows)
         lengths = self.data.tokenized.lengths[sentences]
@@ -145,7 +145,7 @@ class Network(nn.Module):
         parts = np.array_split(order, math.ceil(len(order) / _EVALUATION_BATCH))
 
         def summaries_of(part: NDArray[np.intp]) -> Tensor:
-            with torch.no_grad():  # holds for one thread alone
+            with torch.no_grad():  # holds only for this thread
                 return self._summaries(sentences[part])
 
         n_tokens = int(lengths.sum())
@@ -179,7 +179,7 @@ def stored_states(encoder: Encoder, data: FinetuningData) -> Tensor:
     batch_tokens = default_batch_tokens(encoder)
 
     def fill(batch: Batch) -> None:
-        with torch.no_grad():  # holds for one thread alone
+        with torch.no_grad():  # holds only for this thread
             states = encoder.outputs(batch.inputs(encoder.device)).last_hidden_state
             flat[_places(tokenized, batch)] = states.float().cpu()[batch.attention_mask]
 
@@ -205,7 +205,7 @@ def untouched_features(
 
 
 def _places(tokenized: Tokenized, batch: Batch) -> Tensor:
-    """``(n_tokens,)`` where the tokens of a batch stand among all tokens, row by row."""
+    """``(n_tokens,)`` where the tokens of a batch are among all tokens, row by row."""
     columns = np.arange(batch.ids.shape[1])
     places = tokenized.starts[batch.rows][:, None] + columns
     return torch.from_numpy(places[batch.attention_mask.numpy()])

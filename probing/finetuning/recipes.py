@@ -8,11 +8,11 @@ from probing.errors import InputError
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
+class TrainingRecipe:
     """How a cell is trained; the same for every head.
 
     The number of steps grows with the training sentences between two bounds: the lower one gives
-    few time to be learnt, the upper one keeps large sets affordable.
+    small sets time to be learned, the upper one keeps large sets affordable.
     """
 
     frozen: bool = False
@@ -29,7 +29,7 @@ class Recipe:
     most_steps: int = 200
     warmup_share: float = 0.1
     weight_decay: float = 0.01
-    """Of the encoder's matrices, by AdamW; the readout has the penalty of the linear probe."""
+    """For the encoder's matrices, by AdamW; the readout has the penalty of the linear probe."""
     gradient_norm: float = 1.0
     looks: int = 5
     """How often dev is looked at, evenly spaced."""
@@ -53,26 +53,26 @@ class Recipe:
         return min(max(wanted, self.least_steps), self.most_steps)
 
 
-FROZEN: Final = Recipe(frozen=True, batch_size=2**31, least_steps=10, most_steps=10)
+FROZEN: Final = TrainingRecipe(frozen=True, batch_size=2**31, least_steps=10, most_steps=10)
 """For the frozen limit: every step is 20 iterations of L-BFGS on all rows."""
 
 
 def recipes_for(
     *, with_frozen: bool = False, encoder_rate: float | None = None, most_steps: int | None = None
-) -> tuple[Recipe, ...]:
+) -> tuple[TrainingRecipe, ...]:
     """The recipes of a run: full, frozen where the encoder's rate is 0, or both.
 
     Args:
-        with_frozen: Whether the frozen limit stands beside full fine-tuning.
+        with_frozen: Whether the frozen limit is trained beside full fine-tuning.
         encoder_rate: None for the default.
-        most_steps: Of full fine-tuning; None for the default.
+        most_steps: Most steps of full fine-tuning; None for the default.
 
     >>> len(probing.recipes_for(with_frozen=True, most_steps=100))
     2
     """
     if encoder_rate == 0:
         return (FROZEN,)
-    full = Recipe()
+    full = TrainingRecipe()
     if encoder_rate is not None:
         full = replace(full, encoder_rate=encoder_rate)
     if most_steps is not None:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import nn
 
 from probing.finetuning.cell_training import LOG_COLUMNS, Finetuned, Progress
@@ -23,6 +23,7 @@ from probing.pretraining.checkpoints import (
     restore,
     save_checkpoint,
 )
+from probing.results.writing import write_bytes
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +47,7 @@ class CheckpointKeeper:
         restore(found, network, optimizer)
         best = {k.removeprefix(_BEST): w for k, w in found.weights.items() if k.startswith(_BEST)}
         device = next(network.parameters()).device
-        logger.info("%s goes on after step %d", self._folder.name, found.step)
+        logger.info("%s is resumed after step %d", self._folder.name, found.step)
         return Progress(
             log=list(found.log.itertuples(index=False, name=None)),
             best={name: weight.to(device) for name, weight in best.items()},
@@ -82,13 +83,8 @@ def save_cell(path: Path, cell: Finetuned, digest: str) -> None:
     """Write a finished cell: predictions in safetensors, the rest in its header; whole or not."""
     path.parent.mkdir(parents=True, exist_ok=True)
     facts = {name: value for name, value in asdict(cell).items() if name != "predicted"}
-    writing = path.with_name(f".{path.name}.writing")
-    save_file(
-        {"predicted": torch.from_numpy(cell.predicted)},
-        writing,
-        metadata={"digest": digest, "facts": json.dumps(facts)},
-    )
-    writing.replace(path)
+    metadata = {"digest": digest, "facts": json.dumps(facts)}
+    write_bytes(path, save({"predicted": torch.from_numpy(cell.predicted)}, metadata=metadata))
 
 
 def load_cell(path: Path, digest: str) -> Finetuned | None:

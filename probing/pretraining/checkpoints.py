@@ -132,13 +132,6 @@ def load_checkpoint(folder: Path, config_digest: str) -> Checkpoint | None:
     return None
 
 
-def write_atomically(frame: pd.DataFrame, path: Path) -> None:
-    """A Parquet file, written under a temporary name and renamed."""
-    writing = path.with_name(f".{path.name}.writing")
-    frame.to_parquet(writing, index=False)
-    writing.replace(path)
-
-
 def _on_cpu(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
 

@@ -11,17 +11,22 @@ import lzma
 import os
 import shutil
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from transformers import BertTokenizer
+from transformers import PreTrainedTokenizerBase
 
 from probing.errors import InputError
-from probing.pretraining.config import SOURCE_WEIGHTS, PretrainingConfig
-from probing.pretraining.vocabulary import encode_sentences, load_vocabulary, train_vocabulary
+from probing.pretraining.config import PretrainingConfig
+from probing.pretraining.vocabulary import (
+    encode_sentences,
+    load_vocabulary,
+    tokenizer_hash,
+    train_vocabulary,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +39,8 @@ class TokenizedCorpus:
     """Every document of every source as word-piece ids, in one array.
 
     Attributes:
-        tokens: (n_tokens,) uint16, all sentences end to end, without special tokens.
+        tokens: (n_tokens,) uint16, all sentences end to end, without special tokens; uint32 for a
+            vocabulary beyond 65,536.
         sentence_starts: (n_sentences + 1,) int64, offsets into `tokens`.
         document_starts: (n_documents + 1,) int64, offsets into the sentences.
         document_source: (n_documents,) int16, index into `sources`.
@@ -42,9 +48,10 @@ class TokenizedCorpus:
         sources: names of the files without suffix, sorted.
         vocabulary: folder of the tokenizer that gave the ids.
         digest: of the texts, the vocabulary and the held-out choice.
+        source_weights: how often a document of each source is drawn; 1 for all where empty.
     """
 
-    tokens: npt.NDArray[np.uint16]
+    tokens: npt.NDArray[np.uint16] | npt.NDArray[np.uint32]
     sentence_starts: npt.NDArray[np.int64]
     document_starts: npt.NDArray[np.int64]
     document_source: npt.NDArray[np.int16]
@@ -52,6 +59,7 @@ class TokenizedCorpus:
     sources: tuple[str, ...]
     vocabulary: Path
     digest: str
+    source_weights: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         n_documents = len(self.document_starts) - 1
@@ -62,15 +70,9 @@ class TokenizedCorpus:
         if self.sentence_starts[-1] != len(self.tokens):
             raise ValueError("the last sentence must end with the last token")
 
-    def training_tokens(self) -> npt.NDArray[np.uint16]:
-        """(n_tokens,) uint16: the documents not held out, end to end."""
-        bounds = self.sentence_starts[self.document_starts]
-        training = np.flatnonzero(~self.held_out)
-        return np.concatenate([self.tokens[bounds[d] : bounds[d + 1]] for d in training])
-
     def document_weights(self) -> npt.NDArray[np.float64]:
-        """(n_documents,) float64: how often each is drawn, by `SOURCE_WEIGHTS`."""
-        weights = np.array([SOURCE_WEIGHTS.get(name, 1.0) for name in self.sources])
+        """(n_documents,) float64: how often each is drawn."""
+        weights = np.array(self.source_weights or [1.0] * len(self.sources))
         drawn: npt.NDArray[np.float64] = weights[self.document_source]
         return drawn
 
@@ -132,11 +134,16 @@ def choose_held_out(
     return held_out
 
 
-def corpus_digest(files: dict[str, Path], config: PretrainingConfig) -> str:
+def corpus_digest(
+    files: dict[str, Path], config: PretrainingConfig, tokenizer: PreTrainedTokenizerBase | None
+) -> str:
     """Short hash of all that decides the cache: the texts' bytes and the choices made on them."""
     digest = hashlib.sha256()
-    weights = sorted(SOURCE_WEIGHTS.items())
-    choices = [config.vocabulary_size, config.held_out_share, config.corpus_seed, weights]
+    choices: list[object] = [config.held_out_share, config.corpus_seed]
+    if tokenizer is None:
+        choices += [config.vocabulary_size, config.source_weights]
+    else:
+        choices += [tokenizer_hash(tokenizer)]
     digest.update(json.dumps(choices).encode())
     for name, path in files.items():
         digest.update(name.encode())
@@ -145,23 +152,42 @@ def corpus_digest(files: dict[str, Path], config: PretrainingConfig) -> str:
     return digest.hexdigest()[:16]
 
 
-def tokenize_corpus(folder: Path, cache: Path, config: PretrainingConfig) -> TokenizedCorpus:
+def tokenize_corpus(
+    folder: Path,
+    cache: Path,
+    config: PretrainingConfig,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+) -> TokenizedCorpus:
     """The corpus as ids, from the cache where it was made before.
 
-    The vocabulary is trained on the training documents alone. The cache is written under a
-    temporary name and renamed: it is complete or not there.
+    The cache is written under a temporary name and renamed: it is complete or not there.
+
+    Args:
+        folder: of ``NAME.txt`` or ``NAME.txt.xz``.
+        cache: folder that keeps tokenised corpora.
+        config: the held-out share, the weights of the sources and the size of a new vocabulary.
+        tokenizer: of the encoder that is continued; None trains a vocabulary on the training
+            documents.
 
     Raises:
-        InputError: the folder holds no corpus, or a file is not readable text.
+        InputError: the folder holds no corpus, a file is not readable text, or a weight is given
+            to a source that is not there.
     """
     files = source_files(folder)
-    digest = corpus_digest(files, config)
+    weights = dict(config.source_weights)
+    unknown = sorted(set(weights) - set(files))
+    if unknown:
+        raise InputError(
+            f"weight for source {unknown[0]}, which {folder} does not have: expected one of "
+            f"{', '.join(files)}"
+        )
+    digest = corpus_digest(files, config, tokenizer)
     target = cache / digest
     if not (target / "corpus.json").is_file():
         building = cache / f".building-{digest}-{os.getpid()}"
         building.mkdir(parents=True)
         try:
-            _build(files, building, config)
+            _build(files, building, config, tokenizer)
             try:
                 building.rename(target)
             except OSError:
@@ -170,7 +196,8 @@ def tokenize_corpus(folder: Path, cache: Path, config: PretrainingConfig) -> Tok
                     raise
         finally:
             shutil.rmtree(building, ignore_errors=True)
-    return load_corpus(target)
+    loaded = load_corpus(target)
+    return replace(loaded, source_weights=tuple(weights.get(name, 1.0) for name in loaded.sources))
 
 
 def load_corpus(folder: Path) -> TokenizedCorpus:
@@ -187,7 +214,9 @@ def load_corpus(folder: Path) -> TokenizedCorpus:
     )
 
 
-def held_out_documents(folder: Path, tokenizer: BertTokenizer, vocabulary: Path) -> TokenizedCorpus:
+def held_out_documents(
+    folder: Path, tokenizer: PreTrainedTokenizerBase, vocabulary: Path
+) -> TokenizedCorpus:
     """The documents that no run with the default choices has trained on, and they alone.
 
     Every second of them is marked as held out, so that what is fitted on the one half is tested on
@@ -214,20 +243,20 @@ def held_out_documents(folder: Path, tokenizer: BertTokenizer, vocabulary: Path)
     held_out = np.arange(len(documents)) % 2 == 1
     arrays = _tokenized(tokenizer, [documents])
     return TokenizedCorpus(
-        **arrays,
+        **arrays,  # type: ignore[arg-type]
         document_source=np.array(sources, dtype=np.int16),
         held_out=held_out,
         sources=tuple(files),
         vocabulary=vocabulary,
-        digest=corpus_digest(files, config),
+        digest=corpus_digest(files, config, tokenizer),
     )
 
 
 def _tokenized(
-    tokenizer: BertTokenizer, sources: Iterable[Iterable[list[str]]]
+    tokenizer: PreTrainedTokenizerBase, sources: Iterable[Iterable[list[str]]]
 ) -> dict[str, npt.NDArray[Any]]:
     """``tokens``, ``sentence_starts`` and ``document_starts`` of the documents, end to end."""
-    tokens: list[npt.NDArray[np.uint16]] = []
+    tokens: list[npt.NDArray[Any]] = []
     sentence_lengths: list[npt.NDArray[np.int64]] = []
     document_lengths: list[int] = []
     for documents in sources:
@@ -246,27 +275,22 @@ def _tokenized(
     }
 
 
-def _build(files: dict[str, Path], folder: Path, config: PretrainingConfig) -> None:
-    weights = {name: SOURCE_WEIGHTS.get(name, 1.0) for name in files}
+def _build(
+    files: dict[str, Path],
+    folder: Path,
+    config: PretrainingConfig,
+    tokenizer: PreTrainedTokenizerBase | None,
+) -> None:
     counts = {name: sum(1 for _ in read_documents(path)) for name, path in files.items()}
     held_out = {
         name: choose_held_out(counts[name], config.held_out_share, config.corpus_seed, index)
         for index, name in enumerate(files)
     }
-
-    def vocabulary_text() -> Iterator[list[str]]:
-        rng = np.random.default_rng([config.corpus_seed, len(files)])
-        top = max(weights.values())
-        for name, path in files.items():
-            drawn = rng.random(counts[name]) * top < weights[name]
-            for index, sentences in enumerate(read_documents(path)):
-                if drawn[index] and not held_out[name][index]:
-                    yield sentences
-
-    logger.info("training the vocabulary on %d sources", len(files))
-    train_vocabulary(vocabulary_text(), config.vocabulary_size, config.length).save_pretrained(
-        folder / "vocabulary"
-    )
+    if tokenizer is None:
+        logger.info("training the vocabulary on %d sources", len(files))
+        text = _vocabulary_text(files, counts, held_out, config)
+        tokenizer = train_vocabulary(text, config.vocabulary_size, config.length)
+    tokenizer.save_pretrained(folder / "vocabulary")
     tokenizer = load_vocabulary(folder / "vocabulary")
 
     def sources() -> Iterator[Iterator[list[str]]]:
@@ -282,3 +306,21 @@ def _build(files: dict[str, Path], folder: Path, config: PretrainingConfig) -> N
         np.save(folder / f"{name}.npy", arrays[name], allow_pickle=False)
     meta = {"sources": list(files), "vocabulary_size": len(tokenizer)}
     (folder / "corpus.json").write_text(json.dumps(meta, indent=1), encoding="utf-8")
+
+
+def _vocabulary_text(
+    files: dict[str, Path],
+    counts: dict[str, int],
+    held_out: dict[str, npt.NDArray[np.bool_]],
+    config: PretrainingConfig,
+) -> Iterator[list[str]]:
+    """Training documents, the more often drawn the more of them."""
+    given = dict(config.source_weights)
+    weights = {name: given.get(name, 1.0) for name in files}
+    rng = np.random.default_rng([config.corpus_seed, len(files)])
+    top = max(weights.values())
+    for name, path in files.items():
+        drawn = rng.random(counts[name]) * top < weights[name]
+        for index, sentences in enumerate(read_documents(path)):
+            if drawn[index] and not held_out[name][index]:
+                yield sentences

@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from dataclasses import asdict, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,28 +11,20 @@ import torch
 from transformers import BertForPreTraining
 
 from probing.errors import InputError
-from probing.pretraining.config import Objective, PretrainingConfig, Start
+from probing.pretraining.config import Objective, PretrainingConfig
 from probing.pretraining.vocabulary import load_vocabulary
 
 MEGABYTES_SHIPPED: Final = 20
 _OBJECTIVES: Final = {
     Objective.MLM_NSP: "masked language modelling and next sentence prediction",
-    Objective.MLM: "masked language modelling alone; its pooler is exactly as initialised",
+    Objective.MLM: "masked language modelling; its pooler is exactly as at the start",
     Objective.MLM_SOP: "masked language modelling and sentence order prediction",
-}
-_STARTS: Final = {
-    Start.RANDOM: "Weights start as `transformers` initialises a BERT.",
-    Start.COOCCURRENCE: (
-        "Weights do not start from noise alone: word embeddings start as singular vectors of the "
-        "corpus's own co-occurrence counts (PPMI; Levy and Goldberg 2014), shorter for frequent "
-        "pieces (as in Arora, Liang and Ma 2017) and around one common vector, and learn more "
-        "slowly than the rest; the vocabulary's bias starts as the pieces' frequency; the query "
-        "and key weights of a head start equal (mimetic initialisation; Trockman and Kolter 2023). "
-        "What layer 0 knows of words is mostly this start: compare it with that of the twin, not "
-        "only with random weights."
+    Objective.MLM_SHUFFLED: (
+        "masked language modelling and next sentence prediction with permuted labels"
     ),
 }
 _OPTIONS: Final = {"vocabulary_size": "vocab-size", "learning_rate": "lr"}
+_OF_A_NEW_NETWORK: Final = ("layers", "hidden", "heads", "vocabulary_size")
 
 
 def export_encoder(run: Path, target: Path, corpus: Path | None = None) -> Path:
@@ -58,7 +50,7 @@ def export_encoder(run: Path, target: Path, corpus: Path | None = None) -> Path:
     if size > MEGABYTES_SHIPPED:
         raise InputError(
             f"{run} has {size:.1f} MB of float16 weights, more than {MEGABYTES_SHIPPED}: "
-            "train with fewer layers, a smaller hidden size or vocabulary"
+            "train a smaller network, or keep the run's folder, which is an encoder too"
         )
     target.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(target)
@@ -88,14 +80,21 @@ def _licences(corpus: Path | None) -> dict[str, str]:
     return {source["file"].removesuffix(".txt"): source["licence"] for source in sources}
 
 
-def command_line(config: PretrainingConfig) -> str:
+def command_line(config: PretrainingConfig, start: str | None = None) -> str:
     """The ``probing pretrain`` that repeats a run: the options that differ from the defaults."""
-    defaults = asdict(PretrainingConfig())
+    defaults = PretrainingConfig()
     words = ["probing", "pretrain", "--corpus", "CORPUS", "--out", "OUT"]
+    if start is not None:
+        words += ["--from", start]
     words += ["--objective", str(config.objective)]
     for field in fields(config):
         value = getattr(config, field.name)
-        if field.name != "objective" and value != defaults[field.name]:
+        if field.name in ("objective", *(_OF_A_NEW_NETWORK if start else ())):
+            continue
+        if field.name == "source_weights":
+            for name, weight in value:
+                words += ["--source-weight", f"{name}={weight:g}"]
+        elif value != getattr(defaults, field.name):
             words += [f"--{_OPTIONS.get(field.name, field.name.replace('_', '-'))}", str(value)]
     return shlex.join(words)
 
@@ -110,7 +109,8 @@ def model_card(result: dict[str, Any], log: pd.DataFrame, licences: dict[str, st
     """
     config = PretrainingConfig(**result["config"])
     evaluation = result["evaluation"]
-    with_sentence = config.objective is not Objective.MLM
+    with_sentence = config.objective.has_sentence_loss
+    start = result["start"] and result["start"]["name"]
     kind = "sentence order" if config.objective is Objective.MLM_SOP else "next sentence"
     rows = [
         ("steps", f"{config.steps:,} of {config.batch_size} pairs"),
@@ -136,28 +136,36 @@ def model_card(result: dict[str, Any], log: pd.DataFrame, licences: dict[str, st
         f"- `{name}`" + (f": {licences[name]}" if name in licences else "")
         for name in result["sources"]
     ]
-    title = f"# A small BERT: {config.layers} layers, hidden {config.hidden}, {config.objective}"
+    if start is None:
+        title = f"# A small BERT: {config.layers} layers, hidden {config.hidden}"
+        made = (
+            f"English, lower-cased, {config.vocabulary_size:,} word pieces, sequences of up to "
+            f"{config.length} tokens. Weights start as `transformers` initialises a BERT. It has "
+            "seen little text: it serves to study what an objective does, not as a general encoder."
+        )
+    else:
+        title = f"# {start} continued: {config.objective}"
+        made = (
+            f"Continued from `{start}` (revision {result['start']['revision']}, weights "
+            f"{result['start']['weight_hash'][:16]}…) with sequences of up to {config.length} "
+            "tokens. It serves to study what an objective does, not as a general encoder."
+        )
     summary = (
-        f"Trained on {_OBJECTIVES[config.objective]}. A twin differs in the objective alone: same "
-        "initialisation, order of the data, masks and number of steps."
-    )
-    caution = (
-        f"English, lower-cased, {config.vocabulary_size:,} word pieces, sequences of up to "
-        f"{config.length} tokens. {_STARTS[config.start]} It has seen little text: it serves to "
-        "study what an objective does, not as a general encoder."
+        f"Trained on {_OBJECTIVES[config.objective]}. Runs that differ only in the objective share "
+        "initial weights, order of the data, masks and number of steps."
     )
     held_out = (
         f"Held-out figures are of {evaluation['pairs']:,} pairs of segments from documents never "
         "trained on, in float32 weights; the weights here are float16."
     )
-    data = (
-        f"{config.held_out_share:.0%} of the documents of every source were held out. Modern "
-        "sources were drawn more often (weights in `probing/pretraining/config.py`)."
+    weights = ", ".join(f"`{name}` {weight:g}" for name, weight in config.source_weights)
+    data = f"{config.held_out_share:.0%} of the documents of every source were held out." + (
+        f" Documents were drawn by weight (1 where not named): {weights}." if weights else ""
     )
     table = ["| | |", "|---|---|", *[f"| {name} | {value} |" for name, value in rows]]
-    paragraphs = [title, summary, caution, "\n".join(table), held_out]
+    paragraphs = [title, summary, made, "\n".join(table), held_out]
     paragraphs += ["## Curve on held-out pairs", "\n".join(curve)]
     paragraphs += ["Every step is in `training_log.parquet`.", "## Data", data]
-    again = [command_line(config), "probing export OUT ENCODER"]
+    again = [command_line(config, start), "probing export OUT ENCODER"]
     paragraphs += ["\n".join(sources), "## Again", "\n".join(f"    {line}" for line in again)]
     return "\n\n".join(paragraphs) + "\n"

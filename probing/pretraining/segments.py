@@ -78,6 +78,7 @@ def make_segment_pairs(
     sentence_order: bool,
     short_share: float,
     seed: int,
+    same_source: bool = False,
 ) -> SegmentPairs:
     """`count` shuffled pairs from the training documents or the held-out ones.
 
@@ -92,6 +93,8 @@ def make_segment_pairs(
         sentence_order: swap half of the pairs in place of drawing another document.
         short_share: share of pairs with a random shorter target.
         seed: of every random choice.
+        same_source: draw the other document from the same source, so that the topic and style of
+            a source do not give it away; documents that are alone in their source are left out.
 
     Raises:
         InputError: fewer than two documents have two sentences or more.
@@ -99,6 +102,9 @@ def make_segment_pairs(
     rng = np.random.default_rng([seed, int(held_out)])
     sentences = np.diff(corpus.document_starts)
     usable = np.flatnonzero((corpus.held_out == held_out) & (sentences >= 2))
+    if same_source:
+        source = corpus.document_source[usable]
+        usable = usable[np.bincount(source)[source] > 1]
     if len(usable) < 2:
         kind = "held-out" if held_out else "training"
         raise InputError(
@@ -106,7 +112,15 @@ def make_segment_pairs(
             "add documents, separated by blank lines"
         )
     weights = corpus.document_weights()[usable]
-    maker = _PairMaker(corpus, usable, length, short_share, rng, sentence_order=sentence_order)
+    maker = _PairMaker(
+        corpus,
+        usable,
+        length,
+        short_share,
+        rng,
+        sentence_order=sentence_order,
+        same_source=same_source,
+    )
     while len(maker.rows) < count:
         whole = np.floor(weights).astype(np.int64)
         copies = whole + (rng.random(len(usable)) < weights - whole)
@@ -133,11 +147,18 @@ class _PairMaker:
         rng: np.random.Generator,
         *,
         sentence_order: bool,
+        same_source: bool,
     ) -> None:
         self.rows: list[tuple[int, int, int, int, int]] = []
         self._bounds = corpus.document_starts.tolist()
         self._sentence_starts = corpus.sentence_starts
-        self._documents = documents.tolist()
+        source = corpus.document_source[documents]
+        self._elsewhere_of: dict[int, list[int]] = {}
+        """Document → those that another segment is drawn from."""
+        for code in np.unique(source) if same_source else [None]:
+            together = documents if code is None else documents[source == code]
+            choice = together.tolist()
+            self._elsewhere_of |= dict.fromkeys(choice, choice)
         self._capacity = length - SPECIAL_TOKENS_A_PAIR
         self._short_share = short_share
         self._sentence_order = sentence_order
@@ -179,9 +200,9 @@ class _PairMaker:
 
     def _elsewhere(self, document: int, wanted: int) -> tuple[int, int]:
         """Sentences of another document from a random one on, until `wanted` tokens."""
-        other = document
+        other, choice = document, self._elsewhere_of[document]
         while other == document:
-            other = self._documents[self._uniforms.integer(0, len(self._documents) - 1)]
+            other = choice[self._uniforms.integer(0, len(choice) - 1)]
         begin = self._uniforms.integer(self._bounds[other], self._bounds[other + 1] - 1)
         end = begin + 1
         limit = self._bounds[other + 1]

@@ -1,26 +1,19 @@
-"""The training loop: `transformers`' `BertForPreTraining`, AdamW, checkpoints, a log.
+"""A run from its first step to its last: checkpoints, snapshots, a log, the finished folder.
 
-Data order, masks and dropout are functions of (seed, step). So a killed run resumes to the same
-loss curve, twins see the same inputs, and the gradient of a step is the same sum however it is
-shared out over micro-batches and processes.
+Rerun the same call to resume a killed run: data order, masks and dropout are functions of
+(seed, step), so it gives the same weights as one that was not interrupted.
 """
 
 import json
 import logging
 import math
+import shutil
 import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from itertools import pairwise
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-import numpy as np
 import pandas as pd
-import torch
-from torch import Tensor
-from transformers import BertForPreTraining
 
 from probing.errors import InputError
 from probing.pretraining.checkpoints import (
@@ -29,23 +22,18 @@ from probing.pretraining.checkpoints import (
     optimizer_moments,
     restore,
     save_checkpoint,
-    write_atomically,
 )
-from probing.pretraining.config import Objective, Precision, PretrainingConfig, Start
-from probing.pretraining.corpus import TokenizedCorpus, tokenize_corpus
-from probing.pretraining.initialisation import initial_model
-from probing.pretraining.losses import MaskedBatch, pretraining_losses
-from probing.pretraining.masking import mask_tokens
-from probing.pretraining.processes import Processes, joined_processes
+from probing.pretraining.config import PretrainingConfig
+from probing.pretraining.corpus import tokenize_corpus
+from probing.pretraining.hub_corpus import corpus_folder
+from probing.pretraining.processes import joined_processes
 from probing.pretraining.progress import ProgressReport, training_progress
-from probing.pretraining.segments import SegmentPairs, gather_batch, make_segment_pairs
-from probing.pretraining.vocabulary import load_vocabulary
+from probing.pretraining.start import Start, find_start, quiet
+from probing.pretraining.trainer import Evaluation, Schedule, Trainer, learning_rate
+from probing.results.writing import write_text, written_aside
 
 logger = logging.getLogger(__name__)
 
-# Streams of chance, so that no two share their draws.
-_MASKS, _HELD_OUT_MASKS, _DROPOUT = range(3)
-_HELD_OUT_BATCH: Final = 64
 LOG_COLUMNS: Final = (
     "step",
     "tokens",
@@ -59,286 +47,101 @@ LOG_COLUMNS: Final = (
 )
 """Of the training log, one row a step: losses in nats, accuracies in [0, 1]; the held-out columns
 are NaN but for the steps of an evaluation, the sentence columns for the objective ``mlm``."""
+_HELD_OUT_LOSS: Final = LOG_COLUMNS.index("held_out_mlm_loss")
 
-
-@dataclass(frozen=True, kw_only=True)
-class Schedule:
-    """How a run is carried out: nothing here changes what is learnt (but for rounding)."""
-
-    precision: Precision = Precision.AUTO
-    device: str = "auto"
-    micro_batches: int = 1
-    """Parts a process cuts its share of the batch into (gradient accumulation)."""
-    checkpoint_seconds: float = 60.0
-    evaluate_every: int = 200
-    """Steps between two looks at the held-out pairs."""
-    held_out_pairs: int = 512
-    final_held_out_pairs: int = 4096
-    cache: Path | None = None
-    """Where the tokenised corpus is kept; beside the run where None."""
-
-    def __post_init__(self) -> None:
-        if self.micro_batches < 1 or self.evaluate_every < 1:
-            raise InputError("micro-batches and steps between evaluations must be at least 1")
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """The held-out pairs under one model: losses in nats a token and a pair, shares in [0, 1].
-
-    The sentence values are NaN for the objective ``mlm``, whose classifier was never trained.
-    """
-
-    mlm_loss: float
-    mlm_accuracy: float
-    sentence_loss: float
-    sentence_accuracy: float
-    pairs: int
-
-
-def native_bfloat16(device: torch.device) -> bool:
-    """Whether the hardware multiplies bfloat16 itself; where it does not, float32 is quicker."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    flags = Path("/proc/cpuinfo")
-    if not flags.is_file():
-        return False
-    words = flags.read_text(encoding="utf-8").split()
-    return "avx512_bf16" in words or "amx_bf16" in words
-
-
-def learning_rate(config: PretrainingConfig, step: int) -> float:
-    """The rate of the update that follows `step` updates: linear up, then linear to 0."""
-    warmup = max(1, round(config.warmup_share * config.steps))
-    if step < warmup:
-        return config.learning_rate * (step + 1) / warmup
-    return config.learning_rate * (config.steps - step) / max(1, config.steps - warmup)
-
-
-class Trainer:
-    """One run in memory: the network, its optimiser and its data."""
-
-    def __init__(
-        self,
-        config: PretrainingConfig,
-        schedule: Schedule,
-        corpus: TokenizedCorpus,
-        processes: Processes,
-    ) -> None:
-        self.config = config
-        self.schedule = schedule
-        self.corpus = corpus
-        self.processes = processes
-        self.tokenizer = load_vocabulary(corpus.vocabulary)
-        self.with_sentence = config.objective is not Objective.MLM
-        self.bfloat16 = schedule.precision is Precision.BFLOAT16 or (
-            schedule.precision is Precision.AUTO and native_bfloat16(processes.device)
-        )
-        self.training_pairs = self._pairs(
-            config.steps * config.batch_size, seed=config.seed, held_out=False
-        )
-        self.held_out_pairs = self._pairs(
-            schedule.final_held_out_pairs, seed=config.corpus_seed, held_out=True
-        )
-        self.model = initial_model(config, self.tokenizer, corpus)
-        self.model.to(processes.device)  # type: ignore[arg-type]
-        # The fused attention of a processor is slower than the plain one at such lengths.
-        plain = processes.device.type == "cpu"
-        self.model.set_attn_implementation("eager" if plain else "sdpa")
-        self.optimizer = torch.optim.AdamW(
-            _parameter_groups(self.model, config), lr=config.learning_rate, fused=True
-        )
-        self.tokens = 0
-
-    def _pairs(self, count: int, *, seed: int, held_out: bool) -> SegmentPairs:
-        return make_segment_pairs(
-            self.corpus,
-            count=count,
-            length=self.config.length,
-            held_out=held_out,
-            sentence_order=self.config.objective is Objective.MLM_SOP,
-            short_share=self.config.short_share,
-            seed=seed,
-        )
-
-    def _masked(self, pairs: SegmentPairs, rows: slice, stream: list[int]) -> MaskedBatch:
-        batch = gather_batch(
-            self.corpus,
-            pairs,
-            rows,
-            length=self.config.length,
-            cls_id=int(self.tokenizer.cls_token_id),
-            sep_id=int(self.tokenizer.sep_token_id),
-            pad_id=int(self.tokenizer.pad_token_id),
-        )
-        masked = mask_tokens(
-            batch.ids,
-            batch.maskable,
-            share=self.config.mask_share,
-            mask_id=int(self.tokenizer.mask_token_id),
-            vocabulary_size=len(self.tokenizer),
-            rng=np.random.default_rng(stream),
-        )
-        return MaskedBatch.of(batch, masked)
-
-    def training_batch(self, step: int) -> MaskedBatch:
-        """The whole batch of the update that follows `step` updates, over all processes."""
-        rows = slice(step * self.config.batch_size, (step + 1) * self.config.batch_size)
-        return self._masked(self.training_pairs, rows, [self.config.seed, _MASKS, step])
-
-    def training_batches(self, start: int) -> Iterator[tuple[int, MaskedBatch]]:
-        """Every (step, batch) from `start` on, each made while the one before is learnt from."""
-        with ThreadPoolExecutor(max_workers=1) as background:
-            waiting = background.submit(self.training_batch, start)
-            for step in range(start, self.config.steps):
-                batch = waiting.result()
-                if step + 1 < self.config.steps:
-                    waiting = background.submit(self.training_batch, step + 1)
-                yield step, batch
-
-    def train_step(self, step: int, batch: MaskedBatch) -> tuple[float, float, float]:
-        """One update; the whole batch's MLM loss, sentence loss and sentence accuracy.
-
-        Raises:
-            InputError: the loss is no longer a number.
-        """
-        config, device = self.config, self.processes.device
-        n_masked, n_pairs = len(batch.targets), len(batch.labels)
-        self.model.train()
-        sums = torch.zeros(4, device=device)
-        share = self.processes.share(n_pairs)
-        with torch.random.fork_rng(enabled=config.dropout > 0):
-            for micro, pairs in enumerate(_cut(share, self.schedule.micro_batches)):
-                if config.dropout > 0:
-                    stream = [config.seed, _DROPOUT, step, self.processes.rank, micro]
-                    torch.manual_seed(int(np.random.default_rng(stream).integers(2**62)))
-                with torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.bfloat16):
-                    losses = pretraining_losses(
-                        self.model, batch.part(pairs, device), with_sentence=self.with_sentence
-                    )
-                loss = losses.mlm / n_masked
-                if self.with_sentence:
-                    loss = loss + config.sentence_weight * losses.sentence / n_pairs
-                loss.backward()  # type: ignore[no-untyped-call]
-                sums += losses.detached()
-        # Without a gradient AdamW leaves a parameter alone, decay included: the pooler of `mlm`.
-        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
-        self.processes.add_up([*gradients, sums])
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.gradient_norm)
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(config, step) * group["factor"]
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        self.tokens += int(batch.attended.sum())
-        mlm, _, sentence, correct = sums.tolist()
-        if not math.isfinite(mlm):
-            raise InputError(
-                f"the loss became {mlm} at step {step + 1}: lower --lr ({config.learning_rate})"
-            )
-        return mlm / n_masked, sentence / n_pairs, correct / n_pairs
-
-    @torch.no_grad()
-    def evaluate(self, n_pairs: int) -> Evaluation:
-        """The first `n_pairs` held-out pairs, masked the same way every time."""
-        self.model.eval()
-        device = self.processes.device
-        sums = torch.zeros(4, device=device)
-        n_masked = 0
-        for start in range(0, n_pairs, _HELD_OUT_BATCH):
-            rows = slice(start, min(start + _HELD_OUT_BATCH, n_pairs))
-            stream = [self.config.corpus_seed, _HELD_OUT_MASKS, start]
-            batch = self._masked(self.held_out_pairs, rows, stream)
-            n_masked += len(batch.targets)
-            share = self.processes.share(len(batch.labels))
-            if share.start < share.stop:
-                with torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.bfloat16):
-                    part = batch.part(share, device)
-                    losses = pretraining_losses(self.model, part, with_sentence=self.with_sentence)
-                sums += losses.detached()
-        self.processes.add_up([sums])
-        mlm, mlm_correct, sentence, correct = sums.tolist()
-        return Evaluation(
-            mlm_loss=mlm / n_masked,
-            mlm_accuracy=mlm_correct / n_masked,
-            sentence_loss=sentence / n_pairs,
-            sentence_accuracy=correct / n_pairs,
-            pairs=n_pairs,
-        )
-
-
-def _parameter_groups(
-    model: BertForPreTraining, config: PretrainingConfig
-) -> list[dict[str, list[Tensor] | float]]:
-    """Matrices, which decay, and vectors (biases, layer norms), which do not; embeddings apart."""
-    slow = config.embedding_rate if config.start is Start.COOCCURRENCE else 1.0
-    groups: dict[tuple[float, float], list[Tensor]] = {}
-    for name, parameter in model.named_parameters():
-        factor = slow if name.startswith("bert.embeddings.") else 1.0
-        decay = config.weight_decay if parameter.ndim > 1 else 0.0
-        groups.setdefault((factor, decay), []).append(parameter)
-    return [
-        {"params": parameters, "factor": factor, "weight_decay": decay}
-        for (factor, decay), parameters in groups.items()
-    ]
-
-
-def _cut(rows: slice, parts: int) -> list[slice]:
-    size = rows.stop - rows.start
-    cuts = [rows.start + part * size // parts for part in range(parts + 1)]
-    return [slice(a, b) for a, b in pairwise(cuts) if b > a]
+Look = Callable[[Trainer, int], None]
+"""What is done with a run at a snapshot, whose tokens are given. It must be repeatable: after an
+interruption the looks since the last checkpoint are taken again."""
 
 
 def pretrain(
-    config: PretrainingConfig, corpus: Path, out: Path, schedule: Schedule | None = None
+    config: PretrainingConfig,
+    corpus: str | Path,
+    out: Path,
+    schedule: Schedule | None = None,
+    *,
+    start: str | Path | None = None,
+    revision: str | None = None,
+    look: Look | None = None,
 ) -> Evaluation:
-    """Train one BERT on a folder of text; start again after an interruption by the same call.
+    """Train one BERT on a folder of text; rerun the same call to resume after an interruption.
 
-    Writes to `out`: ``checkpoints/``, ``training_log.parquet`` (a row a step, `LOG_COLUMNS`) and,
-    at the end, the network and tokenizer by `save_pretrained` and ``pretraining.json`` (the
-    configuration and the final evaluation). A finished folder is not trained again.
+    Writes to `out`: ``checkpoints/``, ``training_log.parquet`` (a row a step, `LOG_COLUMNS`),
+    ``snapshots/TOKENS/`` where asked for and, at the end, the network and tokenizer by
+    `save_pretrained` and ``pretraining.json`` (the configuration and the final evaluation). A
+    finished folder is not trained again.
 
     Args:
-        config: all that decides the weights.
+        config: all that decides the weights, but for the start.
         corpus: folder of ``NAME.txt`` or ``NAME.txt.xz``, one sentence a line, a blank line
-            between documents.
+            between documents; or a data set of the Hub (`probing.pretraining.hub_corpus`).
         out: folder of the run.
         schedule: how to carry it out.
+        start: alias, Hub id or folder of a BERT to continue, with its own tokenizer; None starts
+            from nothing.
+        revision: of a Hub id.
+        look: called at each snapshot of the schedule in place of saving the encoder.
 
     Returns:
         The evaluation on held-out documents at the end.
 
     Raises:
-        InputError: no corpus, too little of it, a loss that is no longer a number, or `out` belongs
-            to another configuration.
+        InputError: no corpus, too little of it, no such start, a loss that is no longer a number,
+            or `out` belongs to another configuration.
     """
     schedule = schedule or Schedule()
+    continued = None if start is None else find_start(start, revision)
+    tokenizer = None if continued is None else continued.tokenizer
     with joined_processes(schedule.device) as processes:
         cache = schedule.cache or out.parent / "corpus-cache"
         if processes.rank == 0:
-            tokenize_corpus(corpus, cache, config)
+            tokenize_corpus(corpus_folder(corpus, cache), cache, config, tokenizer)
         processes.wait()
-        tokenized = tokenize_corpus(corpus, cache, config)
-        digest = f"{config.digest()}-{tokenized.digest}"
+        tokenized = tokenize_corpus(corpus_folder(corpus, cache), cache, config, tokenizer)
+        origin = "nothing" if continued is None else continued.weight_hash[:16]
+        digest = f"{config.digest()}-{tokenized.digest}-{origin}"
         finished = out / "pretraining.json"
         if finished.is_file():
             found = json.loads(finished.read_text(encoding="utf-8"))
             if found["digest"] != digest:
                 raise InputError(f"{out} holds another finished run: give another --out")
             return Evaluation(**found["evaluation"])
-        return _run(Trainer(config, schedule, tokenized, processes), out, digest)
+        trainer = Trainer(config, schedule, tokenized, processes, continued)
+        return _run(trainer, out, digest, continued, look or _save_snapshot(out))
 
 
-def _run(trainer: Trainer, out: Path, digest: str) -> Evaluation:
+def _save_snapshot(out: Path) -> Look:
+    def save(trainer: Trainer, tokens: int) -> None:
+        target = out / "snapshots" / f"{tokens:012d}"
+        writing = target.with_name(f".writing-{target.name}")
+        shutil.rmtree(writing, ignore_errors=True)
+        _save_encoder(trainer, writing)
+        shutil.rmtree(target, ignore_errors=True)
+        writing.rename(target)
+
+    return save
+
+
+def _save_encoder(trainer: Trainer, folder: Path) -> None:
+    with quiet():
+        trainer.model.save_pretrained(folder)
+    trainer.tokenizer.save_pretrained(folder)
+
+
+def _run(
+    trainer: Trainer, out: Path, digest: str, continued: Start | None, look: Look
+) -> Evaluation:
     config, schedule, processes = trainer.config, trainer.schedule, trainer.processes
     checkpoints = out / "checkpoints"
+    due = snapshot_steps(config, schedule.snapshots)
     rows: list[tuple[float, ...]] = []
-    start, earlier = 0, 0.0
+    begin, earlier = 0, 0.0
     checkpoint = load_checkpoint(checkpoints, digest)
     if checkpoint is not None:
         restore(checkpoint, trainer.model, trainer.optimizer)
-        start, trainer.tokens, earlier = checkpoint.step, checkpoint.tokens, checkpoint.seconds
+        begin, trainer.tokens, earlier = checkpoint.step, checkpoint.tokens, checkpoint.seconds
         rows = list(checkpoint.log.itertuples(index=False, name=None))
-        logger.info("resumed after step %d", start)
+        logger.info("resumed after step %d", begin)
     processes.wait()
     began = saved = time.monotonic()
 
@@ -353,11 +156,17 @@ def _run(trainer: Trainer, out: Path, digest: str) -> Evaluation:
             log=frame,
         )
         save_checkpoint(checkpoints, state, digest)
-        write_atomically(frame, out / "training_log.parquet")
+        with written_aside(out / "training_log.parquet") as temporary:
+            frame.to_parquet(temporary, index=False)
 
+    if begin == 0 and 0 in due and processes.rank == 0:
+        look(trainer, 0)
     with training_progress(config.steps, visible=processes.rank == 0) as progress:
         held_out_accuracy = math.nan
-        for step, batch in trainer.training_batches(start):
+        for step, batch in trainer.training_batches(begin):
+            if rows and rows[-1][_HELD_OUT_LOSS] <= config.until_loss:
+                logger.info("held-out loss %.3f: done", rows[-1][_HELD_OUT_LOSS])
+                break
             mlm, sentence, accuracy = trainer.train_step(step, batch)
             held_out_mlm = held_out_sentence = math.nan
             if (step + 1) % schedule.evaluate_every == 0 or step + 1 == config.steps:
@@ -369,28 +178,54 @@ def _run(trainer: Trainer, out: Path, digest: str) -> Evaluation:
             learnt = (step + 1, trainer.tokens, mlm, sentence, accuracy, rate)
             rows.append((*learnt, held_out_mlm, held_out_sentence, seconds))
             progress(ProgressReport(step + 1, trainer.tokens, mlm, held_out_accuracy, seconds))
+            if step + 1 in due and processes.rank == 0:
+                look(trainer, due[step + 1])
             if processes.rank == 0 and time.monotonic() - saved > schedule.checkpoint_seconds:
                 save(step + 1)
                 saved = time.monotonic()
     evaluation = trainer.evaluate(len(trainer.held_out_pairs))
     if processes.rank == 0:
-        save(config.steps)
-        _finish(trainer, out, digest, evaluation)
+        save(len(rows))
+        _finish(trainer, out, digest, continued, evaluation)
     processes.wait()
     return evaluation
 
 
-def _finish(trainer: Trainer, out: Path, digest: str, evaluation: Evaluation) -> None:
-    trainer.model.save_pretrained(out)
-    trainer.tokenizer.save_pretrained(out)
+def _finish(
+    trainer: Trainer, out: Path, digest: str, continued: Start | None, evaluation: Evaluation
+) -> None:
+    _save_encoder(trainer, out)
+    start = None
+    if continued is not None:
+        start = {
+            "name": continued.name,
+            "revision": continued.revision,
+            "weight_hash": continued.weight_hash,
+        }
     result = {
         "digest": digest,
         "config": trainer.config.as_dict(),
+        "start": start,
+        "corpus": trainer.corpus.digest,
         "sources": list(trainer.corpus.sources),
         "tokens": trainer.tokens,
         "bfloat16": trainer.bfloat16,
         "evaluation": vars(evaluation),
     }
-    writing = out / ".pretraining.json.writing"
-    writing.write_text(json.dumps(result, indent=1), encoding="utf-8")
-    writing.replace(out / "pretraining.json")
+    write_text(out / "pretraining.json", json.dumps(result, indent=1))
+
+
+def snapshot_steps(config: PretrainingConfig, tokens: tuple[int, ...]) -> dict[int, int]:
+    """Updates after which a snapshot is due → its tokens.
+
+    Raises:
+        InputError: a snapshot lies beyond the end of the run.
+    """
+    size = config.batch_size * config.length
+    for wanted in tokens:
+        if not 0 <= round(wanted / size) <= config.steps:
+            raise InputError(
+                f"snapshot at {wanted:,} tokens: expected 0 to {config.steps * size:,}, the end "
+                "of the run"
+            )
+    return {round(wanted / size): wanted for wanted in tokens}

@@ -2,7 +2,9 @@
 
 Labels are sent in blocks that double in size. The first block costs log2 of the number of classes
 an item; each later one costs what a linear probe, fitted on the blocks before it, takes to encode
-it. A view from which the labels are easy to learn makes them short, however many the rows.
+it. A view from which the labels are easy to learn makes them short, however many the rows. What
+counts is what the vectors save over the code of the class frequencies, which needs no vectors: nine
+labels in ten being one and the same makes any code short.
 """
 
 import logging
@@ -41,6 +43,8 @@ class Codelengths:
     """``(n_blocks,)``."""
     block_bits: NDArray[np.float64]
     """``(n_blocks, n_views)``; NaN for a view on which nothing can be measured."""
+    frequency_bits: float
+    """What the labels cost, block by block, from how often each class occurred before."""
 
     def __post_init__(self) -> None:
         if self.block_bits.shape != (len(self.block_ends), len(self.view_ids)):
@@ -59,8 +63,12 @@ class Codelengths:
 
     @property
     def compression(self) -> NDArray[np.float64]:
-        """``(n_views,)`` the uniform code's length over the codelength: 1 if nothing is learned."""
-        return self.uniform_bits / self.bits
+        """``(n_views,)`` the frequency code's length over the codelength: 1 if nothing is learned.
+
+        Voita & Titov divide the uniform code's length (`uniform_bits`), which calls pure noise a
+        compression wherever classes are unequal.
+        """
+        return self.frequency_bits / self.bits
 
 
 def online_codelength(
@@ -80,7 +88,7 @@ def online_codelength(
     Args:
         vectors: View id → ``(n, hidden_size)``; the rows of train, where there are splits.
         labels: ``(n,)`` strings or integers.
-        seed: Of the order.
+        seed: Seed of the order.
         probes: The strengths; by default those of `LinearProbes`.
 
     Raises:
@@ -126,6 +134,7 @@ def online_codelength(
         n_classes=len(names),
         block_ends=ends,
         block_bits=np.stack([bits.get(view_id, undefined) for view_id in vectors], axis=1),
+        frequency_bits=_frequency_bits(codes[order], ends, len(names)),
     )
 
 
@@ -177,6 +186,17 @@ def _block_bits(
         bits[block] = costs[spent.argmin()]
         spent += costs
     return bits
+
+
+def _frequency_bits(codes: NDArray[np.intp], ends: NDArray[np.intp], n_classes: int) -> float:
+    """Bits of all labels in the same blocks, told from the counts of the labels before a block."""
+    bits = ends[0] * math.log2(n_classes)
+    for first, last in pairwise(ends):
+        seen = np.bincount(codes[:first], minlength=n_classes)
+        # one item's worth is shared out evenly, as in the code that has the vectors
+        probabilities = (seen + 1 / n_classes) / (first + 1)
+        bits -= float(np.log2(probabilities)[codes[first:last]].sum())
+    return float(bits)
 
 
 def _costs(

@@ -33,7 +33,7 @@ def control_labels(items: Sequence[str], labels: ArrayLike, *, seed: int) -> NDA
     label, wherever it occurs, so that a probe can only succeed by memorising types. With
     sentences, of which few recur, it can only fail: what it reaches on test is chance.
 
-    The label of an item depends on the seed, its text and the distribution of the labels alone, not
+    The label of an item depends on the seed, its text and the distribution of the labels only, not
     on the other items or their order.
 
     Args:
@@ -54,16 +54,6 @@ def control_labels(items: Sequence[str], labels: ArrayLike, *, seed: int) -> NDA
     places = {item: _uniform(item, seed) for item in set(items)}
     drawn = np.searchsorted(ends, [places[item] for item in items], side="right")
     return classes[np.minimum(drawn, len(classes) - 1)]
-
-
-def shuffled_labels(labels: ArrayLike, splits: ArrayLike, *, seed: int) -> NDArray[np.str_]:
-    """``(n,)`` labels shuffled within each split: each split keeps its distribution."""
-    rng = np.random.default_rng(seed)
-    shuffled, parts = np.asarray(labels).astype(str), np.asarray(splits)
-    for split in np.unique(parts):
-        rows = np.flatnonzero(parts == split)
-        shuffled[rows] = shuffled[rng.permutation(rows)]
-    return shuffled
 
 
 def _uniform(item: str, seed: int) -> float:
@@ -127,8 +117,8 @@ def fit_floor(
         sentences: n texts.
         labels: ``(n,)``.
         splits: ``(n,)``, as for `fit_probes`.
-        seed: Of the folds.
-        missing_classes: Of `MissingClasses`.
+        seed: Seed of the folds.
+        missing_classes: One of `MissingClasses`.
 
     Raises:
         InputError: As `fit_probes`, or the floor is unknown, or no text has a word.
@@ -156,7 +146,7 @@ def selectivity(scores: pd.DataFrame) -> pd.DataFrame:
         scores: A table as `probing.results.scores.score_table` makes it.
 
     Returns:
-        One row for each pair of rows that differ in ``labels`` alone: the other columns that
+        One row for each pair of rows that differ only in ``labels``: the other columns that
         identify a row, then ``real``, ``control`` and ``selectivity``, float64.
     """
     values = scores.set_index([*_KEY, "labels"])["value"].unstack("labels")  # noqa: PD010

@@ -34,7 +34,7 @@ class Probes(Protocol):
 
     @property
     def name(self) -> str:
-        """For the ``probe`` column."""
+        """Value of the ``probe`` column."""
 
     @property
     def n_settings(self) -> int:
@@ -62,7 +62,7 @@ class Probes(Protocol):
             dev: ``(n_dev,)`` rows to stop early on, for probes that do; where they are among those
                 of train, such a probe leaves them out of the fit.
             evaluate: ``(n_evaluate,)`` rows to predict.
-            seed: Of anything random.
+            seed: Seed of anything random.
         """
 
 
@@ -71,7 +71,7 @@ class Classifiers:
     """Any classifiers with sklearn's ``fit`` and ``predict``, given the rows as they are."""
 
     candidates: tuple[ClassifierMixin, ...]
-    """The settings to choose from; a pipeline with a scaler standardises on train alone."""
+    """The settings to choose from; a pipeline with a scaler standardises on train only."""
     name: str
 
     @property
@@ -128,7 +128,7 @@ def fit_probes(
 ) -> Predictions:
     """Fit a family of probes to every view, choose each view's setting on dev, test it once.
 
-    With ``train``, ``dev`` and ``test``, the final probe is the chosen one fitted on train alone,
+    With ``train``, ``dev`` and ``test``, the final probe is the chosen one fitted only on train,
     as in SentEval. Without ``dev`` the setting is chosen by stratified five-fold cross-validation
     within train, as there. Without splits there are ten stratified folds, each tested once; in
     each round the setting is chosen on the next fold, with the eight others to fit on, and the
@@ -141,8 +141,8 @@ def fit_probes(
         probe: A name of `NAMED`, a family such as ``LinearProbes(strengths=…)``, or a classifier
             with sklearn's interface, which gets the vectors as they are and is named after its
             class.
-        seed: Of the folds, and of the probes where they are random.
-        missing_classes: Of `MissingClasses`.
+        seed: Seed of the folds, and of the probes where they are random.
+        missing_classes: One of `MissingClasses`.
 
     Returns:
         Predictions of the test items. A view with vectors that are not finite, or that is the same

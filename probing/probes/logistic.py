@@ -29,7 +29,7 @@ _MEMORY: Final = 10
 """Pairs of L-BFGS."""
 
 _LEAST_LEARNT: Final = 1e-3
-"""Of the loss: what a fit gains over the frequencies of the classes is taken to be no less."""
+"""Least share of the loss that a fit is taken to gain over the frequencies of the classes."""
 
 _CURVATURE: Final = 0.5
 """How far a line search must flatten the slope, as a share of where it starts."""
@@ -381,7 +381,7 @@ class _Trial:
 def _line_search(
     objective: _Objective, weights: Tensor, logits: Tensor, gradient: Tensor, direction: Tensor
 ) -> _Trial:
-    """A step along which the slope falls by `_CURVATURE`, by slopes alone.
+    """A step along which the slope falls by `_CURVATURE`, by slopes only.
 
     Logits are linear in the step, so that a trial costs no product with the features; slopes can
     be told apart where losses, near the minimum, no longer can.

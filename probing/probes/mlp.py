@@ -34,7 +34,7 @@ class Setting:
     """Units of the hidden layer; 0 for none: logistic regression."""
     dropout: float = 0.0
     weight_decay: float = 0.0
-    """Of Adam, on weights and biases alike."""
+    """Weight decay of Adam, on weights and biases alike."""
 
 
 @dataclass(frozen=True)

@@ -140,9 +140,9 @@ def view_difference(
         predictions: From `fit_probes`.
         view: A view of them.
         other: Another one.
-        seed: Of the bootstrap.
+        seed: Seed of the bootstrap.
         groups: ``(n_items,)`` as for `probe_scores`.
-        n_resamples: Of the bootstrap.
+        n_resamples: Resamples of the bootstrap.
 
     Returns:
         Scalars; NaN where nothing can be measured on one of the two.

@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,12 +11,11 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import RegressorMixin, clone
 
+from probing.encoding.lazy import LazyViews
 from probing.errors import InputError
 from probing.probes.rounds import Round, check_rows, rounds_of
 from probing.probes.standardisation import Standardisation, fault_of
-from probing.statistics import (
-    spearman,
-)
+from probing.statistics import spearman
 from probing.statistics.gram import gram
 from probing.threads import over_views
 
@@ -54,7 +53,7 @@ class RegressionPredictions:
         return first_best
 
 
-class PairFeatures(Mapping[str, NDArray[np.float32]]):
+class PairFeatures(LazyViews[NDArray[np.float32]]):
     """View id → ``(n_pairs, 2 * hidden_size)`` float32: ``|u - v|`` beside ``u * v``.
 
     The features of SentEval for SICK-R and STS-B (Tai et al. 2015). Made when asked for.
@@ -71,18 +70,13 @@ class PairFeatures(Mapping[str, NDArray[np.float32]]):
                 raise InputError(
                     f"{view_id} has {len(vectors[view_id])} rows, expected two for each pair"
                 )
-        self._vectors = vectors
 
-    def __getitem__(self, view_id: str) -> NDArray[np.float32]:
-        both = self._vectors[view_id]
-        left, right = both[: len(both) // 2], both[len(both) // 2 :]
-        return np.concatenate([np.abs(left - right), left * right], axis=1)
+        def features(view_id: str) -> NDArray[np.float32]:
+            both = vectors[view_id]
+            left, right = both[: len(both) // 2], both[len(both) // 2 :]
+            return np.concatenate([np.abs(left - right), left * right], axis=1)
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._vectors)
-
-    def __len__(self) -> int:
-        return len(self._vectors)
+        super().__init__(vectors, features)
 
 
 def fit_ridge(
@@ -131,7 +125,7 @@ def fit_regression(
         vectors: View id → ``(n, n_features)``.
         scores: ``(n,)`` finite numbers.
         splits: ``(n,)`` of ``train``, ``dev`` and ``test``, or the empty string in every entry.
-        seed: Of the folds.
+        seed: Seed of the folds.
         penalties: sklearn's ``alpha``, strongest first.
         regressor: A scikit-learn regressor in the place of ridge regression: fitted on train as
             it is, with nothing to choose on dev.

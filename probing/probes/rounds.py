@@ -1,13 +1,14 @@
 """Which rows are fitted on, chosen by and tested, and which views can be."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from probing.encoding.lazy import LazyViews
 from probing.errors import InputError
 from probing.probes.standardisation import fault_of
 
@@ -17,7 +18,7 @@ _OUTER_FOLDS: Final = 10
 """For tasks without splits, as in SentEval."""
 
 _INNER_FOLDS: Final = 5
-"""For tasks with a train and a test split alone, as in SentEval."""
+"""For tasks with only a train and a test split, as in SentEval."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +40,7 @@ def rounds_of(
         vectors: View id → n rows.
         splits: ``(n,)`` of ``train``, ``dev`` and ``test``, or the empty string in every entry.
         strata: ``(n,)`` classes that folds share out evenly.
-        seed: Of the folds.
+        seed: Seed of the folds.
 
     Raises:
         InputError: No view, rows that do not match, or splits that do not serve.
@@ -87,7 +88,7 @@ def _checked_splits(vectors: Mapping[str, Any], splits: ArrayLike, n: int) -> ND
     found = set(parts.tolist())
     if found != {""} and not {"train", "test"} <= found <= {"train", "dev", "test"}:
         shown = ", ".join(repr(split) for split in sorted(found)) or "none"
-        raise InputError(f"expected splits train, test and perhaps dev, or '' alone; found {shown}")
+        raise InputError(f"expected splits train, test and perhaps dev, or only ''; found {shown}")
     return parts
 
 
@@ -105,22 +106,6 @@ def _folds(strata: NDArray[np.intp], n_folds: int, rng: np.random.Generator) -> 
     return folds
 
 
-class _Some(Mapping[str, Any]):
-    """Some of the views, read when they are wanted."""
-
-    def __init__(self, vectors: Mapping[str, Any], view_ids: list[str]) -> None:
-        self._vectors, self._view_ids = vectors, view_ids
-
-    def __getitem__(self, view_id: str) -> Any:
-        return self._vectors[view_id]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._view_ids)
-
-    def __len__(self) -> int:
-        return len(self._view_ids)
-
-
 def usable_views(vectors: Mapping[str, Any]) -> Mapping[str, Any]:
     """The views on which something can be measured; the log says why the others are not."""
     view_ids = []
@@ -131,4 +116,4 @@ def usable_views(vectors: Mapping[str, Any]) -> Mapping[str, Any]:
             view_ids.append(view_id)
         else:
             logger.warning("%s: %s, its scores are NaN", view_id, fault)
-    return _Some(vectors, view_ids)
+    return LazyViews(view_ids, vectors.__getitem__)

@@ -1,4 +1,4 @@
-"""Features of mean zero and variance one on the training rows, and on those alone."""
+"""Features of mean zero and variance one on the training rows only."""
 
 from dataclasses import dataclass
 from typing import Final, Self

@@ -29,6 +29,7 @@ from probing.reporting.figures.drawing import (
     label_right,
     mark,
 )
+from probing.results.quantities import points
 
 Encode = Callable[[Sequence[str]], Mapping[str, NDArray[np.float32]]]
 """Sentences → view id → ``(n_sentences, hidden_size)`` float32."""
@@ -44,19 +45,19 @@ _LAYER: Final = re.compile(r"(?P<pooling>.+)@(?P<layer>\d+)")
 
 
 class Pairs(Protocol):
-    """What `probing.tasks.SentencePairs` is, as far as it is needed here."""
+    """The part of `probing.tasks.SentencePairs` that is needed here."""
 
     @property
     def name(self) -> str:
-        """Of the task."""
+        """Name of the task."""
 
     @property
     def sentences1(self) -> tuple[str, ...]:
-        """N first sentences."""
+        """The first sentence of each of n pairs."""
 
     @property
     def sentences2(self) -> tuple[str, ...]:
-        """N second sentences."""
+        """The second sentence of each pair."""
 
     @property
     def scores(self) -> NDArray[np.float64]:
@@ -151,9 +152,9 @@ class Explorer:
                 right.axvline(here, color=mark("mean")[0], linewidth=1.4)
             right.set_xlabel(f"cosine under {chosen}, pairs of {self.task}")
             right.set_ylabel("human score")
-        sentence = f"Cosine under {chosen}: {here:.3f}"
+        sentence = f"Cosine under {chosen}: {points(here, 3)}"
         if np.isnan(here):
-            sentence = f"{chosen} is the same vector for every sentence: no cosine to speak of"
+            sentence = f"{chosen} is the same vector for every sentence, so its cosine is undefined"
         else:
             share = 100 * self.standing(chosen, here)
             sentence += f", higher than that of {share:.0f} % of {len(self.scores)} pairs"
@@ -179,7 +180,7 @@ def explore(encode: Encode, pairs: Pairs, n_pairs: int = N_PAIRS) -> Explorer:
     Args:
         encode: Such as ``functools.partial(probing.extract, encoder)``.
         pairs: Such as ``probing.load_task("sts-mini")``.
-        n_pairs: Of a longer task so many are kept, at equal distances.
+        n_pairs: Pairs that are kept of a longer task, at equal distances.
 
     Raises:
         InputError: ``n_pairs`` is less than 2, or the task has fewer pairs.
@@ -331,7 +332,8 @@ def _shortened(pair: int, explorer: Explorer) -> str:
 
 def _as_html(table: pd.DataFrame, view: str) -> str:
     rows = "".join(
-        f"<tr><td>{cosine:.3f}</td><td style='text-align:left'>{html.escape(sentence)}</td></tr>"
+        f"<tr><td>{points(cosine, 3)}</td>"
+        f"<td style='text-align:left'>{html.escape(sentence)}</td></tr>"
         for cosine, sentence in zip(table["cosine"], table["sentence"], strict=True)
     )
     return f"<b>nearest to sentence 1 under {html.escape(view)}</b><table>{rows}</table>"

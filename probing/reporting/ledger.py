@@ -18,8 +18,8 @@ _CELL = ["model", "task", "split", "aggregation", "view", "transform", "probe", 
 _SUBSETS_MATTER = ("all", "mean", "wmean")
 
 
-class Finding(StrEnum):
-    """What is to be said of one published cell that the run measured too."""
+class Agreement(StrEnum):
+    """How a published number and the measured one agree."""
 
     REPRODUCED = "reproduced"
     """Within `TOLERANCE`."""
@@ -77,7 +77,7 @@ def compare(scores: pd.DataFrame, published: pd.DataFrame) -> Ledger:
     found = cells["measured"].notna()
     cells = cells[found]
     return Ledger(
-        cells=cells.assign(finding=[str(_finding(row)) for row in cells.to_dict("records")]),
+        cells=cells.assign(finding=[str(_agreement(row)) for row in cells.to_dict("records")]),
         missing=published[~found.to_numpy()],
     )
 
@@ -89,11 +89,11 @@ def _canonical(model: str) -> str:
     return model
 
 
-def _finding(row: Mapping[Hashable, Any]) -> Finding:
+def _agreement(row: Mapping[Hashable, Any]) -> Agreement:
     if str(row["note"]).startswith("trap:"):
-        return Finding.TRAP
+        return Agreement.TRAP
     if row["seen"] != "yes":
-        return Finding.UNCHECKED
+        return Agreement.UNCHECKED
     # rounded first: published numbers have two digits, and 0.10 must not fail for a last bit
     difference = round(abs(row["difference"]), 6)
-    return Finding.REPRODUCED if difference <= TOLERANCE else Finding.DIFFERS
+    return Agreement.REPRODUCED if difference <= TOLERANCE else Agreement.DIFFERS

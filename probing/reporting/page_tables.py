@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from probing.claims.deciding import Finding, Verdict
+from probing.claims.outcomes import Outcome
 from probing.results.names import twin_name
 from probing.results.quantities import (
     Quantity,
@@ -23,8 +24,8 @@ from probing.results.quantities import (
 
 
 @dataclass(frozen=True)
-class Cell:
-    """What stands in a cell of a table; ``number`` is what it sorts by, None for words."""
+class PageCell:
+    """A cell of a table; ``number`` is what it sorts by, None for words."""
 
     text: str
     number: float | None = None
@@ -32,12 +33,12 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Table:
+class PageTable:
     """A table with a caption; every row has as many cells as the header."""
 
     caption: str
     header: tuple[str, ...]
-    rows: tuple[tuple[Cell, ...], ...]
+    rows: tuple[tuple[PageCell, ...], ...]
 
     def __post_init__(self) -> None:
         for row in self.rows:
@@ -51,7 +52,7 @@ class Table:
 
 def score_table(
     scores: pd.DataFrame, model: str, tasks: Sequence[str], quantity: Quantity
-) -> Table:
+) -> PageTable:
     """Views as rows; of each task the value with its interval, and the random-weight twin."""
     measured = {task: _by_view(scores, quantity, model, task) for task in tasks}
     has_twin = twin_name(model) in set(scores["model"])
@@ -66,29 +67,29 @@ def score_table(
     header = ["view"]
     for task in tasks:
         header += [task, "random weights"] if has_twin else [task]
-    lines: list[tuple[Cell, ...]] = []
+    lines: list[tuple[PageCell, ...]] = []
     for view in dict.fromkeys(view for rows in measured.values() for view in rows):
-        line = [Cell(view)]
+        line = [PageCell(view)]
         for task in tasks:
             row = measured[task].get(view)
             value = math.nan if row is None else row["value"]
             text = "" if row is None else with_interval(row)
-            line.append(Cell(text, value, is_best=view == best[task]))
+            line.append(PageCell(text, value, is_best=view == best[task]))
             if has_twin:
                 other = control[task].get(view, {"value": math.nan})["value"]
-                line.append(Cell(written(other), other))
+                line.append(PageCell(written(other), other))
         lines.append(tuple(line))
     for name in dict.fromkeys(
         name for task in tasks for name in floors(scores, quantity, task=task)
     ):
-        line = [Cell(f"floor: {name}")]
+        line = [PageCell(f"floor: {name}")]
         for task in tasks:
             value = floors(scores, quantity, task=task).get(name, math.nan)
-            line.append(Cell(written(value), value))
+            line.append(PageCell(written(value), value))
             if has_twin:
-                line.append(Cell("", math.nan))
+                line.append(PageCell("", math.nan))
         lines.append(tuple(line))
-    return Table(
+    return PageTable(
         caption=f"{str(quantity)[0].upper()}{str(quantity)[1:]} with 95 % interval; the best view "
         "of each task in bold",
         header=tuple(header),
@@ -104,31 +105,34 @@ def _by_view(
     return {row["view"]: row for row in records(select(scores, quantity, model=model, task=task))}
 
 
-def sentences_table(verdict: Verdict) -> Table:
+def sentences_table(verdict: Verdict) -> PageTable:
     """What each claim says."""
-    said = {finding.claim: finding.sentence for finding in verdict.overall}
-    rows = tuple((Cell(claim), Cell(sentence)) for claim, sentence in said.items())
-    return Table(caption="The claims", header=("claim", "sentence"), rows=rows)
+    said = {finding.claim: finding.sentence for finding in verdict.by_task}
+    rows = tuple((PageCell(claim), PageCell(sentence)) for claim, sentence in said.items())
+    return PageTable(caption="The claims", header=("claim", "sentence"), rows=rows)
 
 
-def findings_table(verdict: Verdict) -> Table:
-    """Every claim over all tasks, where there are several, then on each of them."""
-    findings = verdict.by_task
-    if len(verdict.tasks) > 1:
-        findings = (*verdict.overall, *findings)
-    return Table(
-        caption="What the run says of them, over all tasks and on each: difference × 100 with 95 % "
-        "interval, p corrected by Holm's method",
-        header=("claim", "task", "metric", "outcome", "effect", "p", "contrast"),
+def findings_table(verdict: Verdict) -> PageTable:
+    """Every claim over all tasks, where there are enough for a mean, then on each of them."""
+    findings = (*verdict.overall, *verdict.by_task)
+    return PageTable(
+        caption="What the run says of them: difference × 100 with the interval that decides and "
+        "its level in percent, p corrected by Holm's method (of the two one-sided tests where an "
+        "effect is negligible)",
+        header=("claim", "task", "metric", "outcome", "effect", "level", "p", "contrast"),
         rows=tuple(
             (
-                Cell(finding.claim),
-                Cell(finding.task),
-                Cell(finding.metric),
-                Cell(finding.outcome + (f" ({finding.reason})" if finding.reason else "")),
-                Cell(_effect(finding.effect, finding.lower, finding.upper), 100 * finding.effect),
-                Cell(_p(finding.corrected_p), finding.corrected_p),
-                Cell(_contrast(finding)),
+                PageCell(finding.claim),
+                PageCell(finding.task),
+                PageCell(finding.metric),
+                PageCell(finding.outcome + (f" ({finding.reason})" if finding.reason else "")),
+                PageCell(
+                    signed(*(100 * end for end in (finding.effect, finding.lower, finding.upper))),
+                    100 * finding.effect,
+                ),
+                PageCell(_level(finding.level), 100 * finding.level),
+                PageCell(_p(_deciding_p(finding)), _deciding_p(finding)),
+                PageCell(_contrast(finding)),
             )
             for finding in findings
         ),
@@ -136,52 +140,57 @@ def findings_table(verdict: Verdict) -> Table:
 
 
 def _contrast(finding: Finding) -> str:
-    """Where its rows stand in the table; the subset only where it is not the whole task."""
+    """The rows that a finding is read from; the subset only where it is not the whole task."""
     words = [finding.view, finding.transform, finding.probe]
     return ", ".join(words + ([finding.subset] if finding.subset != "all" else []))
 
 
-def _effect(value: float, lower: float, upper: float) -> str:
-    return "NaN" if math.isnan(value) else signed(100 * value, 100 * lower, 100 * upper)
+def _level(level: float) -> str:
+    return "NaN" if math.isnan(level) else f"{100 * level:.3g}"
+
+
+def _deciding_p(finding: Finding) -> float:
+    negligible = finding.outcome is Outcome.NEGLIGIBLE
+    return finding.negligible_p if negligible else finding.corrected_p
 
 
 def _p(p: float) -> str:
     return "NaN" if math.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def encoder_table(manifest: dict[str, Any]) -> Table:
+def encoder_table(manifest: dict[str, Any]) -> PageTable:
     """The encoders of a run as its manifest describes them."""
     header = ("encoder", "architecture", "pooler", "layers", "width", "revision", "weights SHA-256")
-    return Table(
+    return PageTable(
         caption="Encoders",
         header=header,
         rows=tuple(
             (
-                Cell(encoder["name"]),
-                Cell(encoder["architecture"]),
-                Cell(encoder["pooler"]),
-                Cell(str(encoder["num_layers"]), encoder["num_layers"]),
-                Cell(str(encoder["hidden_size"]), encoder["hidden_size"]),
-                Cell(encoder["revision"]),
-                Cell(encoder["weights_sha256"][:16] + "…"),
+                PageCell(encoder["name"]),
+                PageCell(encoder["architecture"]),
+                PageCell(encoder["pooler"]),
+                PageCell(str(encoder["num_layers"]), encoder["num_layers"]),
+                PageCell(str(encoder["hidden_size"]), encoder["hidden_size"]),
+                PageCell(encoder["revision"]),
+                PageCell(encoder["weights_sha256"][:16] + "…"),
             )
             for encoder in manifest["encoders"]
         ),
     )
 
 
-def task_table(manifest: dict[str, Any]) -> Table:
+def task_table(manifest: dict[str, Any]) -> PageTable:
     """The tasks of a run as its manifest describes them."""
-    return Table(
+    return PageTable(
         caption="Tasks",
         header=("task", "split", "rows", "origin", "remark"),
         rows=tuple(
             (
-                Cell(task["name"]),
-                Cell(task.get("split", "")),
-                Cell(str(task["rows"]), task["rows"]),
-                Cell(task["origin"]),
-                Cell(task["remark"]),
+                PageCell(task["name"]),
+                PageCell(task.get("split", "")),
+                PageCell(str(task["rows"]), task["rows"]),
+                PageCell(task["origin"]),
+                PageCell(task["remark"]),
             )
             for task in manifest["tasks"]
         ),

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -11,19 +11,21 @@ from typing import Any, Final
 import jinja2
 import pandas as pd
 
-from probing.claims.deciding import NEXT_SENTENCE_CLAIMS, TWIN_CLAIMS, Verdict, decide
+from probing.claims.catalogue import NEXT_SENTENCE_CLAIMS, pair_claims
+from probing.claims.deciding import Verdict, decide
+from probing.claims.outcomes import SMALLEST_EFFECT
 from probing.claims.verdict import POOLER_STATES, verdict_text
 from probing.reporting import figures
 from probing.reporting.figures import ANISOTROPY, COMPRESSION, SIMILARITY, Described, Quantity
 from probing.reporting.page_tables import (
-    Table,
+    PageTable,
     encoder_table,
     findings_table,
     score_table,
     sentences_table,
     task_table,
 )
-from probing.reporting.run import Run
+from probing.reporting.summary import Summary, summarise
 from probing.results.names import twin_name
 from probing.results.quantities import (
     DIFFERENCE,
@@ -37,7 +39,10 @@ from probing.results.quantities import (
     with_interval,
     written,
 )
+from probing.results.writing import remove_abandoned, write_text
 
+_TITLE_NAMES: Final = 40
+"""Letters of names that a title has room for."""
 _WIDE: Final = 4.0
 """Inches: a wider figure takes the whole width of the page."""
 _REM_PER_INCH: Final = 8.0
@@ -88,7 +93,7 @@ class Section:
     title: str
     lines: tuple[str, ...]
     groups: tuple[Group, ...]
-    tables: tuple[Table, ...]
+    tables: tuple[PageTable, ...]
 
 
 @dataclass(frozen=True)
@@ -96,27 +101,31 @@ class Report:
     """What both forms of the report say."""
 
     title: str
+    """At most a line."""
+    summary: Summary
     passages: tuple[tuple[str, ...], ...]
     """The verdict of each model, or its headline numbers where no claim was measured."""
     sections: tuple[Section, ...]
     command: str
     repeat: tuple[str, ...]
-    origins: tuple[Table, ...]
+    origins: tuple[PageTable, ...]
     notes: tuple[str, ...]
 
 
-def write_report(run: Run) -> Path:
+def write_report(run_folder: Path, scores: pd.DataFrame, manifest: dict[str, Any]) -> Path:
     """Write ``report.html``, ``report.md`` and ``figures/*.svg`` into the folder of a run.
 
-    The page is one file: figures inline, no request leaves it. Written anew each time.
+    The page is one file: figures inline, no request leaves it. Earlier files are replaced.
 
     Args:
-        run: From `probing.results.run_folder.load_run`.
+        run_folder: Where the report goes; its log has the warnings of the run.
+        scores: The results table.
+        manifest: What was studied.
 
     Returns:
         The path of ``report.html``.
     """
-    report = build_report(run)
+    report = build_report(scores, manifest, run_notes(run_folder))
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("probing.reporting"),
         autoescape=jinja2.select_autoescape(["html.jinja"]),
@@ -125,30 +134,36 @@ def write_report(run: Run) -> Path:
         lstrip_blocks=True,
     )
     environment.filters["plain"] = _plain
-    folder = run.folder / "figures"
+    folder = run_folder / "figures"
     folder.mkdir(exist_ok=True)
     names = {picture.name for picture in _pictures(report)}
     for left_over in folder.glob("*.svg"):
         if left_over.stem not in names:
             left_over.unlink()
     for picture in _pictures(report):
-        _write(folder / f"{picture.name}.svg", picture.described.svg)
+        write_text(folder / f"{picture.name}.svg", picture.described.svg)
     for name in ("report.md", "report.html"):
-        _write(run.folder / name, environment.get_template(f"{name}.jinja").render(report=report))
-    return run.folder / "report.html"
+        page = environment.get_template(f"{name}.jinja").render(report=report)
+        write_text(run_folder / name, page)
+    remove_abandoned(folder)
+    remove_abandoned(run_folder)
+    return run_folder / "report.html"
 
 
-def build_report(run: Run) -> Report:
+def build_report(
+    scores: pd.DataFrame, manifest: dict[str, Any], notes: Sequence[str] = ()
+) -> Report:
     """What is to be said of a run, before it takes a form."""
-    scores, manifest = run.scores, run.manifest
     models = models_of(scores)
     tasks = [task["name"] for task in manifest["tasks"]]
     states = {encoder["name"]: encoder["pooler"] for encoder in manifest["encoders"]}
     aggregation = manifest.get("aggregation", SIMILARITY.aggregation)
-    verdicts = {model: _verdicts(scores, model, aggregation) for model in models}
-    further = _further_verdicts(scores, models, aggregation)
+    smallest = manifest["study"].get("smallest_effect", SMALLEST_EFFECT)
+    verdicts = {model: _verdicts(scores, model, aggregation, smallest) for model in models}
+    further = _further_verdicts(scores, models, aggregation, manifest, smallest)
     return Report(
-        title=f"{', '.join(models)} on {', '.join(tasks)}",
+        title=_title(models, tasks),
+        summary=summarise(scores, manifest, aggregation=aggregation),
         passages=tuple(
             _passage(scores, model, tasks, verdicts[model], states[model]) for model in models
         )
@@ -160,11 +175,22 @@ def build_report(run: Run) -> Report:
         command=manifest["command"],
         repeat=_repeat(manifest),
         origins=(encoder_table(manifest), task_table(manifest)),
-        notes=run_notes(run.folder),
+        notes=tuple(notes),
     )
 
 
-def _verdicts(scores: pd.DataFrame, model: str, aggregation: str) -> tuple[Verdict, ...]:
+def _title(models: Sequence[str], tasks: Sequence[str]) -> str:
+    """Models and tasks by name where these are few, else how many there are."""
+    named = ", ".join(Path(model).name for model in models)
+    if len(named) > _TITLE_NAMES:
+        named = f"{len(models)} models"
+    listed = ", ".join(tasks)
+    return f"{named} on {listed if len(listed) <= _TITLE_NAMES else f'{len(tasks)} tasks'}"
+
+
+def _verdicts(
+    scores: pd.DataFrame, model: str, aggregation: str, smallest_effect: float
+) -> tuple[Verdict, ...]:
     """The verdict on a model under the run's aggregation, then under the others it measured.
 
     Empty where the run measured none of the claims.
@@ -174,20 +200,38 @@ def _verdicts(scores: pd.DataFrame, model: str, aggregation: str) -> tuple[Verdi
     if compared.empty:
         return ()
     found = dict.fromkeys((aggregation, *compared["aggregation"].unique()))
-    verdicts = [decide(scores, model, aggregation=str(name)) for name in found]
-    return tuple(verdict for verdict in verdicts if verdict.overall)
+    verdicts = [
+        decide(scores, model, aggregation=str(name), smallest_effect=smallest_effect)
+        for name in found
+    ]
+    return tuple(verdict for verdict in verdicts if verdict.by_task)
 
 
 def _further_verdicts(
-    scores: pd.DataFrame, models: Sequence[str], aggregation: str
+    scores: pd.DataFrame,
+    models: Sequence[str],
+    aggregation: str,
+    manifest: Mapping[str, Any],
+    smallest_effect: float,
 ) -> tuple[Verdict, ...]:
     """On next sentences as each model has them, and on each contrast between models."""
-    found = [decide(scores, model, claims=NEXT_SENTENCE_CLAIMS) for model in models]
+    records = {encoder["name"]: encoder.get("pretraining") for encoder in manifest["encoders"]}
+    pairs = [tuple(pair) for pair in manifest["study"].get("contrasts", ())]
+    found = [
+        decide(scores, model, claims=NEXT_SENTENCE_CLAIMS, smallest_effect=smallest_effect)
+        for model in models
+    ]
     found += [
-        decide(scores, name, claims=TWIN_CLAIMS, aggregation=aggregation)
+        decide(
+            scores,
+            name,
+            claims=pair_claims(records, pairs),
+            aggregation=aggregation,
+            smallest_effect=smallest_effect,
+        )
         for name in contrasts_of(scores)
     ]
-    return tuple(verdict for verdict in found if verdict.overall)
+    return tuple(verdict for verdict in found if verdict.by_task)
 
 
 def _claims_section(verdict: Verdict) -> Section:
@@ -311,7 +355,7 @@ def _task_figures(
 
 
 def _has_layers(scores: pd.DataFrame, model: str, task: str, quantity: Quantity) -> bool:
-    """Whether there is more than one layer to draw; fine-tuning measures the last one alone."""
+    """Whether there is more than one layer to draw; fine-tuning measures only the last one."""
     shown = select(scores, quantity, model=model, task=task)
     return len(shown["layer"].dropna().unique()) > 1
 
@@ -356,9 +400,3 @@ def _slug(*words: str) -> str:
 def _plain(text: str) -> str:
     """Text that Markdown takes as it is, also within a table."""
     return re.sub(r"([\\`*<>|#]|\b_|_\b|\](?=\())", r"\\\1", " ".join(text.split()))
-
-
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)

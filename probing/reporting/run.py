@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from probing.claims.deciding import CLAIMS, Claim, Side, Verdict, decide
+from probing.claims.catalogue import CLAIMS, Claim, pair_claims
+from probing.claims.deciding import Verdict, decide
+from probing.claims.outcomes import SMALLEST_EFFECT
 from probing.claims.verdict import verdict_text, wrapped
 from probing.errors import InputError
+from probing.results.differences import usable_aggregation
 from probing.results.quantities import (
     QUANTITIES,
     SIMILARITY,
@@ -23,6 +26,7 @@ if TYPE_CHECKING:  # matplotlib takes long to import, and most runs are read wit
     from probing.reporting.figures import Described
     from probing.reporting.frozen_gap import FrozenGap
     from probing.reporting.ledger import Ledger
+    from probing.reporting.summary import Summary
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,8 @@ class Run:
     """The results table: one row for every measurement, `probing.results.scores.COLUMNS`."""
     manifest: dict[str, Any] = field(repr=False)
     """Every id, revision, hash, version and setting."""
+    own_claims: tuple[Claim, ...] | None = field(default=None, repr=False, compare=False)
+    """Of a run just made, the claims themselves; what is read back has them from its manifest."""
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -52,10 +58,21 @@ class Run:
     @property
     def claims(self) -> tuple[Claim, ...]:
         """The claims that the run was made to decide."""
+        if self.own_claims is not None:
+            return self.own_claims
         stored = self.manifest.get("claims")
-        if stored is None:
-            return CLAIMS
-        return tuple(Claim(**{**claim, "predicts": Side(claim["predicts"])}) for claim in stored)
+        return CLAIMS if stored is None else tuple(Claim.described(claim) for claim in stored)
+
+    def pair_claims(self) -> tuple[Claim, ...]:
+        """The claims about the pairs of encoders of the run, in the words their records allow."""
+        records = {e["name"]: e.get("pretraining") for e in self.manifest["encoders"]}
+        contrasts = self.manifest["study"].get("contrasts", ())
+        return pair_claims(records, [(one, other) for one, other in contrasts])
+
+    @property
+    def smallest_effect(self) -> float:
+        """The smallest effect of interest of the run, as a fraction."""
+        return float(self.manifest["study"].get("smallest_effect", SMALLEST_EFFECT))
 
     def pooler_state(self, model: str | None = None) -> str:
         """What was seen of a model's pooler, such as ``trained`` or ``untrained``."""
@@ -83,8 +100,15 @@ class Run:
             self.scores,
             self._model(model),
             claims=self.claims if claims is None else claims,
-            aggregation=aggregation or self.aggregation,
+            aggregation=aggregation or usable_aggregation(self.scores, self.aggregation),
+            smallest_effect=self.smallest_effect,
         )
+
+    def summary(self) -> "Summary":
+        """The answer in a few sentences and one small table."""
+        from probing.reporting.summary import summarise
+
+        return summarise(self.scores, self.manifest, aggregation=self.aggregation)
 
     def words(
         self, model: str | None = None, *, beside: Sequence[str] = (), width: int = 100
@@ -239,7 +263,7 @@ class Run:
         """
         from probing.reporting.report import write_report
 
-        return write_report(self)
+        return write_report(self.folder, self.scores, self.manifest)
 
     def notes(self) -> tuple[str, ...]:
         """The distinct warnings of the run, with how often each was given."""

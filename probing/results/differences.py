@@ -1,4 +1,4 @@
-"""The differences that stand in a score table, each with its standard error."""
+"""The differences in a score table, each with its standard error."""
 
 import math
 from collections.abc import Mapping
@@ -7,11 +7,17 @@ from typing import Any, Final, NamedTuple
 
 import pandas as pd
 
+from probing.errors import InputError
+
 _METRICS: Final = {f"{metric}_difference": metric for metric in ("spearman", "accuracy")}
+
+ITEMS_ERROR: Final = "items_standard_error"
+"""Metric of a row that says which part of the standard error of a mean over seeds is due to the
+items: the one standard error that all seeds share."""
 
 
 class Place(NamedTuple):
-    """Where a difference stands: model, and what else names a row, as the table has it."""
+    """Model and whatever else names the row of a difference, as in the table."""
 
     model: str
     view: str
@@ -26,13 +32,17 @@ class Difference:
 
     task: str
     metric: str
-    """Of which it is a difference: ``spearman`` or ``accuracy``."""
+    """What is compared: ``spearman`` or ``accuracy``."""
     aggregation: str
     seed: int
     value: float
     lower: float
     upper: float
     standard_error: float
+    items_error: float = math.nan
+    """Of a mean over seeds, the part of the standard error that is due to the items."""
+    degrees_of_freedom: float = math.inf
+    """Of Student's t, of which the standard error is one; infinite where items are many."""
 
     @property
     def defined(self) -> bool:
@@ -47,18 +57,22 @@ def read_differences(
 
     Args:
         scores: The results table (`probing.results.scores.COLUMNS`).
-        aggregation: Of tasks with several subsets; the others have ``all`` only.
+        aggregation: Aggregation of tasks with several subsets; the others have ``all`` only.
     """
     rows = scores[
-        scores["metric"].isin([*_METRICS, "standard_error"])
+        scores["metric"].isin([*_METRICS, "standard_error", ITEMS_ERROR])
         & (scores["labels"] == "real")
         & scores["aggregation"].isin([aggregation, "all"])
     ]
+    shared: dict[tuple[Place, str, str], float] = {}
     found: dict[Place, dict[tuple[str, int], dict[str, Any]]] = {}
     for row in rows.to_dict("records"):
         place = Place(*(row[name] for name in Place._fields))
+        if row["metric"] == ITEMS_ERROR:
+            shared[place, row["task"], row["aggregation"]] = row["value"]
+            continue
         cells = found.setdefault(place, {}).setdefault((row["task"], row["seed"]), {})
-        # Where a task has subsets both aggregations stand there: the one asked for wins.
+        # Where a task has subsets both aggregations are there: the one asked for wins.
         if cells and cells["aggregation"] != row["aggregation"]:
             if row["aggregation"] != aggregation:
                 continue
@@ -66,10 +80,62 @@ def read_differences(
         cells |= {name: row[name] for name in ("task", "aggregation", "seed")}
         if row["metric"] == "standard_error":
             cells["standard_error"] = row["value"]
+            clusters = row.get("clusters")
+            if clusters is not None and not pd.isna(clusters):
+                cells["degrees_of_freedom"] = float(clusters) - 1
         else:
             cells |= {name: row[name] for name in ("value", "lower", "upper")}
             cells["metric"] = _METRICS[row["metric"]]
     return {
-        place: tuple(Difference(**cells) for cells in of_tasks.values() if len(cells) == 8)
+        place: tuple(
+            Difference(
+                **cells,
+                items_error=shared.get((place, cells["task"], cells["aggregation"]), math.nan),
+            )
+            for cells in of_tasks.values()
+            if {"value", "standard_error"} <= set(cells)
+        )
         for place, of_tasks in found.items()
     }
+
+
+def check_aggregation(scores: pd.DataFrame, aggregation: str) -> None:
+    """Refuse an aggregation that a task with several subsets was not measured under.
+
+    Raises:
+        InputError: No difference of these rows has the aggregation, or one of a task that has
+            others is missing: ``all`` in its place would be another number.
+    """
+    lacking = _lacking(scores, aggregation)
+    if lacking:
+        there = dict.fromkeys(map(str, _compared(scores)["aggregation"]))
+        raise InputError(
+            f"no differences of aggregation {aggregation!r} on {', '.join(lacking)}: found "
+            f"{', '.join(there)}"
+        )
+
+
+def usable_aggregation(scores: pd.DataFrame, wanted: str) -> str:
+    """The aggregation wanted; ``all`` where no task has subsets that it could bring together."""
+    only_all = set(_compared(scores)["aggregation"]) <= {"all"}
+    return "all" if only_all and not _with_subsets(scores) else wanted
+
+
+def _lacking(scores: pd.DataFrame, aggregation: str) -> list[str]:
+    by_task = _compared(scores).groupby("task", sort=False)["aggregation"]
+    found = {str(task): set(rows) for task, rows in by_task}
+    none_has_it = not any(aggregation in there for there in found.values())
+    several = _with_subsets(scores)
+    return [
+        task
+        for task, there in found.items()
+        if aggregation not in there and (none_has_it or task in several or there != {"all"})
+    ]
+
+
+def _compared(scores: pd.DataFrame) -> pd.DataFrame:
+    return scores[scores["metric"].isin(_METRICS) & (scores["labels"] == "real")]
+
+
+def _with_subsets(scores: pd.DataFrame) -> set[str]:
+    return set(scores.loc[(scores["subset"] != "all") & (scores["probe"] == "cosine"), "task"])

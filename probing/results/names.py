@@ -20,8 +20,8 @@ NO_VIEW: Final = "none"
 """The view of a row that is of no vectors."""
 
 
-class Place(NamedTuple):
-    """Where a view is taken: the values of the columns ``layer`` and ``pooling``."""
+class ViewPlace(NamedTuple):
+    """Layer and pooling of a view: the values of the columns ``layer`` and ``pooling``."""
 
     layer: int | None
     """None for several layers, and for an encoder that shows none."""
@@ -68,7 +68,7 @@ def is_floor(model: str) -> bool:
     return model.startswith(FLOOR_PREFIX)
 
 
-def place_of(view: str) -> Place:
+def place_of(view: str) -> ViewPlace:
     """Layer and pooling of a view, of a difference of views or of a pair of views (``a & b``).
 
     The layer of two views is the one that they share, else None.
@@ -78,6 +78,6 @@ def place_of(view: str) -> Place:
             places = [place_of(side) for side in view.split(separator)]
             layers = {place.layer for place in places}
             poolings = dict.fromkeys(place.pooling for place in places)
-            return Place(layers.pop() if len(layers) == 1 else None, separator.join(poolings))
+            return ViewPlace(layers.pop() if len(layers) == 1 else None, separator.join(poolings))
     pooling, _, layers_text = view.partition("@")
-    return Place(int(layers_text) if layers_text.isdigit() else None, pooling)
+    return ViewPlace(int(layers_text) if layers_text.isdigit() else None, pooling)

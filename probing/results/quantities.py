@@ -155,8 +155,15 @@ def models_of(scores: pd.DataFrame) -> tuple[str, ...]:
 
 
 def contrasts_of(scores: pd.DataFrame) -> tuple[str, ...]:
-    """The contrasts between models of a table, ``ONE - OTHER``, in order of appearance."""
-    return tuple(str(name) for name in scores["model"].unique() if is_difference(str(name)))
+    """The contrasts between models of a table, ``ONE - OTHER``, in order of appearance.
+
+    What a model has over its random-weight twins is no contrast between models.
+    """
+    return tuple(
+        str(name)
+        for name in scores["model"].unique()
+        if is_difference(str(name)) and not is_twin(str(name))
+    )
 
 
 def floors(scores: pd.DataFrame, quantity: Quantity, *, task: str) -> dict[str, float]:
@@ -175,28 +182,42 @@ def floors(scores: pd.DataFrame, quantity: Quantity, *, task: str) -> dict[str, 
 
 
 def points(value: float, digits: int = 1) -> str:
-    """A number as text with a true minus sign, and no sign at all before a rounded zero."""
+    """A number as text: ``NaN``, or digits with a true minus sign and none before a rounded zero.
+
+    >>> points(-4.71), points(-0.04)
+    ('−4.7', '0.0')
+    """
+    if math.isnan(value):
+        return "NaN"
     text = f"{value:.{digits}f}"
     return text.removeprefix("-") if float(text) == 0 else text.replace("-", "−")
 
 
-def signed(value: float, lower: float = math.nan, upper: float = math.nan) -> str:
-    """A change as text, with its interval where it has one: ``−4.7 [−7.9, −1.6]``."""
-    text = ("+" if float(f"{value:.1f}") > 0 else "") + points(value)
-    if math.isnan(lower) or math.isnan(upper):
-        return text
-    return f"{text} [{signed(lower)}, {signed(upper)}]"
+def signed(
+    value: float, lower: float = math.nan, upper: float = math.nan, *, digits: int = 1
+) -> str:
+    """A change as text, with its interval where it has one.
+
+    >>> signed(-4.71, -7.93, 1.64)
+    '−4.7 [−7.9, +1.6]'
+    """
+    plain = [points(number, digits) for number in (value, lower, upper)]
+    return _bracketed(*("+" * (float(text.replace("−", "-")) > 0) + text for text in plain))
 
 
 def written(
     value: float, lower: float = math.nan, upper: float = math.nan, *, digits: int = 1
 ) -> str:
-    """A number as text, with its interval where it has one: ``75.6 [69.7, 80.3]``."""
-    if math.isnan(value):
-        return "NaN"
-    if math.isnan(lower) or math.isnan(upper):
-        return points(value, digits)
-    return f"{points(value, digits)} [{points(lower, digits)}, {points(upper, digits)}]"
+    """A number as text, with its interval where it has one.
+
+    >>> written(75.61, 69.71, 80.29)
+    '75.6 [69.7, 80.3]'
+    """
+    return _bracketed(*(points(number, digits) for number in (value, lower, upper)))
+
+
+def _bracketed(value: str, lower: str, upper: str) -> str:
+    return value if "NaN" in (value, lower, upper) else f"{value} [{lower}, {upper}]"
 
 
 def with_interval(row: Mapping[str, Any], digits: int = 1) -> str:

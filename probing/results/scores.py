@@ -47,6 +47,10 @@ class Score:
     n: int
     """Number of items the value is computed on."""
     seed: int
+    clusters: int | None = None
+    """Into how many independent clusters the n items fall; missing where that plays no part."""
+    largest_cluster: int | None = None
+    """Items of the largest of them."""
 
     def __post_init__(self) -> None:
         if not math.isnan(self.lower) and not math.isnan(self.upper) and self.lower > self.upper:
@@ -56,15 +60,21 @@ class Score:
 
 
 COLUMNS: Final = tuple(field.name for field in fields(Score))
-_INTEGERS: Final = {"layer": "Int64", "n": "int64", "seed": "int64"}
+_INTEGERS: Final = {
+    "layer": "Int64",
+    "n": "int64",
+    "seed": "int64",
+    "clusters": "Int64",
+    "largest_cluster": "Int64",
+}
 _FLOATS: Final = ("value", "lower", "upper")
 
 
 def score_table(scores: Iterable[Score]) -> pd.DataFrame:
     """The rows as one tidy table with `COLUMNS` in order and fixed dtypes.
 
-    ``layer`` is a nullable integer; ``n`` and ``seed`` are integers; ``value``, ``lower`` and
-    ``upper`` are float64; every other column is a string.
+    ``layer``, ``clusters`` and ``largest_cluster`` are nullable integers; ``n`` and ``seed`` are
+    integers; ``value``, ``lower`` and ``upper`` are float64; every other column is a string.
     """
     table = pd.DataFrame([asdict(score) for score in scores], columns=list(COLUMNS))
     types = dict.fromkeys(COLUMNS, "str") | dict.fromkeys(_FLOATS, "float64") | _INTEGERS

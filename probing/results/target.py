@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import SupportsFloat
 
 import numpy as np
@@ -26,10 +27,12 @@ class Target:
     split: str = "test"
     subsets: Sequence[str] | None = field(default=None, repr=False)
     """``n_items`` names, or None for a task without subsets."""
+    clusters: NDArray[np.intp] | None = field(default=None, repr=False)
+    """``(n_items,)`` code of the cluster each item is of; None where items are independent."""
     seed: int = 0
-    """Of the bootstrap: equal targets are resampled alike, so that their rows are paired."""
+    """Seed of the bootstrap: equal targets are resampled alike, so that their rows are paired."""
     n_resamples: int = 1000
-    """Of the bootstrap, which stays within subsets."""
+    """Resamples of the bootstrap, which draws whole clusters and stays within subsets."""
 
     def __len__(self) -> int:
         return len(self.gold)
@@ -46,6 +49,25 @@ class Target:
             return_inverse=True,
         )
         return names, codes, tuple(Aggregation) if len(names) > 1 else (Aggregation.ALL,)
+
+    def clustering(self, part: NDArray[np.intp] | None = None) -> tuple[int | None, int | None]:
+        """Number of clusters and items of the largest, among all items or those of a subset.
+
+        Clusters end at the border of a subset. Both None where items have no clusters.
+        """
+        if self.clusters is None:
+            return None, None
+        _, subset, _ = self.coded_subsets()
+        both = np.stack([subset, self.clusters])
+        if part is not None:
+            both = both[:, part]
+        sizes = np.unique(both, axis=1, return_counts=True)[1]
+        return len(sizes), int(sizes.max())
+
+    @cached_property
+    def clustering_of_all(self) -> tuple[int | None, int | None]:
+        """`clustering` of all items, worked out once."""
+        return self.clustering()
 
     def rng(self) -> np.random.Generator:
         """A generator in its first state."""
@@ -66,6 +88,7 @@ class Target:
         transform: str = "raw",
         labels: str = "real",
         seed: int | None = None,
+        clustering: tuple[int | None, int | None] | None = None,
     ) -> Score:
         """One row of the results table about this target; layer and pooling follow from the view.
 
@@ -76,14 +99,17 @@ class Target:
             value: The measurement, NaN where it is undefined.
             lower: Lower end of its 95 % interval.
             upper: Upper end of it.
-            n: Items that the value is computed on; by default all.
+            n: Items that the value is computed on; by default all, with their clusters.
             subset: The subset that the value is of.
             aggregation: How subsets were brought together.
             transform: What was done to the vectors.
             labels: ``real`` or ``control``.
-            seed: Of what is random in the measurement itself; by default that of the bootstrap.
+            seed: Seed of what is random in the measurement; by default that of the bootstrap.
+            clustering: Of the n items, from `clustering`; by default that of all, or none for n.
         """
         place = place_of(view)
+        if clustering is None:
+            clustering = self.clustering_of_all if n is None else (None, None)
         return Score(
             task=self.task,
             subset=subset,
@@ -101,4 +127,6 @@ class Target:
             upper=float(upper),
             n=len(self) if n is None else n,
             seed=self.seed if seed is None else seed,
+            clusters=clustering[0],
+            largest_cluster=clustering[1],
         )

@@ -67,7 +67,7 @@ def contrast_scores(
 ) -> list[Score]:
     """Spearman of cells and differences of Spearman between cells, all from the same resamples.
 
-    The resamples depend on the task and the seed alone, so these rows are paired with those of
+    The resamples depend only on the task and the seed, so these rows are paired with those of
     any other call and of `similarity_scores` on the same task.
 
     Args:
@@ -101,6 +101,7 @@ def contrast_scores(
         gold,
         rng=target.rng(),
         subsets=codes,
+        clusters=target.clusters,
         aggregations=aggregations,
         n_resamples=target.n_resamples,
     )

@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.feature_extraction.text import TfidfVectorizer
 
 from probing.results.scores import Score
 from probing.results.target import Target
 from probing.statistics import (
+    Interval,
     Metric,
     aggregate_correlations,
     bootstrap_with_subsets,
@@ -25,6 +27,7 @@ FloatArray = NDArray[np.float64]
 # Rounding differs in the last bits of float32 with the place in a batch; a view that moves by no
 # more than this share of its own size is the same vector for every sentence.
 _CONSTANT = 1e-5
+_WORD = r"\w+"
 
 
 def cosine_similarities(
@@ -84,11 +87,27 @@ def token_jaccard(sentences1: Sequence[str], sentences2: Sequence[str]) -> Float
 
     Words are the lower-cased matches of ``\w+``; two sentences without a word share everything.
     """
-    words1 = [set(re.findall(r"\w+", sentence.lower())) for sentence in sentences1]
-    words2 = [set(re.findall(r"\w+", sentence.lower())) for sentence in sentences2]
+    words1 = [set(re.findall(_WORD, sentence.lower())) for sentence in sentences1]
+    words2 = [set(re.findall(_WORD, sentence.lower())) for sentence in sentences2]
     return np.array(
         [len(a & b) / len(a | b) if a | b else 1.0 for a, b in zip(words1, words2, strict=True)]
     )
+
+
+def idf_cosines(sentences1: Sequence[str], sentences2: Sequence[str]) -> FloatArray:
+    """Cosine of the two sentences of n pairs as bags of words weighted by their rarity.
+
+    ``(n_pairs,)`` float64 in [0, 1]. Words are those of `token_jaccard`; the inverse document
+    frequency is that among the distinct sentences of the task itself, which needs no gold scores.
+    Two sentences that share no word, or of which one has none, have 0.
+    """
+    counts = TfidfVectorizer(token_pattern=_WORD)
+    try:
+        counts.fit(dict.fromkeys([*sentences1, *sentences2]))
+    except ValueError:  # no sentence has a word
+        return np.zeros(len(sentences1))
+    one, other = (counts.transform(column) for column in (sentences1, sentences2))
+    return np.asarray(one.multiply(other).sum(axis=1), dtype=np.float64).ravel()
 
 
 def similarity_scores(
@@ -105,7 +124,7 @@ def similarity_scores(
 
     Returns:
         One row per view, metric and aggregation or subset, with 95 % percentile intervals of the
-        bootstrap within subsets; a column with a NaN gives NaN rows.
+        bootstrap of clusters within subsets; a column with a NaN gives NaN rows.
     """
     names, codes, aggregations = target.coded_subsets()
     rows: list[Score] = []
@@ -117,20 +136,21 @@ def similarity_scores(
             similarities,
             target.gold,
             codes,
+            clusters=target.clusters,
             rng=target.rng(),
             aggregations=aggregations,
             metric=metric,
             n_resamples=target.n_resamples,
         )
-        measured = [
-            ("all", str(key), len(target), whole[key], percentile_interval(samples[key]))
+        measured: list[tuple[str, str, NDArray[np.intp] | None, FloatArray, Interval]] = [
+            ("all", str(key), None, whole[key], percentile_interval(samples[key]))
             for key in aggregations
         ]
         for code, resampled in enumerate(alone):
             part = np.flatnonzero(codes == code)
             values = correlation(similarities[part], target.gold[part], metric)
             interval = percentile_interval(resampled)
-            measured.append((str(names[code]), "none", len(part), values, interval))
+            measured.append((str(names[code]), "none", part, values, interval))
         rows += [
             target.score(
                 view=view_id,
@@ -139,11 +159,13 @@ def similarity_scores(
                 value=values[column],
                 lower=interval.lower[column],
                 upper=interval.upper[column],
-                n=n,
+                n=None if part is None else len(part),
+                clustering=clustering,
                 subset=subset,
                 aggregation=aggregation,
             )
-            for subset, aggregation, n, values, interval in measured
+            for subset, aggregation, part, values, interval in measured
+            for clustering in [None if part is None else target.clustering(part)]
             for column, view_id in enumerate(view_ids)
         ]
     return rows

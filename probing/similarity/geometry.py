@@ -33,6 +33,9 @@ Vectors = NDArray[np.float32]
 # vector; an axis whose spread is no more than this share of the widest one's is rounding.
 _ROUNDING: Final = 1e-5
 _CKA_BLOCK: Final = 256
+SENTENCES_PER_DIMENSION: Final = 10
+"""Whitening is undefined on fewer distinct sentences for each dimension that it scales: the least
+variances are then mostly error, and dividing by them fits the sentences at hand."""
 
 
 class TransformKind(StrEnum):
@@ -43,7 +46,9 @@ class TransformKind(StrEnum):
     ALL_BUT_THE_TOP = "all-but-the-top"
     """The axes of largest variance are dropped (Mu & Viswanath 2018)."""
     WHITENED = "whitened"
-    """Every axis is scaled to variance one (Su et al. 2021)."""
+    """Every axis is scaled to variance one: ``(x - mean) U S^(-1/2)`` (Su et al. 2021), up to the
+    sign of each axis. Axes without variance are dropped; the published code divides their rounding
+    errors by nearly nothing."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +89,7 @@ class PrincipalAxes:
     variances: FloatArray
     """``(hidden_size,)`` along the axes, descending; exactly zero where only rounding is left."""
     n_sentences: int
+    """Distinct ones."""
 
     def __post_init__(self) -> None:
         width = len(self.mean)
@@ -114,7 +120,7 @@ def fit_axes(vectors: Vectors) -> PrincipalAxes:
 
     Args:
         vectors: ``(n_sentences, hidden_size)``, any float dtype, at least two sentences. As in the
-            published code of Su et al. a sentence that occurs twice counts twice.
+            published code of Su et al. a sentence that occurs twice counts twice in the moments.
 
     Raises:
         ValueError: There are fewer than two vectors, or one is not finite.
@@ -125,7 +131,7 @@ def fit_axes(vectors: Vectors) -> PrincipalAxes:
         mean=mean,
         axes=np.ascontiguousarray(axes.flip(1).numpy()),
         variances=_without_rounding(ascending.flip(0).numpy(), mean),
-        n_sentences=len(vectors),
+        n_sentences=len({row.tobytes() for row in np.ascontiguousarray(vectors)}),
     )
 
 
@@ -150,25 +156,6 @@ def _without_rounding(variances: FloatArray, mean: FloatArray) -> FloatArray:
     return variances
 
 
-def apply_transform(vectors: Vectors, axes: PrincipalAxes, transform: Transform) -> FloatArray:
-    """The vectors in the coordinates of the principal axes, scaled as the transform says.
-
-    For ``whitened`` this is ``(x - mean) U S^(-1/2)`` of Su et al. (2021), up to the sign of each
-    axis, but for axes without variance: the published code divides their rounding errors by
-    nearly nothing, here they are dropped.
-
-    Args:
-        vectors: ``(n_sentences, hidden_size)``.
-        axes: From the same view, of these or of other sentences.
-        transform: What to do.
-
-    Returns:
-        ``(n_sentences, hidden_size)`` float64; dropped axes are zero.
-    """
-    transformed: FloatArray = (vectors - axes.mean) @ axes.axes * axes.scales(transform)
-    return transformed
-
-
 def transformed_similarities(
     vectors: Mapping[str, Vectors],
     fitted: Mapping[str, PrincipalAxes],
@@ -187,8 +174,10 @@ def transformed_similarities(
 
     Returns:
         Cell such as ``("mean@6", "whitened:target", "cosine")`` → ``(n_pairs,)`` float64 in
-        [-1, 1]; NaN in every row where the view has no variance to work with, the reason in the
-        log. ``whitened256`` is left out where the view is no wider than 256.
+        [-1, 1]; NaN in every row where the view has no variance to work with, and for whitening
+        where there are fewer than `SENTENCES_PER_DIMENSION` sentences for each dimension that it
+        keeps; the reason is in the log. ``whitened256`` is left out where the view is no wider than
+        256.
     """
     columns: dict[Cell, FloatArray] = {}
     applied = {
@@ -204,17 +193,27 @@ def transformed_similarities(
     ):
         if axes.rank == 0:
             logger.warning("%s is one vector for every sentence: no transform is defined", view_id)
-        elif axes.rank < len(axes.mean) and axes.n_sentences <= len(axes.mean):
-            logger.warning(
-                "%s: whitening is fitted on %d sentences for %d dimensions and keeps %d",
-                view_id,
-                axes.n_sentences,
-                len(axes.mean),
-                axes.rank,
-            )
         for transform, cosine in zip(applied[view_id], cosines.T, strict=True):
+            needed = _sentences_needed(transform, len(axes.mean))
+            if axes.rank and axes.n_sentences < needed:
+                logger.warning(
+                    "%s: %s is undefined on %d sentences for %d dimensions: expected at least %d",
+                    view_id,
+                    transform,
+                    axes.n_sentences,
+                    needed // SENTENCES_PER_DIMENSION,
+                    needed,
+                )
+                cosine = np.full_like(cosine, np.nan)
             columns[Cell(view_id, f"{transform}:{fitted_on}")] = np.ascontiguousarray(cosine)
     return columns
+
+
+def _sentences_needed(transform: Transform, width: int) -> int:
+    """How many distinct sentences a transform must be fitted on."""
+    if transform.kind is not TransformKind.WHITENED:
+        return 0
+    return SENTENCES_PER_DIMENSION * min(transform.n_axes or width, width)
 
 
 def _cosines(both: Vectors, axes: PrincipalAxes, transforms: Sequence[Transform]) -> FloatArray:
@@ -360,7 +359,7 @@ def linear_cka(views: Sequence[Vectors]) -> FloatArray:
         spread, length = np.linalg.norm(centred), np.linalg.norm(view.astype(np.float64))
         constant = not spread > _ROUNDING * length
         scaled.append((centred / (np.nan if constant else spread)).astype(np.float32))
-    # Row by row of the kernels, so that the k kernels never stand in memory at once.
+    # Row by row of the kernels, so that the k kernels are never in memory at once.
     products, sums = np.zeros((len(views), len(views))), np.empty((len(views), n))
     for start in range(0, n, _CKA_BLOCK):
         block = np.arange(start, min(start + _CKA_BLOCK, n))

@@ -1,7 +1,7 @@
 """What the pooler does, one step at a time, and what other poolers would have done.
 
 The road runs from the best layer under mean pooling over mean pooling of the last layer, ``[CLS]``
-of the last layer and ``W h_cls + b`` to ``pooler_output``, its tanh. Beside it stand poolers made
+of the last layer and ``W h_cls + b`` to ``pooler_output``, its tanh. Beside it are poolers made
 for comparison from the same ``[CLS]``: with a random matrix of the same scale, and with the
 identity in place of W (tanh alone). They are transforms of the view ``cls@last``:
 ``random-dense``, ``random-dense+tanh`` and ``tanh``.
@@ -36,7 +36,7 @@ Vectors = NDArray[np.float32]
 SATURATED: Final = 0.99
 """A unit of ``pooler_output`` beyond this size is on the flat part of tanh."""
 RANDOM_POOLERS: Final = 5
-"""How many random matrices stand beside W."""
+"""How many random matrices W is compared with."""
 
 _REGULARISATION: Final = 1e-10
 
@@ -66,7 +66,7 @@ class PoolerWeights:
         return PoolerWeights(weight=drawn * scale, bias=self.bias)
 
 
-def road(views: Collection[str], *, best: int | None) -> tuple[Cell, ...]:
+def road_contrasts(views: Collection[str], *, best: int | None) -> tuple[Cell, ...]:
     """The steps of the road and the whole of it, as contrasts for `contrast_scores`.
 
     Args:
@@ -100,7 +100,7 @@ def pooler_scores(
         vectors: View id → ``(2 * n_pairs, hidden_size)``, first sentences then second ones.
         target: n_pairs gold scores; random matrix i is drawn from ``target.seed + i``, the ``seed``
             of its rows.
-        weights: Of the pooler, None where the encoder has no dense layer there.
+        weights: Weights of the pooler, None where the encoder has no dense layer there.
 
     Returns:
         Rows of `replaced_pooler_scores` and `pooler_diagnostics`; none without a pooler.
@@ -127,7 +127,7 @@ def replaced_pooler_scores(
         cls_id: ``cls@last``, the view of the rows.
         cls: ``(2 * n_pairs, hidden_size)`` ``[CLS]`` vectors, first sentences then second ones.
         target: n_pairs gold scores; random matrix i is drawn from ``target.seed + i``.
-        weights: Of the encoder's own pooler.
+        weights: Weights of the encoder's own pooler.
 
     Returns:
         ``spearman`` of ``tanh``, ``random-dense`` and ``random-dense+tanh``, and the differences
@@ -169,7 +169,7 @@ def pooler_diagnostics(
     Args:
         vectors: View id → ``(n_sentences, hidden_size)``.
         target: Whose gold plays no part; its seed draws the halves in ``cls_variance_recovered``.
-        weights: Of the pooler, or None.
+        weights: Weights of the pooler, or None.
 
     Returns:
         Rows of the pooler's views: ``saturated_share``, the share of units beyond `SATURATED`;
@@ -220,7 +220,7 @@ def variance_recovered(cls: Vectors, pooled: Vectors, *, seed: int) -> tuple[flo
     Args:
         cls: ``(n_sentences, hidden_size)`` distinct ``[CLS]`` vectors.
         pooled: ``(n_sentences, hidden_size)`` of the same sentences.
-        seed: Of the halves.
+        seed: Seed of the halves.
 
     Returns:
         Value (1 where nothing is lost, 0 or less where nothing is left) with a 95 % interval over
@@ -265,9 +265,9 @@ def weight_scores(weights: PoolerWeights, *, layer: int, seed: int) -> list[Scor
     """What the weights of the pooler are, whatever the sentences: once per encoder.
 
     Args:
-        weights: Of the pooler.
+        weights: Weights of the pooler.
         layer: The last layer, for the name of the view.
-        seed: For the rows; nothing here is random.
+        seed: Value of the ``seed`` column; nothing here is random.
 
     Returns:
         Rows of ``pooler_dense@layer`` with task ``none``: ``singular_value_largest``,

@@ -88,6 +88,21 @@ class DatasetSource:
     """What a reader of its numbers must know."""
 
 
+@dataclass(frozen=True)
+class TreebankSource:
+    """Linguistic tasks derived from a treebank, shipped with the project."""
+
+    name: str
+    """What stands before the colon, as in ``ewt:subj_number``."""
+    title: str
+    licence: str
+    citation: str
+    url: str
+    shipped: str
+    """File under the project's own ``data/``."""
+    sha256: str
+
+
 MODELS: Final[tuple[ModelSource, ...]] = (
     ModelSource(
         alias="minilm",
@@ -321,7 +336,21 @@ LINGUISTIC: Final = (
     _linguistic("odd_man_out", "Whether a noun or verb was replaced", 2),
     _linguistic("coordination_inversion", "Whether two coordinated clauses are swapped", 2),
 )
-"""The ten tasks of Conneau et al. 2018; each can also be generated from a grammar."""
+"""The ten tasks of Conneau et al. 2018, on the text of SentEval."""
+
+TREEBANKS: Final = (
+    TreebankSource(
+        name="ewt",
+        title="from UD English-EWT",
+        licence="CC BY-SA 4.0",
+        citation="Silveira et al. 2014, A gold standard dependency corpus for English; tasks as in "
+        "Conneau et al. 2018",
+        url="https://universaldependencies.org/treebanks/en_ewt/",
+        shipped="treebank/ewt.parquet",
+        sha256="d75448a489d54d3b943dd6e7fb8d6a8ca7f16d092a61e007a6afddd7fc8ea5b6",
+    ),
+)
+"""Treebanks from which the ten tasks are shipped, made by ``probing tasks --treebank``."""
 
 
 def _transfer(
@@ -455,7 +484,7 @@ _TRANSFER: Final = (
 _WORDS: Final = (
     DatasetSource(
         name="ewt",
-        title="English Web Treebank, one tag a word: ewt for UPOS, ewt:xpos, ewt:deprel, ...",
+        title="English Web Treebank, one tag a word: ewt for UPOS, ewt:xpos, ewt:feats.Number, ...",
         kind=TaskKind.WORDS,
         licence="CC BY-SA 4.0",
         citation="Silveira et al. 2014, A gold standard dependency corpus for English",

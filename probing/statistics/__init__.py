@@ -21,16 +21,19 @@ from probing.statistics.intervals import (
     percentile_interval,
 )
 from probing.statistics.random_effects import PooledEffect, random_effects
+from probing.statistics.seeds import EffectOverSeeds, effect_over_seeds
 from probing.statistics.significance import (
     PermutationTest,
     WilliamsTest,
     holm,
+    holm_levels,
     permutation_test,
     williams_test,
 )
 
 __all__ = [
     "Aggregation",
+    "EffectOverSeeds",
     "Interval",
     "Metric",
     "PairedDifference",
@@ -43,7 +46,9 @@ __all__ = [
     "bootstrap_correlations",
     "bootstrap_with_subsets",
     "correlation",
+    "effect_over_seeds",
     "holm",
+    "holm_levels",
     "paired_difference",
     "pearson",
     "percentile_interval",

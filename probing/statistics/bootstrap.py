@@ -35,6 +35,7 @@ def bootstrap_correlations(
     *,
     rng: np.random.Generator,
     subsets: ArrayLike | None = None,
+    clusters: ArrayLike | None = None,
     aggregations: Collection[Aggregation] = (Aggregation.ALL,),
     metric: Metric = Metric.SPEARMAN,
     n_resamples: int = 1000,
@@ -43,15 +44,19 @@ def bootstrap_correlations(
 
     Pairs are drawn with replacement (Efron & Tibshirani 1993), and every view and every
     aggregation sees the same draws, so differences between columns are paired. The draws depend
-    on ``rng``, ``n_pairs``, ``subsets`` and ``n_resamples`` alone: two calls on one task with
-    equally seeded generators are paired too.
+    on ``rng``, ``subsets``, ``clusters`` and ``n_resamples`` only: two calls on one task with
+    equally seeded generators are paired too. Pairs that are not independent, because they share a
+    sentence, are drawn together: the cluster bootstrap of Davison & Hinkley (1997, section 3.8).
 
     Args:
         similarities: (n_pairs, n_views), any real dtype.
         gold: (n_pairs,), any real dtype, without NaN.
         rng: source of the draws.
         subsets: (n_pairs,) integer code of the subset each pair is of; each subset is then
-            resampled within itself, its size kept. None: one subset.
+            resampled within itself. None: one subset.
+        clusters: (n_pairs,) integer code of the cluster each pair is of; whole clusters are drawn,
+            as many as their subset has. None: every pair by itself. One cluster in all says
+            nothing of how pairs vary: every resample is NaN.
         aggregations: which numbers are wanted; all three cost about twice as much as one.
         metric: which correlation.
         n_resamples: number of resamples.
@@ -65,7 +70,9 @@ def bootstrap_correlations(
         ValueError: the shapes do not fit, the codes are no integers or the gold holds a NaN.
     """
     codes = np.zeros(len(np.asarray(gold)), dtype=np.intp) if subsets is None else subsets
-    return _bootstrap(similarities, gold, codes, rng, aggregations, metric, n_resamples)[0]
+    return _bootstrap(similarities, gold, codes, clusters, rng, aggregations, metric, n_resamples)[
+        0
+    ]
 
 
 def bootstrap_with_subsets(
@@ -74,6 +81,7 @@ def bootstrap_with_subsets(
     subsets: ArrayLike,
     *,
     rng: np.random.Generator,
+    clusters: ArrayLike | None = None,
     aggregations: Collection[Aggregation] = tuple(Aggregation),
     metric: Metric = Metric.SPEARMAN,
     n_resamples: int = 1000,
@@ -83,13 +91,14 @@ def bootstrap_with_subsets(
     Returns:
         The mapping, and (n_subsets, n_resamples, n_views) float64 in the order of the codes.
     """
-    return _bootstrap(similarities, gold, subsets, rng, aggregations, metric, n_resamples)
+    return _bootstrap(similarities, gold, subsets, clusters, rng, aggregations, metric, n_resamples)
 
 
 def _bootstrap(
     similarities: ArrayLike,
     gold: ArrayLike,
     subsets: ArrayLike,
+    clusters: ArrayLike | None,
     rng: np.random.Generator,
     aggregations: Collection[Aggregation],
     metric: Metric,
@@ -98,6 +107,7 @@ def _bootstrap(
     """Both; the subsets are left out (n_subsets 0) where no aggregation needs them."""
     views, scores = checked(similarities, gold)
     rows, sizes = subset_order(subsets, len(scores))
+    drawn_from, members = _units(sizes, None if clusters is None else _codes(clusters, rows))
     views, scores = views[rows], scores[rows]
     weighted = _weighted_spearman if metric is Metric.SPEARMAN else _weighted_pearson
     ends = np.cumsum(sizes)
@@ -112,6 +122,8 @@ def _bootstrap(
 
     def correlate(drawn: tuple[slice, FloatArray]) -> None:
         block, counts = drawn
+        if members is not None:
+            counts = counts[members]
         if whole is not None:
             # blocks are sized for one subset; all of them together take fewer resamples at once
             step = _block_size(len(scores))
@@ -125,8 +137,12 @@ def _bootstrap(
             samples[aggregation][block] = np.einsum("s,sbv->bv", weights, alone[:, block])
 
     largest = int(sizes.max()) if parts else len(scores)
+    if members is not None and drawn_from.sum() < 2:
+        for values in (*samples.values(), alone):
+            values[:] = np.nan
+        return samples, alone
     for _ in in_threads(
-        correlate, _resampled_counts(sizes, n_resamples, rng, _block_size(largest))
+        correlate, _resampled_counts(drawn_from, n_resamples, rng, _block_size(largest))
     ):
         pass
     return samples, alone
@@ -172,6 +188,37 @@ def bootstrap_accuracies(
     return samples
 
 
+def _codes(clusters: ArrayLike, rows: NDArray[np.intp]) -> NDArray[np.integer]:
+    """The code of each row's cluster, in the order of the rows."""
+    codes = np.asarray(clusters)
+    if codes.shape != rows.shape or not np.issubdtype(codes.dtype, np.integer):
+        raise ValueError(
+            f"expected integer cluster codes of shape {rows.shape}, found {codes.dtype} of shape "
+            f"{codes.shape}"
+        )
+    return codes[rows]
+
+
+def _units(
+    sizes: NDArray[np.intp], clusters: NDArray[np.integer] | None
+) -> tuple[NDArray[np.intp], NDArray[np.intp] | None]:
+    """How many units each subset draws from, and the unit of each item (None: the item itself).
+
+    ``sizes`` are those of the subsets, ``clusters`` ``(n_items,)`` codes in the order of the
+    subsets; a code that occurs in two subsets means two clusters. Units are numbered as they occur,
+    so that clusters of one item each give the draws of no clusters at all.
+    """
+    if clusters is None:
+        return sizes, None
+    subset = np.repeat(np.arange(len(sizes)), sizes)
+    both = np.stack([subset, clusters.astype(np.intp)])
+    _, first, unit = np.unique(both, axis=1, return_index=True, return_inverse=True)
+    order = np.argsort(first, kind="stable")
+    number = np.empty(len(order), dtype=np.intp)
+    number[order] = np.arange(len(order))
+    return np.bincount(subset[first], minlength=len(sizes)), number[unit.ravel()]
+
+
 def _block_size(n_items: int) -> int:
     """How many resamples of n items are worked on at once."""
     return max(1, _BLOCK_ELEMENTS // n_items)
@@ -206,6 +253,8 @@ _Weighted = Callable[[FloatArray], FloatArray]
 def _weighted_spearman(views: FloatArray, scores: FloatArray) -> _Weighted:
     """A function from counts (n_items, n_block) to Spearman's rho (n_block, n_views).
 
+    The counts of a resample need not add up to n_items: clusters differ in size.
+
     With the items in the order of a view, an item drawn c times whose predecessors were drawn C
     times in all has the mid-rank C + (c + 1) / 2; items that tie count as one. Twice a mid-rank is
     an integer and exact in float32, half as much to move as float64; rho is exact to about 1e-8.
@@ -216,12 +265,13 @@ def _weighted_spearman(views: FloatArray, scores: FloatArray) -> _Weighted:
 
     def correlations(counts: FloatArray) -> FloatArray:
         n_items, n_block = counts.shape
+        totals = counts.sum(axis=0)
         drawn, products = np.zeros((2, n_items + 1, n_block), dtype=np.float32)
         drawn[:-1] = counts
         cubes = _cubes(counts)
         by_gold = gold_order.sort(drawn)
-        gold_spread = _rank_spread(cubes + gold_order.added_cubes(drawn, by_gold), n_items)
-        gold_ranks = 2 * _running_sums(by_gold.copy()) - by_gold - n_items
+        gold_spread = _rank_spread(cubes + gold_order.added_cubes(drawn, by_gold), totals)
+        gold_ranks = 2 * _running_sums(by_gold.copy()) - by_gold - totals.astype(np.float32)
         np.multiply(drawn[:-1], gold_ranks[gold_order.places], out=products[:-1])
         own = _column_dots(drawn, products)
         result = np.full((n_block, views.shape[1]), np.nan)
@@ -233,7 +283,7 @@ def _weighted_spearman(views: FloatArray, scores: FloatArray) -> _Weighted:
                 shared -= _column_dots(by_view[order.tied_places], product[order.tied_places])
                 shared += _column_dots(drawn[order.tied], products[order.tied])
             shared += 2 * _column_dots(_running_sums(by_view), product)
-            result[:, view] = _ratio(shared, _rank_spread(spread, n_items), gold_spread)
+            result[:, view] = _ratio(shared, _rank_spread(spread, totals), gold_spread)
         return result
 
     return correlations
@@ -248,13 +298,13 @@ def _weighted_pearson(views: FloatArray, scores: FloatArray) -> _Weighted:
 
     def correlations(counts: FloatArray) -> FloatArray:
         weights = counts.T
-        n_items = len(y)
+        totals = counts.sum(axis=0)[:, None]
         x_sum, y_sum = weights @ x, (weights @ y)[:, None]
         x_square, y_square = weights @ squares, (weights @ gold_squares)[:, None]
-        x_spread = _spread(x_square, x_sum, n_items)
-        y_spread = _spread(y_square, y_sum, n_items)
+        x_spread = _spread(x_square, x_sum, totals)
+        y_spread = _spread(y_square, y_sum, totals)
         result = np.full((len(weights), views.shape[1]), np.nan)
-        shared = weights @ products - x_sum * y_sum / n_items
+        shared = weights @ products - x_sum * y_sum / totals
         result[:, usable] = _ratio(shared, x_spread, y_spread)
         return result
 
@@ -326,9 +376,10 @@ def _running_sums(columns: NDArray[np.float32]) -> NDArray[np.float32]:
     return sums.reshape(columns.shape)
 
 
-def _rank_spread(cubes: FloatArray, n_items: int) -> FloatArray:
+def _rank_spread(cubes: FloatArray, totals: FloatArray) -> FloatArray:
     """(n_block,) sum of squared deviations of twice the ranks, from the sizes of the ties cubed."""
-    return (float(n_items) ** 3 - cubes) / 3
+    spread: FloatArray = (totals**3 - cubes) / 3
+    return spread
 
 
 def _cubes(counts: NDArray[np.floating]) -> FloatArray:
@@ -352,9 +403,9 @@ def _column_dots(left: NDArray[np.float32], right: NDArray[np.float32]) -> Float
     return dots
 
 
-def _spread(square_sum: FloatArray, value_sum: FloatArray, n_items: int) -> FloatArray:
+def _spread(square_sum: FloatArray, value_sum: FloatArray, totals: FloatArray) -> FloatArray:
     """Sum of squared deviations; exactly zero where only rounding is left of it."""
-    spread = square_sum - value_sum**2 / n_items
+    spread = square_sum - value_sum**2 / totals
     spread[spread <= 1e-12 * square_sum] = 0.0
     return spread
 

@@ -155,6 +155,35 @@ def holm(p_values: ArrayLike) -> FloatArray:
     return result
 
 
+def holm_levels(p_values: ArrayLike, *, level: float = 0.05) -> FloatArray:
+    """The level at which Holm's procedure decides each test of a family.
+
+    The tests are taken from the lowest p up, the first at ``level`` over the size of the family,
+    the next at ``level`` over one less, and so on; where one does not reject, the rest are held to
+    that test's level. An interval at one less this level leaves the null out exactly where the
+    procedure rejects.
+
+    Args:
+        p_values: (...) in [0, 1]. NaN, a test that could not be made, is not of the family.
+        level: of the whole family, in (0, 1).
+
+    Returns:
+        (...) float64 in (0, level], NaN kept.
+    """
+    p = np.asarray(p_values, dtype=np.float64)
+    family = p[~np.isnan(p)]
+    order = np.argsort(family, kind="stable")
+    levels = level / np.arange(len(family), 0, -1)
+    failed = np.flatnonzero(family[order] > levels)
+    if len(failed):
+        levels[failed[0] :] = levels[failed[0]]
+    result = np.full(p.shape, np.nan)
+    decided = np.empty_like(family)
+    decided[order] = levels
+    result[~np.isnan(p)] = decided
+    return result
+
+
 def _standard(values: FloatArray, metric: Metric) -> FloatArray:
     """(n, k) columns, ranked for Spearman, with mean 0 and variance 1."""
     scaled = rankdata(values, axis=0) if metric is Metric.SPEARMAN else values

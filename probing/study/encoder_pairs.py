@@ -1,122 +1,120 @@
-"""Encoders that differ in the pre-training objective alone, held against each other."""
+"""Encoders held against each other: pairs that differ in one thing, and random weights."""
 
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from probing.encoding.encoder import Encoder
-from probing.encoding.extraction import extract
-from probing.results.names import difference
+from probing.claims.catalogue import PAIR_CLAIMS
+from probing.claims.deciding import claim_rows
+from probing.encoding.encoder import Encoder, random_twin
+from probing.encoding.sharing import SharedExtraction
+from probing.results.names import difference, sides
 from probing.results.scores import Score
-from probing.similarity.contrasts import Cell, contrast_scores
 from probing.similarity.cosine import cosine_similarities
-from probing.statistics import aggregate_correlations, bootstrap_correlations, paired_difference
+from probing.similarity.seeds import Columns, contrasts_over_seeds
 from probing.study.measurements import Settings
 from probing.tasks import SentencePairs
 
 logger = logging.getLogger(__name__)
 
 
-def twin_contrasts(
-    one: Encoder, other: Encoder, task: SentencePairs, settings: Settings
+def pair_scores(
+    pairs: Sequence[tuple[Encoder, Encoder]], tasks: Sequence[SentencePairs], settings: Settings
 ) -> list[Score]:
-    """Spearman of one encoder minus that of the other, view by view, on the same pairs.
+    """Spearman of one encoder minus that of the other, on the same sentence pairs.
 
     Args:
-        one: an encoder.
-        other: one of the same depth.
-        task: n_pairs sentence pairs.
-        settings: of the study.
+        pairs: Of encoders of one depth; several are taken to differ in their seed only.
+        tasks: Sentence pairs.
+        settings: Of the study.
 
     Returns:
-        ``spearman_difference`` and ``standard_error`` of every view that both have, from paired
-        resamples; the model of a row is ``ONE - OTHER``.
+        On each task ``spearman_difference`` and ``standard_error`` of every view that all encoders
+        have, and of what the pooler loses in one more than in the other (``pooler@6 - mean@6`` and
+        ``pooler@6 - cls@6``). The model of a row is one of `contrast_names`: each pair's, and of
+        several the mean's. The mean counts a seed once: Student's interval over seeds and items
+        (`probing.statistics.effect_over_seeds`).
     """
-    columns: dict[Cell, NDArray[np.float64]] = {}
-    shared = _shared_views((one, other))
-    for encoder in (one, other):
-        cosines = _cosines(encoder, shared, task, settings)
-        columns |= {
-            Cell(view_id, encoder.name): cosines[:, place] for place, view_id in enumerate(shared)
-        }
-    (name,) = contrast_names([(one.name, other.name)])
-    rows = contrast_scores(
-        columns,
-        settings.target(task),
-        cells=[Cell(view_id, name) for view_id in shared],
-    )
-    return [replace(row, model=name, transform="raw") for row in rows]
+    if not pairs:
+        return []
+    names = contrast_names([(one.name, other.name) for one, other in pairs])
+    encoders = {encoder.name: encoder for pair in pairs for encoder in pair}
+    extracts = {
+        name: SharedExtraction(encoder, settings.cache_dir) for name, encoder in encoders.items()
+    }
+    shared = _shared_views(list(encoders.values()))
+    lost = _claimed_views(list(encoders.values()), shared)
+    rows: list[Score] = []
+    for task in tasks:
+        logger.info("comparing %s on %s", ", ".join(names[: len(pairs)]), task.name)
+        columns = {name: _columns(extracts[name], task, shared) for name in encoders}
+        found = contrasts_over_seeds(
+            [(columns[one.name], columns[other.name]) for one, other in pairs],
+            settings.target(task),
+            views=[*shared, *lost],
+        )
+        for name, of_seed in zip(names, found.of_seeds, strict=False):
+            rows += [replace(row, model=name) for row in of_seed]
+        if found.mean:
+            rows += [replace(row, model=names[-1]) for row in (*found.mean, *found.items)]
+    return rows
 
 
-def mean_contrasts(
-    pairs: Sequence[tuple[Encoder, Encoder]], task: SentencePairs, settings: Settings
+def random_draw_scores(
+    own: SharedExtraction,
+    twin: SharedExtraction,
+    tasks: Sequence[SentencePairs],
+    settings: Settings,
 ) -> list[Score]:
-    """The mean of `twin_contrasts` over pairs of encoders that differ in their seed alone.
-
-    The Multi-Bootstrap of Sellam et al. 2022 ("The MultiBERTs") with paired seeds: each resample
-    draws pairs of encoders as well as pairs of sentences, so that the interval speaks of the
-    pre-training and not only of the encoders at hand. With few pairs it is too narrow: the part of
-    the standard error that is due to the seeds is 0.7 of what it should be with two, 0.9 with five.
+    """What an encoder's pooler loses, minus what it loses with random weights, draw by draw.
 
     Args:
-        pairs: two or more, all of the same depth.
-        task: n_pairs sentence pairs.
-        settings: of the study.
+        own: The vectors of an encoder that is not a twin.
+        twin: The vectors of its twin that was drawn from the seed of the study.
+        tasks: Sentence pairs.
+        settings: Of the study; ``n_draws`` twins are drawn, from ``seed`` up.
 
     Returns:
-        ``spearman_difference`` and ``standard_error`` of every view that all have; the model of a
-        row is the last of `contrast_names`.
+        On each task ``spearman_difference`` and ``standard_error`` of the views that claims hold
+        against random weights, one row for each draw with its seed, and what the items add to the
+        error of the mean over draws. The model of a row is ``minilm - minilm+random``. None for an
+        encoder that lacks these views.
     """
-    name = contrast_names([(one.name, other.name) for one, other in pairs])[-1]
-    encoders = [encoder for pair in pairs for encoder in pair]
-    shared = _shared_views(encoders)
-    cosines = [_cosines(encoder, shared, task, settings) for encoder in encoders]
-    target = settings.target(task)
-    similarities, gold = np.concatenate(cosines, axis=1), target.gold
-    _, codes, aggregations = target.coded_subsets()
-    values = aggregate_correlations(similarities, gold, codes, aggregations=aggregations)
-    samples = bootstrap_correlations(
-        similarities,
-        gold,
-        rng=target.rng(),
-        subsets=codes,
-        aggregations=aggregations,
-        n_resamples=settings.n_resamples,
-    )
-    drawn = np.random.default_rng([settings.seed, len(pairs)]).multinomial(
-        len(pairs), np.full(len(pairs), 1 / len(pairs)), size=settings.n_resamples
-    )
-    rows = []
-    for aggregation in aggregations:
-        by_encoder = samples[aggregation].reshape(-1, len(pairs), 2, len(shared))
-        resampled = np.einsum("rp,rpev->erv", drawn / len(pairs), by_encoder)
-        estimates = values[aggregation].reshape(len(pairs), 2, len(shared)).mean(axis=0)
-        found = paired_difference(*resampled, estimate_a=estimates[0], estimate_b=estimates[1])
-        for place, view_id in enumerate(shared):
-            named: dict[str, Any] = {
-                "view": view_id,
-                "probe": "cosine",
-                "aggregation": str(aggregation),
-            }
-            rows += [
-                target.score(
-                    **named,
-                    metric="spearman_difference",
-                    value=found.difference[place],
-                    lower=found.lower[place],
-                    upper=found.upper[place],
-                ),
-                target.score(**named, metric="standard_error", value=found.standard_error[place]),
-            ]
-    return [replace(row, model=name) for row in rows]
+    encoder = own.encoder
+    if not isinstance(encoder, Encoder):
+        return []
+    rows_of_claims = claim_rows(encoder.num_layers, None, settings.claims, control=True)
+    wanted = [
+        view for view, transform, probe in rows_of_claims if (transform, probe) == ("raw", "cosine")
+    ]
+    views = tuple(dict.fromkeys(side for view in wanted for side in sides(view)))
+    if not views or not set(views) <= {str(view) for view in encoder.views}:
+        return []
+    columns = [_columns(own, task, views) for task in tasks]
+    drawn: list[list[Columns]] = [[] for _ in tasks]
+    seeds = range(settings.seed, settings.seed + settings.n_draws)
+    for seed in seeds:
+        logger.info("measuring %s with random weights of seed %d", encoder.name, seed)
+        extract = twin
+        if seed != settings.seed:
+            drawn_encoder = random_twin(encoder, seed=seed)
+            extract = SharedExtraction(drawn_encoder, settings.cache_dir, views=views)
+        for task, of_task in zip(tasks, drawn, strict=True):
+            of_task.append(_columns(extract, task, views))
+    name = difference(encoder.name, twin.encoder.name)
+    rows: list[Score] = []
+    for task, one, others in zip(tasks, columns, drawn, strict=True):
+        found = contrasts_over_seeds(
+            [(one, other) for other in others], settings.target(task), views=wanted
+        )
+        for seed, of_seed in zip(seeds, found.of_seeds, strict=True):
+            rows += [replace(row, seed=seed) for row in of_seed]
+        rows += found.items
+    return [replace(row, model=name, revision=encoder.revision) for row in rows]
 
 
 def contrast_names(pairs: Sequence[tuple[str, str]]) -> list[str]:
-    """The models of the rows of `twins_scores`, given the names of the encoders of each pair.
+    """The models of the rows of `pair_scores`, given the names of the encoders of each pair.
 
     ``ONE - OTHER`` for each; of several, last, ``ONE, ONE - OTHER, OTHER`` for their mean.
     """
@@ -131,25 +129,17 @@ def _shared_views(encoders: Sequence[Encoder]) -> list[str]:
     return [str(v) for v in every[0] if str(v) != "cls@0" and all(v in views for views in every)]
 
 
-def _cosines(
-    encoder: Encoder, view_ids: Sequence[str], task: SentencePairs, settings: Settings
-) -> NDArray[np.float64]:
-    """``(n_pairs, n_views)``."""
-    sentences = task.sentences1 + task.sentences2
-    return cosine_similarities(extract(encoder, sentences, cache_dir=settings.cache_dir), view_ids)
+def _claimed_views(encoders: Sequence[Encoder], shared: Sequence[str]) -> list[str]:
+    """The differences of views that the claims about two encoders need and all encoders have."""
+    depths = {encoder.num_layers for encoder in encoders}
+    if len(depths) != 1:
+        return []
+    rows = claim_rows(depths.pop(), None, PAIR_CLAIMS)
+    return [view for view, _, _ in rows if set(sides(view)) <= set(shared)]
 
 
-def twins_scores(
-    pairs: Sequence[tuple[Encoder, Encoder]],
-    tasks: Sequence[SentencePairs],
-    settings: Settings,
-) -> list[Score]:
-    """`twin_contrasts` of every pair of encoders on every task; of several, their mean too."""
-    rows: list[Score] = []
-    for task in tasks:
-        for one, other in pairs:
-            logger.info("comparing %s with %s on %s", one.name, other.name, task.name)
-            rows += twin_contrasts(one, other, task, settings)
-        if len(pairs) > 1:
-            rows += mean_contrasts(pairs, task, settings)
-    return rows
+def _columns(extract: SharedExtraction, task: SentencePairs, views: Sequence[str]) -> Columns:
+    """The cosine of the two sentences of each pair, view by view."""
+    vectors = extract(task.sentences1 + task.sentences2)
+    cosines = cosine_similarities(vectors, views)
+    return {view: cosines[:, place] for place, view in enumerate(views)}

@@ -9,9 +9,10 @@ from typing import Final, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, is_classifier, is_regressor
+from sklearn.base import BaseEstimator, is_classifier
 
-from probing.claims.deciding import CLAIMS, Claim, claim_rows
+from probing.claims.catalogue import CLAIMS, Claim
+from probing.claims.deciding import claim_rows
 from probing.encoding.encoder import Encoder
 from probing.encoding.sharing import SharedExtraction
 from probing.encoding.vector_sources import VectorSource
@@ -19,15 +20,14 @@ from probing.encoding.views import View
 from probing.encoding.word_vectors import extract_words
 from probing.errors import InputError
 from probing.probes.codelength import codelength_scores, online_codelength
-from probing.probes.controls import FLOORS, control_labels, fit_floor
+from probing.probes.controls import control_labels
 from probing.probes.driver import NAMED, MissingClasses, fit_probes
 from probing.probes.predictions import probe_scores
-from probing.probes.ridge import PairFeatures, fit_regression
-from probing.results.names import floor_name
+from probing.probes.ridge import PairFeatures
 from probing.results.scores import Score
 from probing.results.target import Target
 from probing.similarity.contrasts import Cell, contrast_scores
-from probing.similarity.cosine import cosine_similarities, similarity_scores, token_jaccard
+from probing.similarity.cosine import cosine_similarities, similarity_scores
 from probing.similarity.geometry import (
     cka_scores,
     fit_axes,
@@ -36,8 +36,11 @@ from probing.similarity.geometry import (
 )
 from probing.similarity.layer_selection import LayerSelection, select_layer
 from probing.similarity.own_transforms import TransformFunction, own_transform_similarities
-from probing.similarity.pooler import PoolerWeights, pooler_scores, road, weight_scores
-from probing.tasks import LabelledSentences, SentencePairs, TaggedSentences, Task
+from probing.similarity.pooler import PoolerWeights, pooler_scores, weight_scores
+from probing.similarity.pooler import road_contrasts as road
+from probing.study.readouts import supervised_columns, whitened_columns
+from probing.study.unscored import Unscored
+from probing.tasks import LabelledSentences, LabelledSpans, SentencePairs, TaggedSentences, Task
 from probing.threads import over_views
 
 logger = logging.getLogger(__name__)
@@ -48,6 +51,9 @@ CODELENGTH: Final = "codelength"
 
 PROBES: Final = (*NAMED, CODELENGTH)
 """Names of the probes that a study can use."""
+
+RANDOM_DRAWS: Final = 5
+"""Draws of random weights: fewer say little of how much they differ."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +76,9 @@ class Settings:
     """Whether each probe is also trained on the control task."""
     n_seeds: int = 1
     """Over how many seeds, from ``seed`` up, what is random in a probe is averaged."""
+    n_draws: int = RANDOM_DRAWS
+    """How many draws of random weights, from ``seed`` up, the deficit of the pooler is held
+    against."""
 
     def target(self, task: Task) -> Target:
         """What vectors of the task's items are measured against."""
@@ -79,18 +88,11 @@ class Settings:
                 gold=task.scores,
                 split=task.split,
                 subsets=task.subsets,
+                clusters=task.clusters,
                 seed=self.seed,
                 n_resamples=self.n_resamples,
             )
         return Target(task=task.name, seed=self.seed, n_resamples=self.n_resamples)
-
-
-@dataclass(frozen=True)
-class Supervision:
-    """The pairs that a supervised readout is fitted and tuned on."""
-
-    train: SentencePairs
-    development: SentencePairs
 
 
 def measure_pairs(
@@ -100,7 +102,7 @@ def measure_pairs(
     settings: Settings,
     *,
     control: bool,
-    supervision: Supervision | None = None,
+    unscored: Unscored | None = None,
 ) -> tuple[list[Score], int]:
     """STS correlation, contrasts, anatomy of the pooler and geometry of one encoder on one task.
 
@@ -110,13 +112,16 @@ def measure_pairs(
         selection: The layer chosen on development pairs; None where there was nothing to choose.
         settings: Of the study.
         control: Whether the encoder is the twin, of which only what the claims need is measured.
-        supervision: Pairs for the supervised readout; None where the task has none.
+        unscored: What whitening and the supervised readout are fitted on; without it they are left
+            out, but for transforms fitted on the task itself.
 
     Returns:
         The rows, without model and revision, and how many sentences were truncated.
     """
     encoder = extract.encoder
     target = settings.target(task)
+    if target.clustering_of_all[0] == 1:
+        logger.warning("%s: all pairs hang together, so that no interval is defined", task.name)
     representations = extract(task.sentences1 + task.sentences2)
     # read once from the store, and used by every measurement
     view_ids = tuple(representations)
@@ -140,14 +145,22 @@ def measure_pairs(
         axes = over_views(lambda view_id: fit_axes(vectors[view_id]), moving)
         fitted = dict(zip(moving, axes, strict=True))
         transformed = transformed_similarities(vectors, fitted, fitted_on="target")
+        if unscored is not None:
+            transformed |= whitened_columns(extract, task, unscored.whitening, vectors, moving)
         moved = {view_id: vectors[view_id] for view_id in moving}
         transformed |= own_transform_similarities(
             moved, moved, settings.transforms, source="target"
         )
     predicted: dict[Cell, NDArray[np.float64]] = {}
+    supervision = None if unscored is None else unscored.supervision[task.name]
     if supervision is not None and not control:
-        predicted = _supervised_readout(extract, task, supervision, settings)
+        predicted = supervised_columns(
+            extract, task, supervision, settings.probes, seed=settings.seed
+        )
     wanted = [Cell(*row) for row in _claimed(encoder, selection, settings, control=control)]
+    if not control:
+        # what is to be taken away from the twins' own is a row of the model too
+        wanted += [Cell(*row) for row in _claimed(encoder, selection, settings, control=True)]
     wanted += road(vectors, best=None if selection is None else selection.best)
     rows += contrast_scores(
         {**columns, **transformed, **predicted},
@@ -161,33 +174,6 @@ def measure_pairs(
     )
     rows += geometry_scores(representations.distinct, target)
     return rows, representations.n_truncated
-
-
-def _supervised_readout(
-    extract: SharedExtraction, task: SentencePairs, supervision: Supervision, settings: Settings
-) -> dict[Cell, NDArray[np.float64]]:
-    """The similarity ``(n_pairs,)`` that a ridge regression reads from each view."""
-    parts = (supervision.train, supervision.development, task)
-    sentences = [sentence for part in parts for sentence in part.sentences1]
-    sentences += [sentence for part in parts for sentence in part.sentences2]
-    regressors: dict[str, BaseEstimator | None] = {"regression": None}
-    own = [probe for probe in settings.probes if isinstance(probe, BaseEstimator)]
-    regressors |= {type(probe).__name__: probe for probe in own if is_regressor(probe)}
-    found = {
-        name: fit_regression(
-            PairFeatures(extract(sentences)),
-            np.concatenate([part.scores for part in parts]),
-            np.repeat(["train", "dev", "test"], [len(part) for part in parts]),
-            seed=settings.seed,
-            regressor=regressor,
-        )
-        for name, regressor in regressors.items()
-    }
-    return {
-        Cell(view_id, probe=name): predictions.predicted[:, column]
-        for name, predictions in found.items()
-        for column, view_id in enumerate(predictions.view_ids)
-    }
 
 
 def measure_labelled(
@@ -208,7 +194,7 @@ def measure_labelled(
     if task.sentences2 is not None:
         vectors = PairFeatures(vectors)
     return _probed(
-        vectors, settings.target(task), _texts(task), task.labels, task.splits, settings
+        vectors, settings.target(task), texts_of(task), task.labels, task.splits, settings
     ), truncated
 
 
@@ -238,6 +224,58 @@ def measure_words(
         groups=words.sentences[kept],
     )
     return rows, int(words.lost.sum())
+
+
+def measure_spans(
+    encoder: Encoder, task: LabelledSpans, settings: Settings
+) -> tuple[list[Score], int]:
+    """The probes of one encoder on labelled words, pairs of words or spans.
+
+    The vector of a span is that of its first or last word, or the mean of its words
+    (``span_first@6``, ``span_last@6``, ``span_mean@6``; one view, ``word_first@6``, where every
+    span is one word); an item of two spans has both vectors, one after the other.
+
+    Returns:
+        The rows, without model and revision, and how many items took no part because a word of
+        theirs has no vector.
+    """
+    words = extract_words(encoder, task.sentences, cache_dir=settings.cache_dir)
+    starts = np.cumsum([0, *map(len, task.sentences)])[list(task.numbers)]
+    spans = np.array(task.spans) + starts[:, np.newaxis, np.newaxis]
+    n_lost = np.concatenate([[0], np.cumsum(words.lost)])
+    whole = (n_lost[spans[..., 1]] == n_lost[spans[..., 0]]).all(axis=1)
+    kept = np.flatnonzero(whole)
+    vectors: dict[str, NDArray[np.float32]] = {}
+    for view_id in words:
+        layer = view_id.partition("@")[2]
+        if not task.has_longer_spans:
+            vectors[view_id] = _joined(words[view_id][spans[kept, :, 0]])
+            continue
+        by_word = words[view_id]
+        vectors[f"span_first@{layer}"] = _joined(by_word[spans[kept, :, 0]])
+        vectors[f"span_last@{layer}"] = _joined(by_word[spans[kept, :, 1] - 1])
+        vectors[f"span_mean@{layer}"] = np.stack(
+            [
+                np.concatenate([by_word[start:stop].mean(axis=0) for start, stop in item])
+                for item in spans[kept]
+            ]
+        )
+    texts = task.texts
+    rows = _probed(
+        vectors,
+        settings.target(task),
+        [texts[row] for row in kept],
+        [task.labels[row] for row in kept],
+        [task.splits[row] for row in kept],
+        settings,
+        groups=np.array(task.numbers)[kept],
+    )
+    return rows, len(task) - len(kept)
+
+
+def _joined(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """``(n_items, n_spans, d)`` to ``(n_items, n_spans * d)``."""
+    return vectors.reshape(len(vectors), -1)
 
 
 def _probed(
@@ -291,7 +329,8 @@ def _probed(
     return rows
 
 
-def _texts(task: LabelledSentences) -> tuple[str, ...]:
+def texts_of(task: LabelledSentences) -> tuple[str, ...]:
+    """The n texts of a task, both sentences of a pair as one."""
     if task.sentences2 is None:
         return task.sentences
     return tuple(f"{one} {two}" for one, two in zip(task.sentences, task.sentences2, strict=True))
@@ -330,47 +369,6 @@ def choose_layer(
         development.split,
     )
     return selection, rows + list(selection.rows)
-
-
-def measure_floors(task: Task, settings: Settings) -> list[Score]:
-    """What is reached without an encoder: word overlap, or majority, bag of words and length."""
-    if isinstance(task, SentencePairs):
-        return _overlap_floor(task, settings)
-    if isinstance(task, LabelledSentences):
-        texts, labels, splits = _texts(task), task.labels, task.splits
-        floors = tuple(FLOORS)
-    else:
-        texts = tuple(word for sentence in task.sentences for word in sentence)
-        labels = tuple(tag for sentence in task.tags for tag in sentence)
-        lengths = [len(sentence) for sentence in task.sentences]
-        splits = tuple(np.repeat(task.splits, lengths).tolist())
-        floors = (floor_name("majority"), floor_name("bag-of-words"))
-    rows: list[Score] = []
-    for floor in floors:
-        predictions = fit_floor(
-            floor,
-            texts,
-            labels,
-            splits,
-            seed=settings.seed,
-            missing_classes=MissingClasses.ACCEPT,
-        )
-        scores = probe_scores(
-            predictions,
-            settings.target(task),
-        )
-        rows += [replace(score, model=floor) for score in scores]
-    return rows
-
-
-def _overlap_floor(task: SentencePairs, settings: Settings) -> list[Score]:
-    scores = similarity_scores(
-        token_jaccard(task.sentences1, task.sentences2)[:, np.newaxis],
-        settings.target(task),
-        view_ids=("none",),
-        probe="none",
-    )
-    return [replace(score, model=floor_name("jaccard")) for score in scores]
 
 
 def _claimed(

@@ -1,6 +1,7 @@
 """What each view of an encoder knows of next sentences, of which the pooler was made to tell."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -12,11 +13,18 @@ from numpy.typing import NDArray
 from probing.encoding.encoder import Encoder
 from probing.encoding.forward import encode_batch
 from probing.encoding.tokenization import Batch
-from probing.pretraining.corpus import TokenizedCorpus, held_out_documents
+from probing.pretraining.config import PretrainingConfig
+from probing.pretraining.corpus import (
+    TokenizedCorpus,
+    corpus_digest,
+    held_out_documents,
+    source_files,
+)
 from probing.pretraining.segments import SegmentPairs, gather_batch, make_segment_pairs
+from probing.probes.controls import fit_floor
 from probing.probes.driver import fit_probes
 from probing.probes.predictions import Predictions, probe_scores, view_difference
-from probing.results.names import difference
+from probing.results.names import NO_VIEW, difference, floor_name
 from probing.results.scores import Score
 from probing.results.target import Target
 from probing.study.measurements import Settings
@@ -33,7 +41,12 @@ _LENGTH: Final = 64
 
 
 def next_sentence_scores(
-    encoder: Encoder, corpus: Path, settings: Settings, *, sizes: Mapping[str, int] = SIZES
+    encoder: Encoder,
+    corpus: Path,
+    settings: Settings,
+    *,
+    sizes: Mapping[str, int] = SIZES,
+    same_source: bool = False,
 ) -> list[Score]:
     """Accuracy with which a linear probe tells next sentences from random ones, for every view.
 
@@ -46,6 +59,7 @@ def next_sentence_scores(
         corpus: folder of texts, one sentence a line, a blank line between documents.
         settings: of the study.
         sizes: pairs of ``train``, ``dev`` and ``test``, in this order.
+        same_source: whether random next sentences are of the same source.
 
     Returns:
         The rows of `probe_scores` for each view but ``cls@0``, and ``accuracy_difference`` with its
@@ -54,23 +68,101 @@ def next_sentence_scores(
     Raises:
         InputError: the folder holds no corpus, or too few documents of two sentences or more.
     """
-    length = min(_LENGTH, encoder.max_length)
-    documents = held_out_documents(corpus, encoder.tokenizer, corpus)
-    parts = [
-        segment_pairs(documents, sizes["train"] + sizes["dev"], length, held_out=False),
-        segment_pairs(documents, sizes["test"], length, held_out=True),
-    ]
-    vectors = [pair_vectors(encoder, documents, pairs, length) for pairs in parts]
-    labels = np.concatenate([pairs.labels for pairs in parts])
-    splits = np.repeat(list(sizes), list(sizes.values()))
+    task = _NextSentences.of(encoder, corpus, sizes, same_source=same_source)
+    vectors = [pair_vectors(encoder, task.documents, pairs, task.length) for pairs in task.parts]
     predictions = fit_probes(
         {view_id: np.concatenate([part[view_id] for part in vectors]) for view_id in vectors[0]},
-        np.where(labels == 0, "next", "random"),
-        splits,
+        task.labels,
+        task.splits,
         seed=settings.seed,
     )
     target = Target(task=NEXT_SENTENCE, seed=settings.seed, n_resamples=settings.n_resamples)
     return probe_scores(predictions, target) + _contrasts(encoder.num_layers, predictions, target)
+
+
+def describe_corpus(corpus: Path) -> dict[str, Any]:
+    """What the manifest says of a corpus: its sources, and a short hash of their bytes."""
+    files = source_files(corpus)
+    return {"sources": list(files), "digest": corpus_digest(files, PretrainingConfig(), None)}
+
+
+def next_sentence_floors(
+    encoder: Encoder,
+    corpus: Path,
+    settings: Settings,
+    *,
+    sizes: Mapping[str, int] = SIZES,
+    same_source: bool = False,
+) -> list[Score]:
+    """What the pairs of `next_sentence_scores` give away without an encoder.
+
+    Returns:
+        Rows of ``floor:majority``, and of ``floor:word-overlap``: a linear probe of three numbers,
+        the share of word pieces that the two segments have in common and how many pieces each has.
+    """
+    task = _NextSentences.of(encoder, corpus, sizes, same_source=same_source)
+    overlaps = np.concatenate([_overlaps(task.documents, pairs) for pairs in task.parts])
+    found = {
+        "majority": fit_floor(
+            floor_name("majority"),
+            ["pair"] * len(task.labels),
+            task.labels,
+            task.splits,
+            seed=settings.seed,
+        ),
+        "word-overlap": fit_probes(
+            {NO_VIEW: overlaps}, task.labels, task.splits, seed=settings.seed
+        ),
+    }
+    target = Target(task=NEXT_SENTENCE, seed=settings.seed, n_resamples=settings.n_resamples)
+    return [
+        replace(score, model=floor_name(kind))
+        for kind, predictions in found.items()
+        for score in probe_scores(predictions, target)
+    ]
+
+
+@dataclass(frozen=True, eq=False)
+class _NextSentences:
+    """The pairs of all splits, train and dev in one part, test in the other."""
+
+    documents: TokenizedCorpus
+    parts: tuple[SegmentPairs, SegmentPairs]
+    length: int
+    labels: NDArray[np.str_]
+    splits: NDArray[np.str_]
+
+    @classmethod
+    def of(
+        cls, encoder: Encoder, corpus: Path, sizes: Mapping[str, int], *, same_source: bool
+    ) -> "_NextSentences":
+        length = min(_LENGTH, encoder.max_length)
+        documents = held_out_documents(corpus, encoder.tokenizer, corpus)
+        count = sizes["train"] + sizes["dev"]
+        parts = (
+            segment_pairs(documents, count, length, held_out=False, same_source=same_source),
+            segment_pairs(documents, sizes["test"], length, held_out=True, same_source=same_source),
+        )
+        codes = np.concatenate([pairs.labels for pairs in parts])
+        return cls(
+            documents=documents,
+            parts=parts,
+            length=length,
+            labels=np.where(codes == 0, "next", "random"),
+            splits=np.repeat(list(sizes), list(sizes.values())),
+        )
+
+
+def _overlaps(documents: TokenizedCorpus, pairs: SegmentPairs) -> NDArray[np.float32]:
+    """``(n_pairs, 3)``: common share of the distinct word pieces, pieces of each segment."""
+    rows = []
+    for starts, lengths in zip(pairs.starts.tolist(), pairs.lengths.tolist(), strict=True):
+        first, second = (
+            set(documents.tokens[start : start + length].tolist())
+            for start, length in zip(starts, lengths, strict=True)
+        )
+        rows.append((len(first & second) / len(first | second), *lengths))
+    return np.array(rows, dtype=np.float32)
 
 
 def _contrasts(last: int, predictions: Predictions, target: Target) -> list[Score]:
@@ -102,11 +194,17 @@ def _contrasts(last: int, predictions: Predictions, target: Target) -> list[Scor
 
 
 def segment_pairs(
-    documents: TokenizedCorpus, count: int, length: int, *, held_out: bool
+    documents: TokenizedCorpus,
+    count: int,
+    length: int,
+    *,
+    held_out: bool,
+    same_source: bool = False,
 ) -> SegmentPairs:
     """``count`` pairs of at most ``length`` tokens, half of them next sentences.
 
-    Of the documents that are held out for test, or of the others.
+    Of the documents that are held out for test, or of the others; random ones of any source, or of
+    the same.
     """
     return make_segment_pairs(
         documents,
@@ -116,6 +214,7 @@ def segment_pairs(
         sentence_order=False,
         short_share=0.0,
         seed=0,
+        same_source=same_source,
     )
 
 

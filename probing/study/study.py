@@ -1,35 +1,59 @@
 """A study: which models, on which tasks, with which settings; its result is a run."""
 
+import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 from sklearn.base import BaseEstimator
 
-from probing.claims.deciding import CLAIMS, Claim
+from probing.claims.catalogue import CLAIMS, Claim
+from probing.claims.outcomes import SMALLEST_EFFECT
+from probing.encoding.description import describe_machine, describe_model
 from probing.encoding.pooling import PoolingFunction
+from probing.encoding.sharing import SharedExtraction
+from probing.encoding.store.cache import cache_folder
 from probing.encoding.views import View
 from probing.encoding.weight_forms import Weights
 from probing.errors import InputError
 from probing.reporting.finished import finished_run
 from probing.reporting.run import Run
+from probing.results.run_folder import describe_versions, new_run_folder, write_run
+from probing.results.scores import Score, score_table
 from probing.similarity.own_transforms import TransformFunction
-from probing.sources.declarations import TWINS
+from probing.sources.declarations import LINGUISTIC, TWINS
 from probing.study.brought import (
     checked_model_name,
+    load_model,
     named_poolings,
     named_transforms,
     probe_name,
 )
-from probing.study.measurements import PROBES
-from probing.study.running import run_study
+from probing.study.checking import check_sources
+from probing.study.encoder_pairs import pair_scores, random_draw_scores
+from probing.study.measurements import PROBES, RANDOM_DRAWS, Settings
+from probing.study.next_sentence import describe_corpus
+from probing.study.running import (
+    check_task_names,
+    checked_floors,
+    compared,
+    measure_model,
+    next_sentence_floor_rows,
+    next_sentence_rows,
+    shortened,
+    static_floors,
+    twins_of,
+)
+from probing.study.unscored import Unscored
 from probing.tasks import (
     DEFAULT_PROTOCOL,
-    GENERATED_NAMES,
-    GENERATED_PREFIX,
     OWN_SCORE_RANGE,
+    SHIPPED_TREEBANK_TASKS,
+    SentencePairs,
     Task,
+    describe_task,
     find_protocol,
     load_task,
 )
@@ -68,6 +92,10 @@ class Study:
     n_seeds: int = 1
     """Over how many seeds, from ``seed`` up, a probe that is random is averaged (``mlp``,
     ``senteval``, the order of ``codelength``, the labels of the control task)."""
+    n_draws: int = RANDOM_DRAWS
+    """How many draws of random weights the deficit of the pooler is held against."""
+    smallest_effect: float = SMALLEST_EFFECT
+    """The smallest effect of interest of the claims, as a fraction; what is less is negligible."""
     cache_dir: str | None = None
     """Where vectors are kept between runs; by default the platform's cache folder."""
     contrasts: Sequence[tuple[str, str]] = ()
@@ -75,6 +103,8 @@ class Study:
     several, such as the same pair pre-trained from several seeds, is compared too."""
     corpus: str | None = None
     """Folder of texts whose next sentences are read from every view."""
+    same_source: bool = False
+    """Whether random next sentences are of the same source of the corpus, which is harder."""
     poolings: Mapping[str, PoolingFunction] = field(default_factory=dict)
     """A researcher's own, by name: ``(hidden (n, tokens, d), mask (n, tokens)) -> (n, d)``."""
     views: Sequence[str] = ()
@@ -110,6 +140,13 @@ class Study:
             raise InputError(f"seed {self.seed}: expected a whole number from 0 to {HIGHEST_SEED}")
         if self.n_seeds < 1 or self.seed + self.n_seeds - 1 > HIGHEST_SEED:
             raise InputError(f"{self.n_seeds} seeds from {self.seed} up: expected one or more")
+        if self.n_draws < 1:
+            raise InputError(f"{self.n_draws} draws of random weights: expected one or more")
+        if not self.smallest_effect > 0:
+            raise InputError(
+                f"smallest effect of interest {self.smallest_effect}: expected more than 0, such "
+                "as 0.01, which is one point"
+            )
         for name in self.model_names:
             checked_model_name(name)
         strange = [name for pair in self.contrasts for name in pair if name not in self.model_names]
@@ -205,7 +242,6 @@ class Study:
                         task,
                         self.data_dir,
                         protocol=self.protocol,
-                        seed=self.seed,
                         score_range=self.score_range,
                     ).origin
                     for task in self.tasks
@@ -217,10 +253,9 @@ class Study:
 
 
 _STS_SUITE: Final = ("sts12", "sts13", "sts14", "sts15", "sts16", "stsb", "sickr")
-_GENERATED: Final = tuple(f"{GENERATED_PREFIX}{name}" for name in GENERATED_NAMES)
 
 PRESETS: Final[dict[str, Study]] = {
-    "embedded": Study(models=("nsp-mini", "minilm"), tasks=("sts-mini", *_GENERATED)),
+    "embedded": Study(models=("nsp-mini", "minilm"), tasks=("sts-mini", *SHIPPED_TREEBANK_TASKS)),
     "paper": Study(
         models=(
             "bert-base-uncased",
@@ -229,14 +264,117 @@ PRESETS: Final[dict[str, Study]] = {
             "distilbert-base-uncased",
             "minilm",
         ),
-        tasks=(*_STS_SUITE, *GENERATED_NAMES),
+        tasks=(*_STS_SUITE, *(source.name for source in LINGUISTIC)),
     ),
     "objective": Study(
         models=tuple(model for twins in TWINS for model in twins),
-        tasks=("sts-mini", *_GENERATED),
+        tasks=("sts-mini", *SHIPPED_TREEBANK_TASKS),
         contrasts=TWINS,
     ),
 }
 """Studies by name. ``embedded`` needs nothing but what the installation brings, and so does
 ``objective``, the shipped encoders that differ in their pre-training alone; ``paper`` takes models
 and official data from the Hub where ``--data-dir`` does not have the data."""
+
+
+def run_study(study: Study, out: Path, command: Sequence[str] = ()) -> Run:
+    """Measure and write the run folder: ``scores.parquet``, ``scores.csv``, ``manifest.json``.
+
+    ``out`` either is a whole run or is not there; a run that is there already is replaced.
+
+    Raises:
+        InputError: A model, task or file is unknown or broken, or ``out`` cannot be written.
+    """
+    started = datetime.now(UTC)
+    with new_run_folder(out) as folder:
+        protocol = find_protocol(study.protocol)
+        check_sources(study)
+        tasks = [
+            load_task(task, study.data_dir, protocol=study.protocol, score_range=study.score_range)
+            for task in study.tasks
+        ]
+        check_task_names(tasks)
+        encoders = [
+            shortened(
+                load_model(
+                    model,
+                    dtype=study.dtype,
+                    poolings=study.poolings,
+                    device=study.device,
+                    revision=study.revision,
+                    max_length=study.max_length,
+                    batch_tokens=study.batch_tokens,
+                    weights=study.weights,
+                ),
+                protocol.max_length,
+            )
+            for model in study.models
+        ]
+        settings = Settings(
+            seed=study.seed,
+            n_resamples=study.n_resamples,
+            cache_dir=cache_folder(study.cache_dir),
+            probes=tuple(study.probes),
+            controls=study.controls,
+            n_seeds=study.n_seeds,
+            n_draws=study.n_draws,
+            claims=tuple(study.claims),
+            views=tuple(study.views),
+            transforms=named_transforms(study.transforms),
+        )
+        unscored = Unscored.of(study.task_names, tasks, study.data_dir, study.protocol)
+        corpus = None if study.corpus is None else Path(study.corpus)
+        pair_tasks = [task for task in tasks if isinstance(task, SentencePairs)]
+        # the floors come first: a broken task fails before anything is encoded
+        floors = [row for task in tasks for row in checked_floors(task, settings)]
+        rows: list[Score] = []
+        described: list[dict[str, Any]] = []
+        for encoder in encoders:
+            extracts = [
+                SharedExtraction(one, settings.cache_dir)
+                for one in (encoder, *twins_of(encoder, study.seed))
+            ]
+            for extract in extracts:
+                measured = extract.encoder
+                control = measured is not encoder
+                scores, truncated = measure_model(
+                    extract, tasks, unscored, settings, control=control
+                )
+                rows += [
+                    replace(score, model=measured.name, revision=measured.revision)
+                    for score in scores
+                ]
+                described.append(describe_model(measured, truncated))
+            for twin in extracts[1:]:
+                rows += random_draw_scores(extracts[0], twin, pair_tasks, settings)
+            if corpus is not None:
+                rows += next_sentence_rows(
+                    extracts, corpus, settings, same_source=study.same_source
+                )
+        floors += static_floors(encoders, pair_tasks, settings)
+        if corpus is not None:
+            floors += next_sentence_floor_rows(
+                encoders, corpus, settings, same_source=study.same_source
+            )
+        rows += floors
+        by_name = {encoder.name: encoder for encoder in encoders}
+        pairs = [(compared(by_name[one]), compared(by_name[two])) for one, two in study.contrasts]
+        rows += pair_scores(pairs, pair_tasks, settings)
+        manifest = {
+            "study": study.describe(),
+            "claims": [claim.describe() for claim in study.claims],
+            "aggregation": str(protocol.aggregation),
+            "command": shlex.join(command),
+            "started": started.isoformat(timespec="seconds"),
+            "seconds": round((datetime.now(UTC) - started).total_seconds(), 1),
+            "encoders": described,
+            "tasks": [describe_task(task) for task in tasks],
+            "development": describe_task(unscored.development),
+            "whitening_sentences": len(unscored.whitening),
+            "corpus": None if corpus is None else describe_corpus(corpus),
+            "versions": describe_versions(),
+            "machine": describe_machine(),
+        }
+        table = score_table(rows)
+        write_run(folder, table, manifest)
+    return Run(folder=out, scores=table, manifest=manifest, own_claims=tuple(study.claims))

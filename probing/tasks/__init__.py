@@ -1,27 +1,27 @@
-"""Text and gold: sentence pairs, labelled sentences, tagged words, generated tasks."""
+"""Text and gold: sentence pairs, labelled sentences, tagged words, treebanks."""
 
 from probing.tasks.catalogue import TaskEntry, catalogue
 from probing.tasks.pairs import SentencePairs
 from probing.tasks.protocols import DEFAULT_PROTOCOL, PROTOCOLS, Protocol, find_protocol
 from probing.tasks.registry import (
-    GENERATED_NAMES,
-    GENERATED_PREFIX,
     OWN_SCORE_RANGE,
+    SHIPPED_TREEBANK_TASKS,
     Task,
     describe_task,
     load_task,
     load_task_repository,
 )
 from probing.tasks.sentences import LabelledSentences
+from probing.tasks.spans import LabelledSpans
 from probing.tasks.tagged_words import TaggedSentences
 
 __all__ = [
     "DEFAULT_PROTOCOL",
-    "GENERATED_NAMES",
-    "GENERATED_PREFIX",
     "OWN_SCORE_RANGE",
     "PROTOCOLS",
+    "SHIPPED_TREEBANK_TASKS",
     "LabelledSentences",
+    "LabelledSpans",
     "Protocol",
     "SentencePairs",
     "TaggedSentences",

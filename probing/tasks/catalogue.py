@@ -4,9 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from probing.sources.declarations import DATASETS, DatasetSource, TaskKind
-from probing.tasks.registry import GENERATED_PREFIX, task_entry_points
-from probing.tasks.sentences import SPLITS
+from probing.sources.declarations import (
+    DATASETS,
+    LINGUISTIC,
+    TREEBANKS,
+    DatasetSource,
+    TaskKind,
+)
+from probing.tasks.derived import derived_offers
+from probing.tasks.registry import task_entry_points
 
 
 @dataclass(frozen=True)
@@ -49,7 +55,7 @@ class TaskEntry:
 
 
 def catalogue() -> tuple[TaskEntry, ...]:
-    """The known tasks, the generated ones and those that other installed packages offer."""
+    """The known tasks, those of shipped treebanks and those that other installed packages offer."""
     known = [_entry(source) for source in DATASETS]
     offered = [
         TaskEntry(
@@ -69,7 +75,7 @@ def catalogue() -> tuple[TaskEntry, ...]:
         )
         for name, point in task_entry_points().items()
     ]
-    return (*known, *_generated(), *offered)
+    return (*known, *_from_treebanks(), *offered)
 
 
 def _entry(source: DatasetSource) -> TaskEntry:
@@ -96,24 +102,24 @@ def _entry(source: DatasetSource) -> TaskEntry:
     )
 
 
-def _generated() -> list[TaskEntry]:
-    from probing.tasks.generated import CITATION, DEFAULT_SIZES, TASK_CARDS  # its word lists
-
+def _from_treebanks() -> list[TaskEntry]:
+    titles = {source.name: source.title for source in LINGUISTIC}
     return [
         TaskEntry(
-            name=f"{GENERATED_PREFIX}{card.name}",
+            name=f"{source.name}:{offer.task}",
             kind=TaskKind.LABELLED,
-            title=card.summary,
-            sizes=MappingProxyType(dict(zip(SPLITS, DEFAULT_SIZES, strict=True))),
+            title=f"{titles[offer.task]}, {source.title}",
+            sizes=offer.sizes,
             at_least=False,
             subsets=0,
-            classes=len(card.classes),
+            classes=len(offer.classes),
             score_range=None,
-            licence="Apache-2.0",
-            citation=CITATION,
-            url="",
-            where="made on the spot from a seed",
-            note="sentences of this project's grammar, not those of the paper",
+            licence=source.licence,
+            citation=source.citation,
+            url=source.url,
+            where="shipped with the project",
+            note="derived from a treebank, not the sentences of the paper",
         )
-        for card in TASK_CARDS.values()
+        for source in TREEBANKS
+        for offer in derived_offers(source)
     ]

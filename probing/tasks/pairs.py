@@ -1,9 +1,13 @@
 """Sentence pairs with graded similarity: the STS suites."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
+from scipy.sparse.csgraph import connected_components
 
 from probing.errors import InputError
 from probing.tasks.tables import SPLIT_NAMES, Table, quote
@@ -29,10 +33,13 @@ class SentencePairs:
     subsets: tuple[str, ...] | None = None
     remark: str = ""
     """What a reader of the numbers must know, such as a row count that is not the official one."""
+    groups: tuple[str, ...] | None = None
+    """What the pairs are not independent within, such as the text they are from, n entries; None
+    where pairs that share a sentence are all that hangs together."""
 
     def __post_init__(self) -> None:
         n = len(self.scores)
-        for column in (self.sentences1, self.sentences2, self.subsets):
+        for column in (self.sentences1, self.sentences2, self.subsets, self.groups):
             if column is not None and len(column) != n:
                 raise ValueError(f"a column has {len(column)} entries for {n} scores")
         if n == 0:
@@ -41,11 +48,51 @@ class SentencePairs:
     def __len__(self) -> int:
         return len(self.scores)
 
+    @cached_property
+    def clusters(self) -> NDArray[np.intp]:
+        """``(n,)`` code of the cluster each pair is of, numbered as they occur.
+
+        The groups that were given, or what `sharing_clusters` finds.
+        """
+        if self.groups is None:
+            return sharing_clusters(self.sentences1, self.sentences2, self.subsets)
+        numbers = {group: number for number, group in enumerate(dict.fromkeys(self.groups))}
+        return np.array([numbers[group] for group in self.groups], dtype=np.intp)
+
+
+def sharing_clusters(
+    sentences1: Sequence[str], sentences2: Sequence[str], subsets: Sequence[str] | None = None
+) -> NDArray[np.intp]:
+    """Clusters of pairs that share a sentence, directly or through other pairs of their subset.
+
+    Args:
+        sentences1: n sentences.
+        sentences2: n sentences.
+        subsets: n names, or None.
+
+    Returns:
+        ``(n,)`` code of the cluster each pair is of, numbered as they occur; a sentence that two
+        subsets have does not join them, because subsets are resampled one by one.
+    """
+    names = subsets or ("",) * len(sentences1)
+    places: dict[tuple[str, str], int] = {}
+    ends = [
+        [places.setdefault(key, len(places)) for key in zip(names, column, strict=True)]
+        for column in (sentences1, sentences2)
+    ]
+    joined = sparse.coo_array((np.ones(len(ends[0])), ends), shape=(len(places), len(places)))
+    component = connected_components(joined, directed=False)[1][ends[0]]
+    numbers = {code: number for number, code in enumerate(dict.fromkeys(component.tolist()))}
+    return np.array([numbers[code] for code in component.tolist()], dtype=np.intp)
+
 
 def read_pairs(
     table: Table, *, name: str, split: str | None, score_range: tuple[float, float]
 ) -> SentencePairs:
-    """The rows of one split of a table with ``sentence1, sentence2, score[, subset][, split]``.
+    """The rows of one split of a table with ``sentence1, sentence2, score`` and more if it has it.
+
+    A column ``subset`` names the subsets, ``split`` the splits, and ``group`` what pairs are not
+    independent within.
 
     Args:
         table: as read.
@@ -61,6 +108,7 @@ def read_pairs(
     sentences1, sentences2 = table.sentences("sentence1"), table.sentences("sentence2")
     scores = table.scores("score", score_range)
     subsets = table.labels("subset") if "subset" in table.columns else None
+    groups = table.labels("group") if "group" in table.columns else None
     splits = table.splits() if "split" in table.columns else None
     wanted = split or ("all" if splits is None else "test")
     if wanted == "all":
@@ -82,4 +130,5 @@ def read_pairs(
         split=wanted,
         origin=table.origin,
         subsets=None if subsets is None else tuple(subsets[row] for row in rows),
+        groups=None if groups is None else tuple(groups[row] for row in rows),
     )

@@ -10,15 +10,19 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
+import numpy as np
+
 from probing.errors import InputError
-from probing.sources.declarations import DATASETS, LINGUISTIC, DatasetSource, TaskKind
+from probing.sources.declarations import DATASETS, TREEBANKS, DatasetSource, TaskKind
 from probing.sources.repositories import Repository
 from probing.sources.shipped import shipped_data
+from probing.tasks.derived import read_derived
 from probing.tasks.hub_datasets import hub_repository, read_hub, wanted_files
 from probing.tasks.official import read_official, read_official_words
 from probing.tasks.pairs import SentencePairs, read_pairs
 from probing.tasks.protocols import DEFAULT_PROTOCOL, Protocol, find_protocol
 from probing.tasks.sentences import SPLITS, LabelledSentences, read_labelled
+from probing.tasks.spans import FEATURE_PREFIX, SPAN_TASKS, LabelledSpans, span_task
 from probing.tasks.tables import (
     SPLIT_NAMES,
     TABLE_SUFFIXES,
@@ -28,19 +32,27 @@ from probing.tasks.tables import (
     read_bytes,
     read_table,
 )
-from probing.tasks.tagged_words import TaggedSentences, read_conllu
+from probing.tasks.tagged_words import TAG_COLUMNS, TaggedSentences, read_conllu
+from probing.tasks.treebank import (
+    TREEBANK_PREFIX,
+    TREEBANK_TASKS,
+    read_treebank,
+    treebank_files,
+    treebank_task,
+)
 
-Task = SentencePairs | LabelledSentences | TaggedSentences
+Task = SentencePairs | LabelledSentences | TaggedSentences | LabelledSpans
 """What a task is: text and gold, nothing else."""
+_Splittable = LabelledSentences | TaggedSentences | LabelledSpans
 
 DATA_VARIABLE: Final = "PROBING_DATA"
 """The environment variable that names a data folder."""
 ENTRY_POINT_GROUP: Final = "probing.tasks"
 """Where other packages offer tasks: a name and a function without arguments that returns one."""
-GENERATED_PREFIX: Final = "generated:"
-"""What a task made from the grammar is asked for by, as in ``generated:bigram_shift``."""
-GENERATED_NAMES: Final = tuple(source.name for source in LINGUISTIC)
-"""What can stand behind the prefix."""
+SHIPPED_TREEBANK_TASKS: Final = tuple(
+    f"{source.name}:{task}" for source in TREEBANKS for task in TREEBANK_TASKS
+)
+"""The linguistic tasks that come with the project: ``ewt:sentence_length`` and so on."""
 OWN_SCORE_RANGE: Final = (0.0, 5.0)
 """The range of the scores in a user's own file of sentence pairs."""
 
@@ -57,26 +69,27 @@ def load_task(
     *,
     split: str | None = None,
     protocol: str | Protocol = DEFAULT_PROTOCOL,
-    seed: int = 0,
     score_range: tuple[float, float] | None = OWN_SCORE_RANGE,
 ) -> Task:
     """The rows of a task.
 
     A task known by name is looked for in the data folder, then among the files the project ships,
-    then on the Hub; the first that has it is used alone and named in ``origin``. The real
-    linguistic tasks are never replaced by generated ones: those have names of their own.
+    then on the Hub; the first that has it is used alone and named in ``origin``. The ten linguistic
+    tasks on the text of SentEval (``bigram_shift``) and those of a treebank (``ewt:bigram_shift``)
+    have names of their own.
 
     Args:
-        name: a name (``stsb``, ``bigram_shift``, ``ewt:xpos``, ``generated:bigram_shift``, or one
-            offered by another package), a file (``.tsv``, ``.csv``, ``.jsonl``, ``.parquet``,
-            ``.conllu``, the last also as ``file.conllu:xpos``), or a task, which is passed through.
+        name: a name (``stsb``, ``bigram_shift``, ``ewt:xpos``, ``ewt:bigram_shift``, or one offered
+            by another package), a file (``.tsv``, ``.csv``, ``.jsonl``, ``.parquet``, ``.conllu``),
+            a treebank with what is asked of it (``treebank:PATH:subj_number``, see
+            `treebank_files` for the path; behind the colon a column, one of `TREEBANK_TASKS` or of
+            `SPAN_TASKS`), or a task, which is passed through.
         data_dir: folder laid out as the sources declare it (``sts/stsb.tsv``, ...); without one
             the folder named by ``PROBING_DATA``.
         split: keep only the rows of ``train``, ``dev`` or ``test``. By default sentence pairs are
             those of the protocol's split, mostly ``test``, and other tasks are whole. ``all`` is
             every row.
         protocol: settings of the seven STS sets, one of ``PROTOCOLS``.
-        seed: of a generated task.
         score_range: lowest and highest score that may occur in a file of one's own; None to take
             any. Spearman needs none, but a score outside its range is mostly a slip.
 
@@ -87,20 +100,27 @@ def load_task(
     >>> len(task), task.score_range
     (410, (0.0, 5.0))
     """
-    if isinstance(name, SentencePairs | LabelledSentences | TaggedSentences):
+    if isinstance(name, Task):
         return name
     if split is not None and split not in {*SPLIT_NAMES, "all"}:
         raise InputError(f"unknown split {quote(split)}, expected one of {', '.join(SPLITS)}, all")
     chosen = find_protocol(protocol) if isinstance(protocol, str) else protocol
     folder = _data_folder(data_dir)
     text = str(name)
+    if text.startswith(TREEBANK_PREFIX):
+        path, colon, wanted = text.removeprefix(TREEBANK_PREFIX).rpartition(":")
+        if not colon or not path:
+            raise InputError(f"{text!r}: expected {TREEBANK_PREFIX}PATH:TASK")
+        return _of_split(_from_treebank(Path(path), wanted), split)
     file, column = _as_file(text)
     known, _, tag = text.partition(":")
     if file is not None:
         return _read_own(file, column, split, score_range)
-    if text.startswith(GENERATED_PREFIX):
-        return _generate(text.removeprefix(GENERATED_PREFIX), split, seed)
-    if known in _SOURCES and (not tag or _SOURCES[known].kind is TaskKind.WORDS):
+    if text in SHIPPED_TREEBANK_TASKS:
+        source = next(source for source in TREEBANKS if source.name == known)
+        return _of_split(read_derived(source, tag), split)
+    of_words = known in _SOURCES and _SOURCES[known].kind is TaskKind.WORDS
+    if known in _SOURCES and (not tag or (of_words and _is_of_treebanks(tag))):
         return _read_known(_SOURCES[known], tag, folder, split, chosen)
     offered = task_entry_points()
     if text in offered:
@@ -139,12 +159,13 @@ def task_entry_points() -> Mapping[str, EntryPoint]:
 
 
 def _unknown(text: str, offered: Mapping[str, EntryPoint]) -> str:
-    names = [*_SOURCES, *(f"{GENERATED_PREFIX}{name}" for name in GENERATED_NAMES), *offered]
+    names = [*_SOURCES, *SHIPPED_TREEBANK_TASKS, *offered]
     near = get_close_matches(text.lower(), names, n=3)
     meant = f"did you mean {' or '.join(near)}? " if near else ""
     return (
         f"unknown task {quote(text)}: {meant}Known are {', '.join((*_SOURCES, *offered))}, "
-        f"{GENERATED_PREFIX}NAME for each linguistic task, and files "
+        f"{', '.join(f'{source.name}:NAME' for source in TREEBANKS)} for each linguistic task, "
+        f"{TREEBANK_PREFIX}PATH:NAME for a treebank, and files "
         f"({', '.join((*TABLE_SUFFIXES, _CONLLU))})"
     )
 
@@ -166,8 +187,6 @@ def _as_file(text: str) -> tuple[Path | None, str]:
     if colon and stem.lower().endswith(_CONLLU):
         return Path(stem), column
     path = Path(text)
-    if text.startswith(GENERATED_PREFIX):
-        return None, ""
     if format_suffix(path) in (*TABLE_SUFFIXES, _CONLLU) or len(path.parts) > 1 or path.is_file():
         return path, ""
     return None, ""
@@ -184,6 +203,8 @@ def _read_own(
     ``score_range`` is that of pairs; None for the lowest and highest score in the file.
     """
     if format_suffix(path) == _CONLLU:
+        if column and column not in TAG_COLUMNS:
+            return _of_split(_from_treebank(path, column), split)
         words = read_conllu({"": path}, name=path.name, column=column or "upos")
         if split not in (None, "all"):
             raise InputError(f"{path}: a CoNLL-U file has no splits, leave the split out")
@@ -202,8 +223,8 @@ def _read_own(
         return read_labelled(table, name=path.name, split=None if split == "all" else split)
     raise InputError(
         f"{path}: found the columns {quote_all(table.columns)}; expected sentence1, sentence2, "
-        "score[, subset][, split] (pairs) or sentence, label[, split] (labelled) or sentence1, "
-        "sentence2, label[, split] (labelled pairs)"
+        "score[, subset][, split][, group] (pairs) or sentence, label[, split] (labelled) or "
+        "sentence1, sentence2, label[, split] (labelled pairs)"
     )
 
 
@@ -212,10 +233,15 @@ def _read_known(
 ) -> Task:
     """The task from the first source that has it."""
     tried: list[str] = []
+    tagged = tag in ("", *TAG_COLUMNS)
     if folder is None:
         tried.append(f"no data folder was given (--data-dir or {DATA_VARIABLE})")
     elif source.kind is TaskKind.WORDS:
         files = {name: folder / source.local.format(split=name) for name in SPLITS}
+        if any(path.exists() for path in files.values()) and not tagged:
+            stem = folder / source.local.removesuffix(f"-{{split}}{_CONLLU}")
+            made = _of_split(_from_treebank(stem, tag), split)
+            return replace(made, name=f"{source.name}:{tag}")
         if any(path.exists() for path in files.values()):
             return read_official_words(source, files, tag=tag, folder=folder, split=split)
         tried.append(f"the data folder has no {source.local}")
@@ -277,23 +303,35 @@ def _check_shipped(source: DatasetSource, path: Path) -> None:
         )
 
 
-def _generate(name: str, split: str | None, seed: int) -> LabelledSentences:
-    from probing.tasks.generated import generate  # its word lists are needed here alone
+def _is_of_treebanks(task: str) -> bool:
+    known = (*TAG_COLUMNS, *TREEBANK_TASKS, *SPAN_TASKS)
+    return task in known or task.startswith(FEATURE_PREFIX)
 
-    if name not in GENERATED_NAMES:
-        raise InputError(
-            f"unknown generated task {quote(name)}, expected one of {', '.join(GENERATED_NAMES)}"
-        )
-    task: LabelledSentences = generate(name, seed=seed)
+
+def _from_treebank(path: Path, task: str) -> _Splittable:
+    """What is asked of a treebank: a column of its words, a linguistic task, or labelled spans."""
+    if task in TAG_COLUMNS:
+        files = treebank_files(path)
+        return read_conllu(files, name=f"{path.name}:{task}", column=task)
+    if task in TREEBANK_TASKS:
+        return treebank_task(read_treebank(path), task)
+    if _is_of_treebanks(task):
+        return span_task(read_treebank(path), task)
+    raise InputError(
+        f"unknown task {quote(task)} of a treebank, expected a column "
+        f"({', '.join(TAG_COLUMNS)}) or one of {', '.join((*TREEBANK_TASKS, *SPAN_TASKS))}"
+    )
+
+
+def _of_split(task: _Splittable, split: str | None) -> _Splittable:
+    """The items of one split; all where none is asked for."""
     if split in (None, "all"):
         return task
-    keep = [row for row, found in enumerate(task.splits) if found == SPLIT_NAMES[str(split)]]
-    return replace(
-        task,
-        sentences=tuple(task.sentences[row] for row in keep),
-        labels=tuple(task.labels[row] for row in keep),
-        splits=tuple(task.splits[row] for row in keep),
-    )
+    wanted = SPLIT_NAMES[str(split)]
+    rows = [row for row, found in enumerate(task.splits) if found == wanted]
+    if not rows:
+        raise InputError(f"task {task.name} has no split {wanted}, leave the split out")
+    return task.subset(rows)
 
 
 def _load_entry_point(point: EntryPoint) -> Task:
@@ -305,12 +343,20 @@ def _load_entry_point(point: EntryPoint) -> Task:
         raise
     except Exception as error:  # the code of another package can raise anything
         raise InputError(f"{where} could not be made: {type(error).__name__}: {error}") from error
-    if not isinstance(task, SentencePairs | LabelledSentences | TaggedSentences):
+    if not isinstance(task, Task):
         raise InputError(
-            f"{where} is a {type(task).__name__}, expected SentencePairs, LabelledSentences or "
-            "TaggedSentences"
+            f"{where} is a {type(task).__name__}, expected SentencePairs, LabelledSentences, "
+            "TaggedSentences or LabelledSpans"
         )
     return task
+
+
+def _clusters(task: Task) -> dict[str, int]:
+    """How many clusters the pairs of a task fall into, and the pairs of the largest."""
+    if not isinstance(task, SentencePairs):
+        return {}
+    sizes = np.bincount(task.clusters)
+    return {"clusters": len(sizes), "largest_cluster": int(sizes.max())}
 
 
 def describe_task(task: Task) -> dict[str, Any]:
@@ -319,6 +365,7 @@ def describe_task(task: Task) -> dict[str, Any]:
         "name": task.name,
         "split": task.split if isinstance(task, SentencePairs) else "",
         "rows": len(task),
+        **_clusters(task),
         "origin": task.origin,
         "remark": task.remark,
     }

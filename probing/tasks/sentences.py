@@ -58,15 +58,21 @@ class LabelledSentences:
         k, rows = thinned_rows(self.splits, n)
         if k == 1:
             return self
+        return replace(
+            self.subset(rows),
+            name=f"{self.name}/{k}",
+            remark=thinning_remark(self.remark, k, len(rows), len(self)),
+        )
+
+    def subset(self, rows: Sequence[int]) -> "LabelledSentences":
+        """The items at these places, in this order."""
         second = self.sentences2
         return replace(
             self,
-            name=f"{self.name}/{k}",
             sentences=tuple(self.sentences[row] for row in rows),
             labels=tuple(self.labels[row] for row in rows),
             splits=tuple(self.splits[row] for row in rows),
             sentences2=None if second is None else tuple(second[row] for row in rows),
-            remark=thinning_remark(self.remark, k, len(rows), len(self)),
         )
 
 

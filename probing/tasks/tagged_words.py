@@ -1,34 +1,17 @@
 """Words within sentences, each with a tag: Universal Dependencies in CoNLL-U."""
 
-import hashlib
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Final
 
 from probing.errors import InputError
+from probing.tasks.conllu import COLUMNS, read_treebank_file
 from probing.tasks.sentences import SPLITS, thinned_rows, thinning_remark
-from probing.tasks.tables import quote, read_bytes, read_lines
-
-COLUMNS: Final[Mapping[str, int]] = MappingProxyType(
-    {
-        name: place
-        for place, name in enumerate(
-            ("id", "form", "lemma", "upos", "xpos", "feats", "head", "deprel", "deps", "misc")
-        )
-    }
-)
-"""The ten columns of CoNLL-U by their place in a line."""
+from probing.tasks.tables import quote
 
 TAG_COLUMNS: Final[tuple[str, ...]] = tuple(name for name in COLUMNS if name not in ("id", "form"))
 """The columns that can be the tag."""
-
-_WORD: Final = re.compile("[1-9][0-9]*")
-_MULTIWORD: Final = re.compile("([1-9][0-9]*)-([1-9][0-9]*)")
-_EMPTY_NODE: Final = re.compile(r"(0|[1-9][0-9]*)\.[1-9][0-9]*")
-_LONGEST_ID: Final = 6
 
 
 @dataclass(frozen=True)
@@ -79,12 +62,18 @@ class TaggedSentences:
         if k == 1:
             return self
         return replace(
-            self,
+            self.subset(rows),
             name=f"{self.name}/{k}",
+            remark=thinning_remark(self.remark, k, len(rows), len(self)),
+        )
+
+    def subset(self, rows: Sequence[int]) -> "TaggedSentences":
+        """The sentences at these places, in this order."""
+        return replace(
+            self,
             sentences=tuple(self.sentences[row] for row in rows),
             tags=tuple(self.tags[row] for row in rows),
             splits=tuple(self.splits[row] for row in rows),
-            remark=thinning_remark(self.remark, k, len(rows), len(self)),
         )
 
 
@@ -114,10 +103,10 @@ def read_conllu(
     splits: list[str] = []
     origins: list[str] = []
     for split, path in files.items():
-        data = read_bytes(path)
-        for words in _sentences(path, data):
-            sentences.append(tuple(word[COLUMNS["form"]] for word in words))
-            tags.append(tuple(word[COLUMNS[column]] for word in words))
+        file = read_treebank_file(path, folder=folder)
+        for sentence in file.sentences:
+            sentences.append(tuple(word[COLUMNS["form"]] for word in sentence.words))
+            tags.append(tuple(word[COLUMNS[column]] for word in sentence.words))
             splits.append(split)
         forms = [word for words in sentences for word in words]
         if 2 * forms.count("_") > len(forms):
@@ -125,8 +114,7 @@ def read_conllu(
                 f"{path}: the form of {forms.count('_'):,} of {len(forms):,} words is _: the "
                 "treebank comes without its text, which its own README says how to add"
             )
-        shown = path.name if folder is None else path.relative_to(folder).as_posix()
-        origins.append(f"{shown} sha256:{hashlib.sha256(data).hexdigest()}")
+        origins.append(file.origin)
     return TaggedSentences(
         name=name,
         sentences=tuple(sentences),
@@ -135,69 +123,3 @@ def read_conllu(
         column=column,
         origin=f"file {', '.join(origins)}",
     )
-
-
-def _sentences(path: Path, data: bytes) -> Iterator[list[list[str]]]:
-    """The words of each sentence, ten cells each; every line of the file is checked."""
-    lines = read_lines(path, data)
-    if not data.replace(b"\r", b"").endswith(b"\n\n"):
-        raise InputError(
-            f"{path}, line {len(lines)}: the file ends within a sentence, expected a blank line "
-            "after it; is the file cut off?"
-        )
-    words: list[list[str]] = []
-    open_range = 0
-    started = False
-    for number, line in enumerate([*lines, ""], start=1):
-        if not line:
-            if not words or open_range > len(words):
-                raise InputError(f"{path}, line {number}: a sentence ends here without its words")
-            yield words
-            words, open_range, started = [], 0, False
-        elif line.startswith("#"):
-            if started:
-                raise InputError(
-                    f"{path}, line {number}: found a comment within a sentence, expected a word"
-                )
-        else:
-            started = True
-            cells = line.split("\t")
-            fault = _fault_of_cells(cells)
-            if not fault and cells[0] == str(len(words) + 1):
-                words.append(cells)
-                continue
-            fault = fault or _fault_of_id(cells[0], len(words), open_range)
-            if fault:
-                raise InputError(f"{path}, line {number}: {fault}")
-            if multiword := _MULTIWORD.fullmatch(cells[0]):
-                open_range = int(multiword.group(2))
-
-
-def _fault_of_cells(cells: Sequence[str]) -> str:
-    """What is wrong with the cells of a line; empty where nothing is."""
-    if len(cells) != len(COLUMNS):
-        return f"found {len(cells)} columns, expected {len(COLUMNS)}"
-    if all(map(str.strip, cells)):
-        return ""
-    blank = next(name for name, cell in zip(COLUMNS, cells, strict=True) if not cell.strip())
-    return f"{blank} is blank, expected a value or an underscore"
-
-
-def _fault_of_id(found: str, n_words: int, open_range: int) -> str:
-    """What is wrong with the id of a line that is not the word after ``n_words`` others.
-
-    ``open_range`` is the last word of the latest multiword token.
-    """
-    if _WORD.fullmatch(found):
-        return f"found word {quote(found)}, expected {n_words + 1}"
-    if multiword := _MULTIWORD.fullmatch(found):
-        first, last = multiword.groups()
-        if first != str(n_words + 1) or len(last) > _LONGEST_ID or int(last) < int(first):
-            return f"found token {quote(found)}, expected one that begins at {n_words + 1}"
-        if open_range > n_words:
-            return f"token {quote(found)} overlaps the one before it"
-        return ""
-    if empty := _EMPTY_NODE.fullmatch(found):
-        at_word = empty.group(1) == str(n_words)
-        return "" if at_word else f"found node {quote(found)} after word {n_words}"
-    return f"id is {quote(found)}, expected a form such as 5, 5-6 or 5.1"

@@ -1,4 +1,4 @@
-"""Fill a store: find the shards that are missing, have them made, write them meanwhile."""
+"""Fill a store: find the shards that are missing, make them, write each while the next is made."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -66,7 +66,7 @@ def fill_store(
         engine: What makes the shards.
         recipe: How the vectors are made.
         model: Name of the encoder, for the manifest.
-        revision: Of the encoder, for the manifest.
+        revision: Revision of the encoder, for the manifest.
         advance: Told how many sentences were done.
 
     Raises:

@@ -6,17 +6,12 @@ so that a damaged one is noticed and never read. The manifest comes last: where 
 was written. Nothing is locked: two runs that fill one store replace a shard by its equal.
 """
 
-import contextlib
 import hashlib
 import json
 import logging
-import os
 import re
-import secrets
-import socket
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -30,8 +25,10 @@ from safetensors.numpy import save
 
 from probing.encoding.dtypes import StorageDtype
 from probing.encoding.encoder import Encoder
+from probing.encoding.lazy import LazyViews
 from probing.encoding.pooling import source_digest
 from probing.errors import InputError
+from probing.results.writing import is_temporary, remove_abandoned, write_bytes, write_text
 
 logger = logging.getLogger(__name__)
 
@@ -41,8 +38,6 @@ MANIFEST: Final = "manifest.json"
 SHARD_BYTES: Final = 128 * 2**20
 """About how large a shard of sentences is."""
 _SHARD: Final = re.compile(r"shard-\d{5,}\.safetensors")
-_TEMPORARY: Final = re.compile(r"\.(?P<host>[\w.-]*)\.(?P<process>\d+)\.[0-9a-f]+\.tmp")
-_ABANDONED_SECONDS: Final = 3600.0
 _NO_DIGEST: Final = "0" * 64
 _DIGEST: Final = re.compile(rb'\\"sha256\\": \\"([0-9a-f]{64})\\"')
 _BLOCK: Final = 1 << 20
@@ -145,41 +140,27 @@ class Shard:
     size: int
     """Bytes of the file."""
     sha256: str
-    """Of the file, with its own 64 digits in the header read as zeros."""
+    """SHA-256 of the file, with its own 64 digits in the header read as zeros."""
 
 
-@dataclass(frozen=True)
-class StoredVectors(Mapping[str, NDArray[np.float32]]):
-    """View id → vectors ``(n_rows, hidden_size)`` float32, read from the shards when asked for."""
+class StoredVectors(LazyViews[NDArray[np.float32]]):
+    """View id → vectors ``(n_rows, hidden_size)`` float32, read from the shards of a folder."""
 
-    folder: Path
-    views: tuple[str, ...]
-    shards: tuple[Shard, ...] = field(repr=False)
+    def __init__(self, folder: Path, view_ids: Iterable[str], shards: Sequence[Shard]) -> None:
+        """``view_ids`` are some of the views that the shards hold."""
+        super().__init__(view_ids, self._rows_of)
+        self.folder, self.shards = folder, shards
 
-    def __getitem__(self, view_id: str) -> NDArray[np.float32]:
-        if view_id not in self.views:
-            raise KeyError(view_id)
-        vectors: NDArray[np.float32] | None = None
-        start = 0
-        for shard in self.shards:
+    def _rows_of(self, view_id: str) -> NDArray[np.float32]:
+        vectors, start = np.empty((0, 0), dtype=np.float32), 0
+        for shard in self.shards:  # one at a time: a view is in memory once, not twice
             with safe_open(self.folder / shard.file, framework="numpy") as mapped:
                 part = mapped.get_tensor(view_id)
-            if vectors is None:
+            if start == 0:
                 vectors = np.empty((self.n_rows, part.shape[1]), dtype=np.float32)
             vectors[start : start + len(part)] = part
             start += len(part)
-        if vectors is None:
-            raise KeyError(view_id)
         return vectors
-
-    def __contains__(self, view_id: object) -> bool:
-        return view_id in self.views
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.views)
-
-    def __len__(self) -> int:
-        return len(self.views)
 
     @property
     def n_rows(self) -> int:
@@ -224,7 +205,7 @@ def write_shard(
     """Write one shard under a temporary name, checksum it and rename it.
 
     Args:
-        folder: Of the store; it exists.
+        folder: Folder of the store; it exists.
         index: Number of the shard.
         vectors: View id → ``(n_rows, hidden_size)`` float32, stored as ``recipe`` says.
         recipe: What made the vectors.
@@ -252,12 +233,8 @@ def write_shard(
     content = save(stored, metadata={"probing": json.dumps(about)})
     digest, start = _digest(BytesIO(content))
     path = folder / shard_name(index)
-    with _written_aside(path) as temporary, temporary.open("wb") as stream:
-        stream.write(content[:start])
-        stream.write(digest.encode())
-        stream.write(memoryview(content)[start + len(digest) :])
-        stream.flush()
-        os.fsync(stream.fileno())
+    rest = memoryview(content)[start + len(digest) :]
+    write_bytes(path, content[:start], digest.encode(), rest)
     about |= {"sha256": digest, "lost": tuple(lost)}
     return Shard(file=path.name, size=len(content), **about)  # type: ignore[arg-type]
 
@@ -298,30 +275,29 @@ def write_manifest(
         "n_rows": sum(shard.n_rows for shard in shards),
         "shards": [asdict(shard) for shard in shards],
     }
-    with _written_aside(folder / MANIFEST) as temporary:
-        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    _remove_abandoned(folder)
+    write_text(folder / MANIFEST, json.dumps(content, indent=1) + "\n")
+    remove_abandoned(folder)
 
 
 def open_store(folder: Path | str) -> StoredVectors:
     """The vectors of a complete store, the size and checksum of every shard verified.
 
-    Raises `InputError` where the folder is no complete store, or a shard is damaged.
+    Raises `InputError` where the folder is not a complete store, or a shard is damaged.
     """
     folder = Path(folder)
     manifest = read_manifest(folder)
     if manifest is None:
         raise InputError(
-            f"{folder} has no {MANIFEST}: expected a store that probing extract has finished; run "
-            "the same command again to finish it"
+            f"{folder} has no {MANIFEST}: expected a store that probing extract has finished; "
+            "rerun the same command to finish it"
         )
     shards = []
     for entry in manifest["shards"]:
         shard = read_shard(folder / str(entry["file"]))
         if shard is None or (shard.size, shard.sha256) != (entry["size"], entry["sha256"]):
             raise InputError(
-                f"{folder / str(entry['file'])} is missing or damaged: run the same extraction "
-                "again to make this shard anew"
+                f"{folder / str(entry['file'])} is missing or damaged: rerun the same "
+                "extraction to make this shard again"
             )
         shards.append(shard)
     return StoredVectors(folder, tuple(manifest["recipe"]["views"]), tuple(shards))
@@ -343,7 +319,7 @@ def store_files(folder: Path) -> list[Path]:
     return sorted(
         path
         for path in folder.iterdir()
-        if path.name == MANIFEST or _SHARD.fullmatch(path.name) or _TEMPORARY.fullmatch(path.name)
+        if path.name == MANIFEST or _SHARD.fullmatch(path.name) or is_temporary(path)
     )
 
 
@@ -361,7 +337,7 @@ def _as_stored(view_id: str, values: NDArray[np.float32], dtype: str) -> NDArray
 
 
 def _digest(stream: BinaryIO) -> tuple[str, int]:
-    """SHA-256 of a shard with its own digest read as zeros, and where that digest stands."""
+    """SHA-256 of a shard with its own digest read as zeros, and where that digest is."""
     start = stream.read(8)
     header_size = int.from_bytes(start, "little")
     if header_size > _LARGEST_HEADER:
@@ -376,48 +352,6 @@ def _digest(stream: BinaryIO) -> tuple[str, int]:
     while block := stream.read(_BLOCK):
         digest.update(block)
     return digest.hexdigest(), found.start(1)
-
-
-@contextlib.contextmanager
-def _written_aside(path: Path) -> Iterator[Path]:
-    """A temporary path that becomes ``path`` if all went well, and is removed if not."""
-    name = f".{socket.gethostname()}.{os.getpid()}.{secrets.token_hex(4)}.tmp"
-    temporary = path.with_name(name)
-    try:
-        yield temporary
-        temporary.replace(path)
-    except (OSError, SafetensorError) as error:
-        raise InputError(
-            f"{path} cannot be written ({error}): make room or choose another folder; what is "
-            "there already is kept, and the same command goes on from it"
-        ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _remove_abandoned(folder: Path) -> None:
-    """Remove what killed runs left half-written; leave what a running one is writing."""
-    for path in folder.glob(".*.tmp"):
-        name = _TEMPORARY.fullmatch(path.name)
-        if name is None:
-            continue
-        with contextlib.suppress(FileNotFoundError):
-            is_old = time.time() - path.stat().st_mtime > _ABANDONED_SECONDS
-            is_dead = name["host"] == socket.gethostname() and not _is_running(int(name["process"]))
-            if is_old or is_dead:
-                path.unlink()
-
-
-def _is_running(process: int) -> bool:
-    if os.name != "posix":
-        return True  # signal 0 would end the process there
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _sha256(text: str) -> str:

@@ -11,7 +11,8 @@ import matplotlib as mpl
 import pandas as pd
 from matplotlib.axes import Axes
 
-from probing.claims.deciding import Finding, Outcome, Verdict
+from probing.claims.deciding import Finding, Verdict
+from probing.claims.outcomes import Outcome
 from probing.errors import InputError
 from probing.reporting.figures.drawing import (
     CHARACTER,
@@ -47,6 +48,7 @@ _SERIES: Final[tuple[tuple[Any, str], ...]] = (
 _OUTCOMES: Final = {
     Outcome.SUPPORTED: (_OKABE_ITO[5], "D"),
     Outcome.REFUTED: (_OKABE_ITO[6], "s"),
+    Outcome.NEGLIGIBLE: (_OKABE_ITO[1], "^"),
     Outcome.UNDECIDED: (REFERENCE, "o"),
 }
 _ROW: Final = 0.2
@@ -232,28 +234,40 @@ def road(
 def effects(verdict: Verdict) -> Described:
     """What each claim of a verdict is about, as an effect with its interval, and the outcome.
 
-    Small marks are single tasks, the large one is all of them together; a tick across the line is
-    the threshold where it is not zero.
+    Small marks are single tasks, the large one is all of them together; with too few tasks for a
+    mean each has a row. The band is what is negligible, a tick across the line is the threshold
+    where it is not zero.
 
     Raises:
         InputError: The run measured none of the claims.
     """
-    if not verdict.overall:
+    if not verdict.by_task:
         raise InputError(f"no claim was measured for {verdict.model}: nothing to draw")
-    findings = verdict.overall
+    together = {finding.claim: [finding] for finding in verdict.overall}
+    findings = [
+        finding
+        for claim in dict.fromkeys(finding.claim for finding in verdict.by_task)
+        for finding in together.get(claim, [f for f in verdict.by_task if f.claim == claim])
+    ]
     metrics = " or ".join(dict.fromkeys(f.metric for f in verdict.by_task))
     metrics = metrics.replace("spearman", "Spearman")
     top = len(findings) - 1
-    labels = [f"{f.claim}  {_abridged(f)}" for f in findings]
+    several = len(verdict.tasks) > 1
+    labels = [
+        f"{f.claim}  {_abridged(f)}" + (f"\n{f.task}" if several and f.n_tasks == 1 else "")
+        for f in findings
+    ]
     row = 0.05 + 0.13 * max(2, *(1 + label.count("\n") for label in labels))
     with canvas(height=0.5 + row * len(findings)) as (figure, axes):
         axes.axvline(0, color=REFERENCE, linewidth=0.7)
+        least = 100 * verdict.smallest_effect
+        axes.axvspan(-least, least, color=REFERENCE, alpha=0.15, linewidth=0)
         axes.margins(x=0.08)
         for i, finding in enumerate(findings):
             y = top - i
             colour, marker = _OUTCOMES[finding.outcome]
             alone = [f for f in verdict.by_task if f.claim == finding.claim]
-            if len(alone) > 1:
+            if len(alone) > 1 and finding.n_tasks > 1:
                 x = [100 * f.effect for f in alone]
                 axes.plot(x, [y - 0.24] * len(x), "|", color=colour, markersize=4, alpha=0.8)
             axes.hlines(y, 100 * finding.lower, 100 * finding.upper, color=colour, linewidth=1.2)
@@ -274,13 +288,12 @@ def effects(verdict: Verdict) -> Described:
     return Described(
         figure,
         f"The effect behind each claim for {verdict.model} {over}, difference of {metrics} × 100 "
-        f"with 95 % interval: {said}.",
+        f"with the interval that decides: {said}; within {100 * verdict.smallest_effect:g} either "
+        "way (the band) it is negligible.",
     )
 
 
 def _points(finding: Finding) -> str:
-    if math.isnan(finding.effect):
-        return "NaN"
     return signed(100 * finding.effect, 100 * finding.lower, 100 * finding.upper)
 
 
@@ -293,7 +306,7 @@ def _abridged(finding: Finding) -> str:
     if finding.subset != "all":
         words += f" {finding.subset.replace('train:', '').replace('-', '−')}"
     if is_twin(finding.model):
-        words += "\nrandom weights"
+        words += "\nless random weights"
     return words
 
 

@@ -128,7 +128,7 @@ def selectivity(
         scores: The results table.
         model: One of its models.
         task: One of its tasks.
-        pooling: Of the layers.
+        pooling: Pooling of the layers.
         quantity: What is drawn, apart from probe and labels.
 
     Raises:

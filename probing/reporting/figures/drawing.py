@@ -109,7 +109,7 @@ class Described:
         """The figure as an ``<svg>`` element for a page.
 
         It takes the page's text colour and ``--paper``, is as wide as its box allows, and carries
-        the sentence for who cannot see it. ``name`` keeps its ids apart from those of other
+        the sentence for readers who cannot see it. ``name`` keeps its ids apart from those of other
         figures of the page.
         """
         width, height = 72 * self.figure.get_size_inches()
@@ -140,7 +140,7 @@ class Described:
 
 
 def mark(pooling: str) -> tuple[Any, str]:
-    """Colour and marker of a pooling, the same in every figure; no figure rests on colour alone."""
+    """Colour and marker of a pooling, the same in every figure; no figure relies on colour only."""
     if pooling in _MARKS:
         return _MARKS[pooling]
     return _OTHER_MARKS[sum(pooling.encode()) % len(_OTHER_MARKS)]

@@ -115,7 +115,7 @@ def task_map(
         scores: The results table.
         model: One of its models.
         tasks: Which of its tasks, from top to bottom.
-        pooling: Of the layers.
+        pooling: Pooling of the layers.
         quantity: What is drawn.
 
     Raises:
@@ -231,11 +231,11 @@ def cka_map(
     below = np.tril_indices(len(views), -1)
     least = int(np.nanargmin(matrix[below]))
     one, other = views[below[1][least]], views[below[0][least]]
-    parts = [f"least alike are {one} and {other} ({matrix[below][least]:.2f})"]
+    parts = [f"least alike are {one} and {other} ({points(matrix[below][least], 2)})"]
     last = max(layer_of.values())
     for one, other in ((f"cls@{last}", f"pooler@{last}"), (f"mean@{last}", f"pooler@{last}")):
         if one in views and other in views:
-            parts.append(f"{one} and {other} {alike[one, other]:.2f}")
+            parts.append(f"{one} and {other} {points(alike[one, other], 2)}")
     return Described(
         figure,
         f"Linear CKA between views of {model}, columns in the order of the rows, 1 where two see "
@@ -278,7 +278,7 @@ def attention_map(weights: ArrayLike, tokens: Sequence[str]) -> Described:
             left=0.4 / width, right=1 - 0.35 / width, bottom=0.02, top=_below(figure, 0.68)
         )
     strongest = [
-        f"layer {i + 1} {tokens[int(row.argmax())]} {100 * float(row.max()):.0f}"
+        f"layer {i + 1} {tokens[int(row.argmax())]} {points(100 * float(row.max()), 0)}"
         for i, row in enumerate(shares)
     ]
     return Described(
@@ -289,7 +289,7 @@ def attention_map(weights: ArrayLike, tokens: Sequence[str]) -> Described:
 
 
 def _shared_prefix(tasks: Sequence[str]) -> str:
-    """``generated:`` where all tasks are of that kind, else nothing."""
+    """Such as ``ewt:`` where all tasks are of that kind, else nothing."""
     prefixes = {task[: task.find(":") + 1] for task in tasks}
     return prefixes.pop() if len(prefixes) == 1 else ""
 

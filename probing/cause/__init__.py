@@ -1,0 +1,1 @@
+"""What an objective does to an encoder: one thing of its training is changed, dose by dose."""

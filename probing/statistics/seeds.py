@@ -1,0 +1,84 @@
+"""One effect of several pairs of encoders, trained from several seeds, on several tasks."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.stats import t as student
+
+
+@dataclass(frozen=True, kw_only=True)
+class EffectOverSeeds:
+    """The mean effect over a population of seeds; NaN where undefined."""
+
+    effect: float
+    standard_error: float
+    degrees_of_freedom: float
+    """Of Student's t; never more than one less than the number of seeds."""
+    lower: float
+    upper: float
+    """95 % interval, or that of the level asked for."""
+    p: float
+    """Two-sided, of no effect."""
+
+
+def effect_over_seeds(
+    effects: ArrayLike, item_errors: ArrayLike, *, level: float = 0.95
+) -> EffectOverSeeds:
+    """Mean of an effect that was measured with every seed on every task.
+
+    A seed is trained once and measured on all tasks, so its deviation is one and the same draw on
+    each: the effects are averaged over tasks first, and the means of the seeds are what a paired t
+    is made of (the seeds as the unit, as in Sellam et al. 2022, "The MultiBERTs"). The items are
+    the same for all seeds and so are the tasks; what they add to the error is taken from a
+    bootstrap of the items, or from the spread of the effect over tasks where that is more. The two
+    parts are those of a crossed design, each with its own degrees of freedom (Satterthwaite 1946),
+    capped at those of the seeds.
+
+    Args:
+        effects: (n_seeds, n_tasks), n_seeds at least 2.
+        item_errors: (n_tasks,) standard error of the mean over seeds on each task, the seeds held
+            fixed: from a bootstrap in which all of them see the same resamples.
+        level: share of intervals that hold the truth, in (0, 1).
+
+    Returns:
+        The mean with its interval; NaN where an effect or an error is.
+
+    Raises:
+        ValueError: the shapes do not fit, there is one seed only, or the level is not between 0
+            and 1.
+    """
+    values = np.asarray(effects, dtype=np.float64)
+    errors = np.asarray(item_errors, dtype=np.float64)
+    if values.ndim != 2 or len(values) < 2 or errors.shape != values.shape[1:] or not errors.size:
+        raise ValueError(
+            "expected effects (n_seeds, n_tasks) of two seeds or more and errors (n_tasks,), "
+            f"found {values.shape} and {errors.shape}"
+        )
+    if not 0 < level < 1:
+        raise ValueError(f"level must lie between 0 and 1, found {level}")
+    n_seeds, n_tasks = values.shape
+    of_seeds = float(values.mean(axis=1).var(ddof=1)) / n_seeds
+    of_items = float((errors**2).sum()) / n_tasks**2
+    freedom_of_tasks = math.inf
+    if n_tasks > 1:
+        of_tasks = float(values.mean(axis=0).var(ddof=1)) / n_tasks
+        if of_tasks > of_items:
+            of_items, freedom_of_tasks = of_tasks, n_tasks - 1
+    variance = of_seeds + of_items
+    freedom = float(n_seeds - 1)
+    if variance > 0:
+        parts = of_seeds**2 / (n_seeds - 1) + of_items**2 / freedom_of_tasks
+        freedom = min(freedom, variance**2 / parts) if parts > 0 else freedom
+    effect, error = float(values.mean()), math.sqrt(variance)
+    half = float(student.isf((1 - level) / 2, freedom)) * error
+    distance = 0.0 if effect == 0 else abs(effect) / error if error > 0 else math.inf
+    return EffectOverSeeds(
+        effect=effect,
+        standard_error=error,
+        degrees_of_freedom=freedom,
+        lower=effect - half,
+        upper=effect + half,
+        p=2 * float(student.sf(distance, freedom)),
+    )

@@ -1,0 +1,278 @@
+"""What a study takes and refuses before anything is measured, and what its manifest says of it."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.preprocessing import StandardScaler
+
+import probing
+from probing.claims.deciding import CLAIMS
+from probing.encoding.encoder import Encoder, load_encoder
+from probing.encoding.vector_sources import VectorSource
+from probing.errors import InputError
+from probing.study import running, unscored
+from probing.study.brought import (
+    checked_model_name,
+    load_model,
+    load_named,
+    load_object,
+    named_transforms,
+    probe_name,
+)
+from probing.study.study import HIGHEST_SEED, Study
+from tests.test_study import HEADER, write_data
+from tests.test_study_rows import labelled
+
+STUDY = Study(models=("minilm",), tasks=("sts-mini",))
+
+
+def lengths(sentences: Sequence[str]) -> np.ndarray:
+    return np.array([[len(sentence), 1.0] for sentence in sentences])
+
+
+class Halved:
+    def __call__(self, vectors: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+        return lambda rows: rows / abs(vectors).max()
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"models": ()}, "at least one model and one task"),
+        ({"tasks": ()}, "at least one model and one task"),
+        ({"models": ("minilm", "nsp-mini", "minilm")}, "'minilm' is named twice"),
+        ({"tasks": ("stsb", "stsb")}, "'stsb' is named twice"),
+        ({"tasks": (labelled(), labelled())}, "'animals' is named twice"),
+        ({"seed": -1}, "seed -1: expected a whole number from 0 to 4294967295"),
+        ({"seed": HIGHEST_SEED + 1}, "seed 4294967296: expected"),
+        ({"n_seeds": 0}, "0 seeds from 0 up"),
+        ({"seed": HIGHEST_SEED, "n_seeds": 2}, "2 seeds from 4294967295 up"),
+        ({"models": ("one - other",)}, "stands for a difference"),
+        ({"models": ("minilm+random",)}, "that of a control or a floor"),
+        ({"models": ("floor:mine",)}, "that of a control or a floor"),
+        ({"contrasts": (("minilm", "nsp-mini"),)}, "'nsp-mini' is to be compared but is none"),
+        ({"probes": ()}, "unknown probe of no name"),
+        ({"probes": ("linear", "forest")}, "unknown probe forest: expected one or more of linear,"),
+        ({"probes": (StandardScaler(),)}, "expected a name or a scikit-learn classifier"),
+        ({"probes": (Ridge(), Ridge(alpha=2))}, "probe 'Ridge' is in the study twice"),
+        ({"claims": (CLAIMS[0], CLAIMS[0])}, "claim 'C1' is in the study twice"),
+        ({"views": ("mean@one",)}, "mean@one"),
+        ({"protocol": "nonsense"}, "nonsense"),
+        ({"poolings": {"mean": len}}, "one of the project's own"),
+        ({"transforms": {"raw": len}}, "under a name of its own"),
+    ],
+)
+def test_a_study_that_cannot_be_measured_is_refused_at_once(
+    changes: dict[str, Any], reason: str
+) -> None:
+    with pytest.raises(InputError) as raised:
+        replace(STUDY, **changes)
+    assert reason in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_the_ends_of_what_is_allowed() -> None:
+    replace(STUDY, seed=HIGHEST_SEED)
+    replace(STUDY, seed=HIGHEST_SEED - 1, n_seeds=2)
+    replace(STUDY, contrasts=[("minilm", "minilm")])
+
+
+def test_a_study_is_described_by_names() -> None:
+    study = Study(
+        models=["minilm", Path("mine"), lengths, VectorSource("table", lengths, "r")],
+        tasks=["stsb", labelled()],
+        probes=["mlp", LogisticRegression()],
+        poolings={"half": len},  # type: ignore[dict-item]
+        transforms=["raw", lengths, Halved()],  # type: ignore[list-item]
+        claims=CLAIMS[:2],
+        views=["mean@0+1"],
+        seed=3,
+    )
+    told = study.describe()
+    assert json.loads(json.dumps(told)) == {
+        "models": ["minilm", "mine", "lengths", "table"],
+        "tasks": ["stsb", "animals"],
+        "protocol": study.protocol,
+        "data_dir": None,
+        "dtype": "float32",
+        "seed": 3,
+        "n_draws": 5,
+        "same_source": False,
+        "smallest_effect": 0.01,
+        "n_resamples": 1000,
+        "probes": ["mlp", "LogisticRegression"],
+        "controls": False,
+        "n_seeds": 1,
+        "cache_dir": None,
+        "contrasts": [],
+        "corpus": None,
+        "poolings": ["half"],
+        "views": ["mean@0+1"],
+        "transforms": ["lengths", "Halved"],
+        "claims": ["C1", "C2"],
+    }
+    assert isinstance(study.models, tuple)
+
+
+# what is brought
+
+
+def test_a_model_is_what_gives_vectors(
+    tiny_encoder_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    folder = tiny_encoder_folder("bert")
+    loaded = load_model(str(folder), dtype="float32", poolings={})
+    assert isinstance(loaded, Encoder)
+    assert load_model(loaded, dtype="float32", poolings={}) is loaded
+
+    def twice(hidden: Any, mask: Any) -> Any:
+        return (hidden * mask[:, :, None]).sum(1)
+
+    more = load_model(loaded, dtype="float32", poolings={"twice": twice})
+    assert [*more.poolings] == [*loaded.poolings, "twice"]
+    more = load_model(folder, dtype="float32", poolings={"twice": twice})
+    assert "twice" in more.poolings
+    assert str(load_model(str(folder), dtype="bfloat16", poolings={}).dtype) == "torch.bfloat16"
+    source = load_model(lengths, dtype="float32", poolings={})
+    assert isinstance(source, VectorSource)
+    assert source.name == "lengths"
+    assert load_model(source, dtype="float32", poolings={}) is source
+    file = tmp_path / "mine.npz"
+    np.savez(file, sentences=np.array(["a", "b"]), vectors=np.eye(2))
+    assert isinstance(load_model(str(file), dtype="float32", poolings={}), VectorSource)
+    with pytest.raises(InputError, match="a model of type int: expected an alias"):
+        load_model(3, dtype="float32", poolings={})
+
+
+def test_names_that_read_as_something_else_are_refused() -> None:
+    checked_model_name("all-MiniLM-L6-v2")
+    for name in ("a - b", "a+random", "floor:a"):
+        with pytest.raises(InputError, match="rename the folder"):
+            checked_model_name(name)
+
+
+def test_the_name_of_a_probe() -> None:
+    assert probe_name("anything") == "anything"
+    assert probe_name(Ridge()) == "Ridge"
+    assert probe_name(LogisticRegression()) == "LogisticRegression"
+    for strange in (StandardScaler(), 3, None):
+        with pytest.raises(InputError, match="expected a name or a scikit-learn classifier"):
+            probe_name(strange)
+
+
+def test_transforms_go_by_their_names() -> None:
+    halved = Halved()
+    assert named_transforms(["raw", lengths, "raw", halved]) == {  # type: ignore[list-item]
+        "lengths": lengths,
+        "Halved": halved,
+    }
+    assert named_transforms({"mine": halved}) == {"mine": halved}
+    assert named_transforms(["raw"]) == {}
+    with pytest.raises(InputError, match="transform 'whitened': the project's own are always"):
+        named_transforms(["whitened"])
+
+
+def test_an_object_is_found_by_module_and_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", ["elsewhere"])
+    (tmp_path / "brought_here.py").write_text("mine = 7\nother = 8\n", encoding="utf-8")
+    (tmp_path / "brought_broken.py").write_text("1 / 0\n", encoding="utf-8")
+    (tmp_path / "brought_lacking.py").write_text("import not_installed\n", encoding="utf-8")
+    assert load_object("brought_here:mine", kind="probe") == 7
+    assert load_named(["brought_here:mine", "brought_here:other"], kind="probe") == {
+        "mine": 7,
+        "other": 8,
+    }
+    import sys
+
+    assert sys.path == [str(tmp_path), "elsewhere"]
+    for text, reason in (
+        ("brought_here", "probe 'brought_here': expected module:name, such as my_study:probe"),
+        (":mine", "expected module:name"),
+        ("brought_here:", "expected module:name"),
+        ("not_here_at_all:x", "no module named 'not_here_at_all'; expected a file not_here_at_all"),
+        ("brought_lacking:x", "no module named 'not_installed'"),
+        ("brought_broken:x", "importing brought_broken failed (ZeroDivisionError: division"),
+        ("brought_here:lost", "brought_here has no 'lost'"),
+    ):
+        with pytest.raises(InputError) as raised:
+            load_object(text, kind="probe")
+        assert reason in str(raised.value)
+
+
+# what belongs to the tasks of a study
+
+
+@pytest.fixture
+def official(tmp_path: Path) -> Path:
+    rows = [
+        f"{split}\tall\t{number % 6}\tthe cat {number}\ta {split} dog {number}"
+        for split in ("train", "dev", "test")
+        for number in range(120)
+    ]
+    return write_data(tmp_path / "data", "\n".join([HEADER, *rows]))
+
+
+def test_a_layer_is_chosen_on_the_dev_pairs_of_the_study_or_on_the_shipped_ones(
+    official: Path,
+) -> None:
+    task = probing.load_task("stsb", official)
+    chosen = unscored.development_pairs(("sts-mini", "stsb"), [task], str(official), "simcse")
+    assert (chosen.name, chosen.split, len(chosen)) == ("stsb", "dev", 120)
+    for names, tasks in ((("sts12",), [task]), (("animals",), [labelled()])):
+        shipped = unscored.development_pairs(names, tasks, None, "simcse")
+        assert (shipped.name, shipped.split) == ("sts-mini", "dev")
+
+
+def test_a_readout_is_supervised_where_the_task_has_train_and_dev(
+    official: Path, tmp_path: Path
+) -> None:
+    task = probing.load_task("stsb", official)
+    assert isinstance(task, probing.SentencePairs)
+    where = (str(official), "simcse")
+    found = unscored.supervision(task, *where)
+    assert found is not None
+    assert (found.train.split, found.development.split) == ("train", "dev")
+    assert unscored.supervision(replace(task, name="sts12"), *where) is None
+    assert unscored.supervision(replace(task, split="dev"), *where) is None
+    assert unscored.supervision(labelled(), *where) is None
+    lacking = write_data(tmp_path / "other", f"{HEADER}\ntest\tall\t1\tthe cat\ta dog\n")
+    assert unscored.supervision(task, str(lacking), "simcse") is None
+
+
+def test_two_tasks_of_one_name_are_told_by_their_origins() -> None:
+    one, other = replace(labelled(), origin="here"), replace(labelled(), origin="there")
+    running.check_task_names([one, replace(other, name="other")])
+    with pytest.raises(InputError, match=r"two tasks are called 'animals' \(here; there\)"):
+        running.check_task_names([one, other])
+
+
+def test_a_protocol_shortens_what_is_longer(tiny_encoder_folder: Callable[[str], Path]) -> None:
+    encoder = load_encoder(tiny_encoder_folder("bert"))
+    for limit, kept in ((None, 48), (48, 48), (64, 48), (47, 47)):
+        shorter = running.shortened(encoder, limit)
+        assert isinstance(shorter, Encoder)
+        assert shorter.max_length == kept
+    source = VectorSource("table", lengths, "r")
+    assert running.shortened(source, 4) is source
+    with pytest.raises(InputError, match="table cannot be compared view by view"):
+        running.compared(source)
+    assert running.compared(encoder) is encoder
+    assert running.twins_of(source, 0) == ()
+    (twin,) = running.twins_of(encoder, 5)
+    assert twin.name == f"{encoder.name}+random"
+
+
+def test_the_command_is_told_without_the_place_of_the_program(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sys.argv", ["/somewhere/bin/probing", "run", "--seed", "1"])
+    assert running.this_command() == ["probing", "run", "--seed", "1"]

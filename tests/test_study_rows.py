@@ -1,0 +1,220 @@
+"""Which rows a study writes, and what each is computed on."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from probing.encoding.encoder import Encoder, load_encoder
+from probing.encoding.extraction import extract
+from probing.encoding.sharing import SharedExtraction
+from probing.probes import driver
+from probing.probes.mlp import Setting, TrainedProbes
+from probing.probes.ridge import PairFeatures, fit_regression
+from probing.results.scores import score_table
+from probing.similarity.cosine import cosine_similarities, token_jaccard
+from probing.statistics import accuracy_interval, spearman
+from probing.study.measurements import Settings, measure_labelled, measure_words
+from probing.study.study import Study, run_study
+from probing.tasks import LabelledSentences, SentencePairs, TaggedSentences, load_task
+from tests.test_study import HEADER, write_data
+
+SETTINGS = Settings(seed=0, n_resamples=20, cache_dir=None)
+ANIMALS, SIZES = ("cat", "dog", "mat", "run"), ("big", "small", "red")
+
+
+@pytest.fixture
+def encoder(tiny_encoder_folder: Callable[[str], Path]) -> Encoder:
+    return load_encoder(tiny_encoder_folder("bert"))
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with 16 train, 16 dev and 16 test pairs of STS-B."""
+    rng = np.random.default_rng(0)
+    rows = [
+        f"{('train', 'dev', 'test')[number % 3]}\tall\t{rng.integers(6)}"
+        f"\tthe {one} is {size}\ta {other} sat on the {size} mat"
+        for number, (one, other, size) in enumerate(
+            (one, other, size) for one in ANIMALS for other in ANIMALS for size in SIZES
+        )
+    ]
+    rng.shuffle(rows)
+    return write_data(tmp_path_factory.mktemp("data") / "pairs", "\n".join([HEADER, *rows]))
+
+
+def labelled(splits: str = "train dev test") -> LabelledSentences:
+    sentences = tuple(
+        f"the {size} {animal} sat on {place}"
+        for place in range(5)
+        for animal in ANIMALS
+        for size in SIZES
+    )
+    names = splits.split() or [""]
+    return LabelledSentences(
+        name="animals",
+        sentences=sentences,
+        labels=tuple("pet" if "cat" in text or "dog" in text else "thing" for text in sentences),
+        splits=tuple(names[number % len(names)] for number in range(len(sentences))),
+        origin="",
+    )
+
+
+def tagged() -> TaggedSentences:
+    """Sentences of one word many times: its words are right or wrong together."""
+    words = [(ANIMALS + SIZES)[number % 7] for number in range(60)]
+    rng = np.random.default_rng(0)
+    return TaggedSentences(
+        name="words",
+        sentences=tuple((word,) * 8 for word in words),
+        tags=tuple((str(tag),) * 8 for tag in rng.choice(["NOUN", "ADJ"], size=60)),
+        splits=tuple(("train", "dev", "test")[number % 3] for number in range(60)),
+        column="upos",
+        origin="",
+    )
+
+
+def rows_of(encoder: Encoder, task: LabelledSentences, settings: Settings) -> pd.DataFrame:
+    return score_table(measure_labelled(SharedExtraction(encoder, None), task, settings)[0])
+
+
+@pytest.fixture(scope="module")
+def scores(
+    pairs: Path,
+    tiny_encoder_folder: Callable[[str], Path],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> pd.DataFrame:
+    study = Study(
+        models=(str(tiny_encoder_folder("bert")),),
+        tasks=("stsb", labelled(), tagged()),
+        data_dir=str(pairs),
+        n_resamples=20,
+    )
+    return run_study(study, tmp_path_factory.mktemp("run") / "run").scores
+
+
+def test_every_task_has_its_floors(scores: pd.DataFrame, pairs: Path) -> None:
+    floors = scores[scores["model"].str.startswith("floor:") & (scores["labels"] == "real")]
+    assert {
+        task: set(rows["model"].str.removeprefix("floor:")) for task, rows in floors.groupby("task")
+    } == {
+        "stsb": {"jaccard"},
+        "animals": {"majority", "bag-of-words", "length"},
+        "words": {"majority", "bag-of-words"},
+    }
+    task = load_task("stsb", pairs)
+    assert isinstance(task, SentencePairs)
+    overlap = token_jaccard(task.sentences1, task.sentences2)[:, None]
+    jaccard = floors[(floors["task"] == "stsb") & (floors["metric"] == "spearman")]
+    assert jaccard["value"].tolist() == pytest.approx(spearman(overlap, task.scores).tolist())
+    assert (jaccard["view"] == "none").all()
+    accuracy = floors[floors["metric"] == "accuracy"].set_index(["task", "model"])["value"]
+    assert accuracy["animals", "floor:bag-of-words"] == 1.0
+    assert accuracy["animals", "floor:majority"] == 0.5
+
+
+def test_the_averages_of_two_layers_are_views(
+    scores: pd.DataFrame, pairs: Path, encoder: Encoder
+) -> None:
+    task = load_task("stsb", pairs)
+    assert isinstance(task, SentencePairs)
+    vectors = extract(encoder, task.sentences1 + task.sentences2)
+    raw = scores[(scores["task"] == "stsb") & (scores["transform"] == "raw")]
+    for model in (encoder.name, f"{encoder.name}+random"):
+        found = raw[(raw["model"] == model) & (raw["metric"] == "spearman")].set_index("view")
+        for view, layers in (("mean@0+3", (0, 3)), ("mean@1+3", (1, 3))):
+            row = found.loc[view]
+            assert (row["pooling"], row["probe"]) == ("mean", "cosine")
+            assert pd.isna(row["layer"])
+            if model == encoder.name:
+                average = {view: np.mean([vectors[f"mean@{layer}"] for layer in layers], axis=0)}
+                expected = spearman(cosine_similarities(average, [view]), task.scores)[0]
+                assert row["value"] == pytest.approx(expected)
+
+
+def test_the_readout_is_fitted_on_train_chosen_on_dev_and_scored_on_test(
+    scores: pd.DataFrame, pairs: Path, encoder: Encoder
+) -> None:
+    readout = scores[(scores["probe"] == "regression") & (scores["metric"] == "spearman")]
+    assert set(readout["model"]) == {encoder.name}  # not the twin
+    assert set(readout["split"]) == {"test"}
+    splits = ("train", "dev", "test")
+    parts = [load_task("stsb", pairs, split=split) for split in splits]
+    sentences = [text for part in parts for text in part.sentences1]  # type: ignore[union-attr]
+    sentences += [text for part in parts for text in part.sentences2]  # type: ignore[union-attr]
+    gold = np.concatenate([part.scores for part in parts])  # type: ignore[union-attr]
+    by_hand = fit_regression(
+        PairFeatures(extract(encoder, sentences)), gold, np.repeat(splits, 16), seed=0
+    )
+    expected = dict(
+        zip(by_hand.view_ids, spearman(by_hand.predicted, by_hand.gold).tolist(), strict=True)
+    )
+    found = readout.set_index("view")["value"].to_dict()
+    assert found["mean@3"] == pytest.approx(expected["mean@3"])
+    assert found["pooler@3"] == pytest.approx(expected["pooler@3"])
+
+
+@pytest.mark.parametrize("split", ["train", "dev", "all"])
+def test_pairs_that_are_not_of_test_get_no_readout_fitted_on_themselves(
+    split: str, pairs: Path, encoder: Encoder, tmp_path: Path
+) -> None:
+    task = load_task("stsb", pairs, split=split)
+    study = Study(models=(encoder.name,), tasks=(task,), data_dir=str(pairs), n_resamples=2)
+    scores = run_study(study, tmp_path / "run").scores
+    measured = scores[(scores["task"] == "stsb") & (scores["probe"] == "cosine")]
+    assert split in set(measured["split"])
+    assert "regression" not in set(scores["probe"])
+
+
+def test_codelength_reads_train_alone(encoder: Encoder) -> None:
+    task = labelled()
+    settings = replace(SETTINGS, probes=("codelength",))
+    swapped = {"pet": "thing", "thing": "pet"}
+    other = replace(
+        task,
+        labels=tuple(
+            label if split == "train" else swapped[label]
+            for label, split in zip(task.labels, task.splits, strict=True)
+        ),
+    )
+    one, two = (rows_of(encoder, each, settings) for each in (task, other))
+    pd.testing.assert_frame_equal(one, two)
+    assert set(one["n"]) == {20}
+    assert set(one["split"]) == {"train"}
+
+
+def test_codelength_reads_every_item_of_a_task_without_splits(encoder: Encoder) -> None:
+    rows = rows_of(encoder, labelled(""), replace(SETTINGS, probes=("codelength",)))
+    assert set(rows["n"]) == {60}
+
+
+def test_the_interval_of_words_is_over_sentences(encoder: Encoder) -> None:
+    """Eight equal words a sentence tell no more than one: the interval is that of 20 items."""
+    rows = score_table(measure_words(encoder, tagged(), replace(SETTINGS, n_resamples=500))[0])
+    found = rows[(rows["metric"] == "accuracy") & (rows["view"] == "word_first@3")].iloc[0]
+    assert found["n"] == 160
+    right = np.arange(160)[:, None] < round(found["value"] * 160)
+    by_word = accuracy_interval(right)
+    width = found["upper"] - found["lower"]
+    assert width > 2 * float(by_word.upper[0] - by_word.lower[0])
+
+
+@pytest.mark.parametrize(("splits", "probe"), [("train dev test", "mlp"), ("train test", "linear")])
+def test_what_is_random_on_real_labels_is_averaged_over_the_seeds(
+    splits: str, probe: str, encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The initial weights of an MLP; the folds of a linear probe where no dev split is given."""
+    quick = TrainedProbes("mlp", (Setting(4),), standardise=True)
+    monkeypatch.setattr(driver, "NAMED", {**driver.NAMED, "mlp": quick})
+    labels = np.random.default_rng(0).choice(["heads", "tails"], size=60).tolist()
+    task = replace(labelled(splits), labels=tuple(labels))
+    settings = replace(SETTINGS, probes=(probe,))
+    first, second, both = (
+        rows_of(encoder, task, each).set_index(["view", "metric"])["value"].dropna()
+        for each in (settings, replace(settings, seed=1), replace(settings, n_seeds=2))
+    )
+    pd.testing.assert_series_equal(both, (first + second) / 2)
+    assert (first != second).any()
