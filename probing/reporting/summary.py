@@ -245,7 +245,7 @@ def _table(scores: pd.DataFrame, aggregation: str) -> PageTable:
             twin = _values(scores, twin_name(model), quantity)
             control = pd.DataFrame(twin).mean(axis=1, skipna=False).max() if twin else math.nan
             reached = [
-                max(floors(scores, quantity, task=task).values(), default=math.nan)
+                max(floors(scores, quantity, task=task, model=model).values(), default=math.nan)
                 for task in tables
             ]
             floor = float(np.mean(reached)) if reached else math.nan
