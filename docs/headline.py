@@ -1,11 +1,12 @@
-"""Make the headline of README.md: one table, one figure and the verdict, from runs.
+"""Make the headline of README.md (summary and figure) and docs/results.md, from runs.
 
     python docs/headline.py official=runs/official embedded=runs/embedded
     python docs/headline.py
 
 The first form keeps of each run what is shown, as ``docs/runs/NAME/``: rows of its
 ``scores.csv`` and its ``manifest.json``, no texts. Both forms then write the marked block of
-README.md and ``docs/headline.svg`` from ``docs/runs``, so that nothing there is typed by hand.
+README.md, ``docs/headline.svg`` and ``docs/results.md`` from ``docs/runs``, so that nothing there
+is typed by hand.
 """
 
 import json
@@ -21,6 +22,7 @@ from probing.claims.deciding import decide
 from probing.claims.verdict import POOLER_STATES, verdict_text
 from probing.reporting import figures
 from probing.reporting.run import Run, load_run
+from probing.reporting.summary import summarise
 from probing.results.names import twin_name
 from probing.results.quantities import (
     DIFFERENCE,
@@ -38,6 +40,7 @@ DOCS = Path(__file__).parent
 README = DOCS.parent / "README.md"
 RESULTS = DOCS / "runs"
 FIGURE = DOCS / "headline.svg"
+PAGE = DOCS / "results.md"
 FIRST = "official"
 """The run that the figure and the verdict are of, where it is kept; else the first that is."""
 BEGIN, END = "<!-- docs/headline.py: begin -->\n", "<!-- docs/headline.py: end -->\n"
@@ -83,30 +86,52 @@ def kept(name: str) -> tuple[pd.DataFrame, dict[str, Any]]:
 
 
 def block() -> str:
-    """The text between the marks in README.md."""
+    """The text between the marks in README.md: the summary and the figure of the first run."""
+    first = _names()[0]
+    scores, manifest = kept(first)
+    summary = summarise(scores, manifest)
+    table = summary.table
+    _, sentence = headline()
+    lines = [
+        " ".join(summary.sentences),
+        "",
+        f"| {' | '.join(table.header)} |",
+        f"|{''.join('---:|' if table.is_number(n) else '---|' for n in range(len(table.header)))}",
+        *(f"| {' | '.join(cell.text for cell in row)} |" for row in table.rows),
+        "",
+        f"{table.caption}. Whether a difference is there is decided by its 95 % interval, from a",
+        "bootstrap that draws pairs with a common sentence together. Set by set, with intervals",
+        "and every claim: [docs/results.md](docs/results.md). Made by",
+        f"`{manifest['command']}`.",
+        "",
+        f"![Spearman by layer under each pooling](docs/{FIGURE.name})",
+        "",
+        sentence,
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def results() -> str:
+    """The page of all kept runs: set by set, then the verdicts."""
     names = _names()
     rows = [row for name in names for row in _rows(*kept(name))]
-    _, sentence = headline()
-    sources = [
-        f"`{kept(name)[1]['command']}` ([docs/runs/{name}](docs/runs/{name}))" for name in names
-    ]
     lines = [
+        "# Results, set by set",
+        "",
+        "Written by `python docs/headline.py` from the rows kept in [runs](runs); each run has its",
+        "command in its manifest.",
+        "",
         f"| {' | '.join(HEAD)} |",
         f"|---|---|---|{'---:|' * (len(HEAD) - 3)}",
         *(f"| {' | '.join(row)} |" for row in rows),
         "",
         "Spearman × 100 of the cosine with human scores, all subsets of a year together, last",
-        "layer; in brackets the 95 % interval of the paired difference. Made by",
-        " and\n".join(sources) + ",",
-        "each with its scores and its manifest.",
+        "layer; in brackets the 95 % interval of the paired difference.",
         "",
-        f"![Spearman by layer under each pooling](docs/{FIGURE.name})",
-        "",
-        sentence,
-        "",
-        *_verdicts(*kept(names[0])),
     ]
-    return "\n".join(lines) + "\n"
+    for name in names:
+        lines += [f"## {name}", "", f"`{kept(name)[1]['command']}`", "", *_verdicts(*kept(name))]
+    return "\n".join(lines).rstrip() + "\n"
 
 
 def headline() -> tuple[str, str]:
@@ -179,6 +204,7 @@ def main(arguments: Sequence[str]) -> None:
     before, _, rest = README.read_text(encoding="utf-8").partition(BEGIN)
     after = rest.partition(END)[2]
     write_text(README, f"{before}{BEGIN}{block()}{END}{after}")
+    write_text(PAGE, results())
 
 
 if __name__ == "__main__":

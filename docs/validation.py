@@ -41,7 +41,8 @@ from probing.results.scores import Score
 from probing.results.target import Target
 from probing.results.writing import write_text
 from probing.statistics import accuracy_interval, bootstrap_correlations, percentile_interval
-from probing.study.measurements import Settings, measure_floors, measure_labelled, measure_words
+from probing.study.floors import measure_floors
+from probing.study.measurements import Settings, measure_labelled, measure_words
 from probing.tasks import LabelledSentences, TaggedSentences
 
 ENCODER: Final = "minilm"

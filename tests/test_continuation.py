@@ -17,10 +17,12 @@ from probing.cause.continuation import (
     BATCH,
     MLM,
     NSP,
+    ROW_COLUMNS,
     SHUFFLED,
     Cell,
     Continuation,
     Plan,
+    read_rows,
     run_continuation,
 )
 from probing.cause.dissection import read_out, swapped
@@ -87,14 +89,13 @@ def work(bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Continuation:
 
 
 def rows_of(work: Continuation) -> pd.DataFrame:
-    return pd.concat(
-        [pd.read_parquet(work.out / cell.folder / "rows.parquet") for cell in work.plan.cells()],
-        ignore_index=True,
-    )
+    return read_rows(work.out, work.plan)
 
 
 def test_every_cell_has_its_looks(work: Continuation) -> None:
     rows = rows_of(work)
+    assert tuple(rows.columns) == ROW_COLUMNS
+    assert read_rows(work.out / "nothing", PLAN).empty
     assert set(rows.tokens) == set(PLAN.looks)
     scores = rows[rows.metric == "spearman"]
     assert len(scores) == 5 * 3 * 4  # cells, looks, views

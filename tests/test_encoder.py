@@ -106,7 +106,7 @@ def test_random_draws_are_told_from_what_training_leaves(width: int) -> None:
         assert like_a_random_draw(normal)
         assert like_a_random_draw(uniform)
         direction = torch.randn(width, 2, generator=generator)
-        trained = normal + 0.1 * torch.outer(*direction.T) / width**0.5
+        trained = normal + 0.3 * torch.outer(*direction.T) / width**0.5
         assert not like_a_random_draw(trained)
     assert not like_a_random_draw(torch.zeros(width, width))
 

@@ -18,15 +18,16 @@ NAMES = sorted(path.name for path in headline.RESULTS.iterdir())
 
 
 def _rows() -> list[list[str]]:
-    lines = README.partition(headline.BEGIN)[2].partition(headline.END)[0].splitlines()
+    lines = headline.PAGE.read_text(encoding="utf-8").splitlines()
     table = [line.strip("| ").split(" | ") for line in lines if line.startswith("| ")]
     assert tuple(table[0]) == headline.HEAD
     return table[1:]
 
 
-def test_readme_and_figure_are_what_the_script_makes_of_the_committed_rows() -> None:
+def test_readme_page_and_figure_are_what_the_script_makes_of_the_committed_rows() -> None:
     assert README.count(headline.BEGIN) == README.count(headline.END) == 1
     assert headline.block() == README.partition(headline.BEGIN)[2].partition(headline.END)[0]
+    assert headline.PAGE.read_text(encoding="utf-8") == headline.results()
     assert headline.FIGURE.read_text(encoding="utf-8") == headline.headline()[0]
 
 

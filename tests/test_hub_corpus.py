@@ -52,7 +52,7 @@ def test_rows_are_documents_of_sentences(hub: list[dict[str, Any]], tmp_path: Pa
     ]
     assert hub[0]["hub_id"] == "someone/texts"
     assert hub[0]["revision"] == "0123abc"
-    assert "0123abcdef" in str(folder)
+    assert list(source_files(folder)) == ["someone--texts-plain-text-0123abcdef"]
 
 
 def test_the_text_is_written_once(hub: list[dict[str, Any]], tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ from probing.encoding.encoder import load_encoder
 from probing.encoding.word_vectors import extract_words
 from probing.errors import InputError
 from probing.study import measurements
-from probing.study.measurements import Settings, measure_floors, measure_spans
+from probing.study.floors import measure_floors
+from probing.study.measurements import Settings, measure_spans
 from probing.tasks import LabelledSpans, load_task
 
 

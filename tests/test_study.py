@@ -79,7 +79,8 @@ def test_a_run_of_every_family(
     assert tuple(table.columns) == COLUMNS
     has_pooler = family in FAMILIES_WITH_POOLER
     assert ("pooler" in set(table["pooling"])) == has_pooler
-    models = {str(model), f"{model}+random", "floor:jaccard"}
+    models = {str(model), f"{model}+random"}
+    models |= {"floor:jaccard", "floor:idf-words", f"floor:static-{model}"}
     if has_pooler:
         models.add(f"{model} - {model}+random")
     assert set(table["model"]) == models

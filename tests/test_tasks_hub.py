@@ -15,8 +15,7 @@ from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
 from probing.errors import InputError
 from probing.sources.declarations import DATASETS
-from probing.tasks import LabelledSentences, SentencePairs, hub_datasets, load_task, registry
-from probing.tasks.split_digests import write_split_digests
+from probing.tasks import LabelledSentences, SentencePairs, hub_datasets, load_task
 
 SOURCES = {source.name: source for source in DATASETS}
 
@@ -103,27 +102,15 @@ def test_subsets_come_back_by_row_order(tmp_path: Path, monkeypatch: pytest.Monk
     assert "only the aggregation all can be had" in alike.remark
 
 
-def test_sick_on_the_hub_gets_its_official_splits_back(
+def test_sick_on_the_hub_is_all_splits_in_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rows = pairs(9927)
-    jsonl(tmp_path / "snapshot" / "test.jsonl.gz", rows)
+    jsonl(tmp_path / "snapshot" / "test.jsonl.gz", pairs(9927))
     Calls(tmp_path / "snapshot").install(monkeypatch)
-    with pytest.raises(InputError, match="row 1 is no pair of the official set"):
-        load_task("sickr")
-    splits = ["train"] * 4500 + ["dev"] * 500 + ["test"] * 4927
-    digests = tmp_path / "sickr.npz"
-    named = [(row["sentence1"], row["sentence2"], row["score"]) for row in rows]
-    write_split_digests(digests, named, splits)
-    source = replace(SOURCES["sickr"], split_digests=str(digests))
-    monkeypatch.setattr(registry, "_SOURCES", {**registry._SOURCES, "sickr": source})
-    for protocol, split, size in (("mteb", "all", 9927), ("simcse", "test", 4927)):
-        task = load_task("sickr", protocol=protocol)
-        assert isinstance(task, SentencePairs)
-        assert (len(task), task.split, task.remark) == (size, split, "")
-    assert load_task("sickr").sentences1 == tuple(row[0] for row in named[5000:])
-    jsonl(tmp_path / "snapshot" / "test.jsonl.gz", rows[:-1])
-    with pytest.raises(InputError, match="9,926 of the 9,927 pairs"):
+    task = load_task("sickr", protocol="mteb")
+    assert isinstance(task, SentencePairs)
+    assert (len(task), task.split, task.remark) == (9927, "all", "")
+    with pytest.raises(InputError, match="no rows of split 'test'; found no split column, or ask"):
         load_task("sickr")
 
 

@@ -3,13 +3,10 @@
 from collections import Counter
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from probing.sources.declarations import DATASETS, DatasetSource, TaskKind
-from probing.sources.shipped import shipped_data
 from probing.tasks import LabelledSentences, SentencePairs, TaggedSentences, load_task
-from probing.tasks.split_digests import official_splits
 
 pytestmark = pytest.mark.real
 
@@ -52,18 +49,6 @@ def test_sick_has_4927_pairs_under_simcse_and_9927_under_mteb(real_data: Path) -
     assert len(load_task("sickr", real_data)) == 4927
     whole = load_task("sickr", real_data, protocol="mteb")
     assert (len(whole), whole.remark) == (9927, "")
-
-
-def test_the_shipped_digests_tell_the_splits_of_sick(real_data: Path) -> None:
-    parts = [load_task("sickr", real_data, split=split) for split in ("train", "dev", "test")]
-    one = [sentence for part in parts for sentence in part.sentences1]
-    two = [sentence for part in parts for sentence in part.sentences2]
-    scores = [score for part in parts for score in part.scores]
-    splits = official_splits(shipped_data() / "splits/sickr.npz", one, two, scores, place="here")
-    wanted = np.repeat(["train", "dev", "test"], [len(part) for part in parts])
-    # a dozen pairs are in two splits with the same score: which copy is which cannot matter
-    assert (np.array(splits) == wanted).mean() > 0.998
-    assert Counter(splits) == Counter(wanted.tolist())
 
 
 @pytest.mark.parametrize("source", _of_kind("transfer"), ids=lambda source: source.name)

@@ -48,6 +48,7 @@ SHORTEST: Final = 5
 """Tokens of such a sentence at least."""
 LONGEST: Final = 46
 """Tokens of such a sentence at most, special ones not counted."""
+ROW_COLUMNS: Final = ("arm", "seed", "tokens", "task", "view", "metric", "value", "n")
 LAST_LAYER: Final = "last-layer.safetensors"
 HELD_OUT: Final = "held-out.safetensors"
 _CHECKPOINT_SECONDS: Final = 120.0
@@ -243,6 +244,25 @@ def run_continuation(work: Continuation) -> bool:
     return complete
 
 
+def read_rows(out: Path, plan: Plan) -> pd.DataFrame:
+    """Every look that was taken so far, of finished cells and of others.
+
+    Returns:
+        ``arm, seed, tokens, task, view, metric, value, n``. The metric is ``spearman`` for a task
+        and view of the suite (in [-1, 1]); ``mlm_loss`` and ``sentence_loss`` (nats),
+        ``mlm_accuracy`` and ``sentence_accuracy`` are of the task ``held-out``, without a view.
+        What a sentence loss would be is NaN for the arm ``mlm``.
+    """
+    looks = [
+        path
+        for cell in plan.cells()
+        for path in sorted((out / cell.folder / "looks").glob("*.parquet"))
+    ]
+    if not looks:
+        return pd.DataFrame(columns=list(ROW_COLUMNS))
+    return pd.concat([pd.read_parquet(path) for path in looks], ignore_index=True)
+
+
 def _shared_phase(work: Continuation, suite: Suite) -> None:
     """MLM without a sentence loss from the encoder on, and the sentences as its end sees them."""
     folder = work.out / "shared"
@@ -285,10 +305,6 @@ def _branch(work: Continuation, cell: Cell, suite: Suite) -> None:
             _keep_vectors(trainer, folder)
 
     pretrain(config, work.corpus, folder, schedule, start=work.out / "shared", look=look)
-    rows = pd.concat(
-        [pd.read_parquet(path) for path in sorted((folder / "looks").glob("*.parquet"))]
-    )
-    _save_frame(rows, folder / "rows.parquet")
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     record = {"arm": cell.arm.name, "seed": cell.seed, "weight": cell.arm.weight}
     write_text(folder / "cell.json", json.dumps(record))

@@ -85,8 +85,10 @@ def corpus_folder(corpus: str | Path, cache: Path) -> Path:
             + (f" in {named.part}" if named.part else "")
             + ": name its configuration, as in OWNER/NAME/CONFIG@REVISION:COLUMN"
         )
-    name = "-".join(filter(None, [named.hub_id.replace("/", "--"), named.part, named.column]))
-    folder = cache / "texts" / fetched.name / name
+    # The name is that of the source, so a run's record has the commit as well as the digest.
+    parts = [named.hub_id.replace("/", "--"), named.part, named.column, fetched.name[:12]]
+    name = "-".join(filter(None, parts))
+    folder = cache / "texts" / name
     target = folder / f"{name}.txt"
     if not target.is_file():
         folder.mkdir(parents=True, exist_ok=True)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.feature_extraction.text import TfidfVectorizer
 
 from probing.results.scores import Score
 from probing.results.target import Target
@@ -26,6 +27,7 @@ FloatArray = NDArray[np.float64]
 # Rounding differs in the last bits of float32 with the place in a batch; a view that moves by no
 # more than this share of its own size is the same vector for every sentence.
 _CONSTANT = 1e-5
+_WORD = r"\w+"
 
 
 def cosine_similarities(
@@ -85,11 +87,27 @@ def token_jaccard(sentences1: Sequence[str], sentences2: Sequence[str]) -> Float
 
     Words are the lower-cased matches of ``\w+``; two sentences without a word share everything.
     """
-    words1 = [set(re.findall(r"\w+", sentence.lower())) for sentence in sentences1]
-    words2 = [set(re.findall(r"\w+", sentence.lower())) for sentence in sentences2]
+    words1 = [set(re.findall(_WORD, sentence.lower())) for sentence in sentences1]
+    words2 = [set(re.findall(_WORD, sentence.lower())) for sentence in sentences2]
     return np.array(
         [len(a & b) / len(a | b) if a | b else 1.0 for a, b in zip(words1, words2, strict=True)]
     )
+
+
+def idf_cosines(sentences1: Sequence[str], sentences2: Sequence[str]) -> FloatArray:
+    """Cosine of the two sentences of n pairs as bags of words weighted by their rarity.
+
+    ``(n_pairs,)`` float64 in [0, 1]. Words are those of `token_jaccard`; the inverse document
+    frequency is that among the distinct sentences of the task itself, which needs no gold scores.
+    Two sentences that share no word, or of which one has none, have 0.
+    """
+    counts = TfidfVectorizer(token_pattern=_WORD)
+    try:
+        counts.fit(dict.fromkeys([*sentences1, *sentences2]))
+    except ValueError:  # no sentence has a word
+        return np.zeros(len(sentences1))
+    one, other = (counts.transform(column) for column in (sentences1, sentences2))
+    return np.asarray(one.multiply(other).sum(axis=1), dtype=np.float64).ravel()
 
 
 def similarity_scores(

@@ -79,9 +79,6 @@ class DatasetSource:
     hub_splits: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     """Split of this project and its name on the Hub; the one key ``all`` where rows of all splits
     stand there as one."""
-    split_digests: str | None = None
-    """File that the project ships with the split of each pair by a digest of its text, for a copy
-    on the Hub that has lost its splits (`probing.tasks.split_digests`)."""
     sha256: str | None = None
     """Of the file this project ships; None for data that is not shipped."""
     note: str = ""
@@ -292,7 +289,6 @@ _STS: Final = (
         hub_id="mteb/sickr-sts",
         hub_revision="20a6d6f312dd54037fe07a32d58e5e168867909d",
         hub_splits=MappingProxyType({"all": "test"}),
-        split_digests="splits/sickr.npz",
     ),
 )
 

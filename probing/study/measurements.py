@@ -2,36 +2,33 @@
 
 import logging
 from collections import ChainMap
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, is_classifier, is_regressor
+from sklearn.base import BaseEstimator, is_classifier
 
 from probing.claims.catalogue import CLAIMS, Claim
 from probing.claims.deciding import claim_rows
 from probing.encoding.encoder import Encoder
 from probing.encoding.sharing import SharedExtraction
 from probing.encoding.vector_sources import VectorSource
-from probing.encoding.views import Pooling, View
+from probing.encoding.views import View
 from probing.encoding.word_vectors import extract_words
 from probing.errors import InputError
 from probing.probes.codelength import codelength_scores, online_codelength
-from probing.probes.controls import FLOORS, control_labels, fit_floor
+from probing.probes.controls import control_labels
 from probing.probes.driver import NAMED, MissingClasses, fit_probes
 from probing.probes.predictions import probe_scores
-from probing.probes.ridge import PairFeatures, fit_regression
-from probing.results.names import floor_name
+from probing.probes.ridge import PairFeatures
 from probing.results.scores import Score
 from probing.results.target import Target
 from probing.similarity.contrasts import Cell, contrast_scores
-from probing.similarity.cosine import cosine_similarities, similarity_scores, token_jaccard
+from probing.similarity.cosine import cosine_similarities, similarity_scores
 from probing.similarity.geometry import (
-    Transform,
-    TransformKind,
     cka_scores,
     fit_axes,
     geometry_scores,
@@ -41,7 +38,8 @@ from probing.similarity.layer_selection import LayerSelection, select_layer
 from probing.similarity.own_transforms import TransformFunction, own_transform_similarities
 from probing.similarity.pooler import PoolerWeights, pooler_scores, weight_scores
 from probing.similarity.pooler import road_contrasts as road
-from probing.study.unscored import Supervision, Unscored
+from probing.study.readouts import supervised_columns, whitened_columns
+from probing.study.unscored import Unscored
 from probing.tasks import LabelledSentences, LabelledSpans, SentencePairs, TaggedSentences, Task
 from probing.threads import over_views
 
@@ -148,7 +146,7 @@ def measure_pairs(
         fitted = dict(zip(moving, axes, strict=True))
         transformed = transformed_similarities(vectors, fitted, fitted_on="target")
         if unscored is not None:
-            transformed |= _whitened(extract, task, unscored.whitening, vectors, moving)
+            transformed |= whitened_columns(extract, task, unscored.whitening, vectors, moving)
         moved = {view_id: vectors[view_id] for view_id in moving}
         transformed |= own_transform_similarities(
             moved, moved, settings.transforms, source="target"
@@ -156,7 +154,9 @@ def measure_pairs(
     predicted: dict[Cell, NDArray[np.float64]] = {}
     supervision = None if unscored is None else unscored.supervision[task.name]
     if supervision is not None and not control:
-        predicted = _supervised_readout(extract, task, supervision, settings)
+        predicted = supervised_columns(
+            extract, task, supervision, settings.probes, seed=settings.seed
+        )
     wanted = [Cell(*row) for row in _claimed(encoder, selection, settings, control=control)]
     if not control:
         # what is to be taken away from the twins' own is a row of the model too
@@ -174,59 +174,6 @@ def measure_pairs(
     )
     rows += geometry_scores(representations.distinct, target)
     return rows, representations.n_truncated
-
-
-def _whitened(
-    extract: SharedExtraction,
-    task: SentencePairs,
-    sentences: Sequence[str],
-    vectors: Mapping[str, NDArray[np.float32]],
-    moving: Collection[str],
-) -> dict[Cell, NDArray[np.float64]]:
-    """The cosines ``(n_pairs,)`` of the claims' views, whitened on sentences not scored."""
-    scored = {*task.sentences1, *task.sentences2}
-    left = [sentence for sentence in sentences if sentence not in scored]
-    if len(left) < 2:
-        logger.info("%s: no training sentences to fit whitening on", task.name)
-        return {}
-    last = extract.encoder.num_layers
-    poolings = (Pooling.MEAN, Pooling.CLS, Pooling.POOLER)
-    wanted = [v for pooling in poolings if (v := str(View((last,), pooling))) in moving]
-    fitted_on = extract(left)
-    axes = over_views(lambda view_id: fit_axes(fitted_on[view_id]), wanted)
-    return transformed_similarities(
-        {view_id: vectors[view_id] for view_id in wanted},
-        dict(zip(wanted, axes, strict=True)),
-        fitted_on="train",
-        transforms=(Transform(TransformKind.WHITENED),),
-    )
-
-
-def _supervised_readout(
-    extract: SharedExtraction, task: SentencePairs, supervision: Supervision, settings: Settings
-) -> dict[Cell, NDArray[np.float64]]:
-    """The similarity ``(n_pairs,)`` that a ridge regression reads from each view."""
-    parts = (supervision.train, supervision.development, task)
-    sentences = [sentence for part in parts for sentence in part.sentences1]
-    sentences += [sentence for part in parts for sentence in part.sentences2]
-    regressors: dict[str, BaseEstimator | None] = {"regression": None}
-    own = [probe for probe in settings.probes if isinstance(probe, BaseEstimator)]
-    regressors |= {type(probe).__name__: probe for probe in own if is_regressor(probe)}
-    found = {
-        name: fit_regression(
-            PairFeatures(extract(sentences)),
-            np.concatenate([part.scores for part in parts]),
-            np.repeat(["train", "dev", "test"], [len(part) for part in parts]),
-            seed=settings.seed,
-            regressor=regressor,
-        )
-        for name, regressor in regressors.items()
-    }
-    return {
-        Cell(view_id, probe=name): predictions.predicted[:, column]
-        for name, predictions in found.items()
-        for column, view_id in enumerate(predictions.view_ids)
-    }
 
 
 def measure_labelled(
@@ -249,7 +196,7 @@ def measure_labelled(
     rows = _probed(
         vectors,
         settings.target(task),
-        _texts(task),
+        texts_of(task),
         task.labels,
         task.splits,
         settings,
@@ -389,7 +336,8 @@ def _probed(
     return rows
 
 
-def _texts(task: LabelledSentences) -> tuple[str, ...]:
+def texts_of(task: LabelledSentences) -> tuple[str, ...]:
+    """The n texts of a task, both sentences of a pair as one."""
     if task.sentences2 is None:
         return task.sentences
     return tuple(f"{one} {two}" for one, two in zip(task.sentences, task.sentences2, strict=True))
@@ -428,54 +376,6 @@ def choose_layer(
         development.split,
     )
     return selection, rows + list(selection.rows)
-
-
-def measure_floors(task: Task, settings: Settings) -> list[Score]:
-    """What is reached without an encoder: word overlap, or majority, bag of words and length."""
-    if isinstance(task, SentencePairs):
-        return _overlap_floor(task, settings)
-    groups: NDArray[np.int64] | None = None
-    if isinstance(task, LabelledSentences):
-        texts, labels, splits = _texts(task), task.labels, task.splits
-        groups = None if task.groups is None else np.array(task.groups)
-        floors = tuple(FLOORS)
-    elif isinstance(task, LabelledSpans):
-        texts, labels, splits = task.texts, task.labels, task.splits
-        groups = np.array(task.numbers)
-        floors = (floor_name("majority"), floor_name("bag-of-words"))
-    else:
-        texts = tuple(word for sentence in task.sentences for word in sentence)
-        labels = tuple(tag for sentence in task.tags for tag in sentence)
-        lengths = [len(sentence) for sentence in task.sentences]
-        splits = tuple(np.repeat(task.splits, lengths).tolist())
-        floors = (floor_name("majority"), floor_name("bag-of-words"))
-    rows: list[Score] = []
-    for floor in floors:
-        predictions = fit_floor(
-            floor,
-            texts,
-            labels,
-            splits,
-            seed=settings.seed,
-            missing_classes=MissingClasses.ACCEPT,
-        )
-        scores = probe_scores(
-            predictions,
-            settings.target(task),
-            groups=None if groups is None else groups[predictions.items],
-        )
-        rows += [replace(score, model=floor) for score in scores]
-    return rows
-
-
-def _overlap_floor(task: SentencePairs, settings: Settings) -> list[Score]:
-    scores = similarity_scores(
-        token_jaccard(task.sentences1, task.sentences2)[:, np.newaxis],
-        settings.target(task),
-        view_ids=("none",),
-        probe="none",
-    )
-    return [replace(score, model=floor_name("jaccard")) for score in scores]
 
 
 def _claimed(

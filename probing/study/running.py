@@ -11,19 +11,16 @@ from probing.encoding.sharing import SharedExtraction
 from probing.encoding.vector_sources import VectorSource
 from probing.errors import InputError
 from probing.results.scores import Score
+from probing.study.floors import measure_floors, static_word_floor
 from probing.study.measurements import (
     Settings,
     choose_layer,
-    measure_floors,
     measure_labelled,
     measure_pairs,
     measure_spans,
     measure_words,
 )
-from probing.study.next_sentence import (
-    next_sentence_floors,
-    next_sentence_scores,
-)
+from probing.study.next_sentence import next_sentence_floors, next_sentence_scores
 from probing.study.unscored import Unscored
 from probing.tasks import (
     LabelledSentences,
@@ -37,7 +34,25 @@ logger = logging.getLogger(__name__)
 Model = Encoder | VectorSource
 
 
-def next_sentences_of(
+def twins_of(encoder: Model, seed: int) -> tuple[Encoder, ...]:
+    """The random-weight control; what is no loaded encoder has none."""
+    return (random_twin(encoder, seed=seed),) if isinstance(encoder, Encoder) else ()
+
+
+def static_floors(
+    encoders: Sequence[Model], tasks: Sequence[SentencePairs], settings: Settings
+) -> list[Score]:
+    """Each encoder's own word vectors on each task of sentence pairs."""
+    return [
+        row
+        for encoder in encoders
+        if isinstance(encoder, Encoder)
+        for task in tasks
+        for row in static_word_floor(encoder, task, settings)
+    ]
+
+
+def next_sentence_rows(
     extracts: Sequence[SharedExtraction], corpus: Path, settings: Settings, *, same_source: bool
 ) -> list[Score]:
     """Next sentences as an encoder and its twin have them."""
@@ -49,19 +64,14 @@ def next_sentences_of(
     ]
 
 
-def next_sentence_floors_of(
-    encoders: Sequence[Model], corpus: str | None, settings: Settings, *, same_source: bool
+def next_sentence_floor_rows(
+    encoders: Sequence[Model], corpus: Path, settings: Settings, *, same_source: bool
 ) -> list[Score]:
     """What the pairs give away by themselves, in the word pieces of the first encoder."""
     tokenizing = [encoder for encoder in encoders if isinstance(encoder, Encoder)]
-    if corpus is None or not tokenizing:
+    if not tokenizing:
         return []
-    return next_sentence_floors(tokenizing[0], Path(corpus), settings, same_source=same_source)
-
-
-def twins_of(encoder: Model, seed: int) -> tuple[Encoder, ...]:
-    """The random-weight control; what is no loaded encoder has none."""
-    return (random_twin(encoder, seed=seed),) if isinstance(encoder, Encoder) else ()
+    return next_sentence_floors(tokenizing[0], corpus, settings, same_source=same_source)
 
 
 def compared(model: Model) -> Encoder:

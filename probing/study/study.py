@@ -38,9 +38,10 @@ from probing.study.running import (
     checked_floors,
     compared,
     measure_model,
-    next_sentence_floors_of,
-    next_sentences_of,
+    next_sentence_floor_rows,
+    next_sentence_rows,
     shortened,
+    static_floors,
     twins_of,
 )
 from probing.study.unscored import Unscored
@@ -281,6 +282,7 @@ def run_study(study: Study, out: Path, command: Sequence[str] = ()) -> Run:
             transforms=named_transforms(study.transforms),
         )
         unscored = Unscored.of(study.task_names, tasks, study.data_dir, study.protocol)
+        corpus = None if study.corpus is None else Path(study.corpus)
         pair_tasks = [task for task in tasks if isinstance(task, SentencePairs)]
         # the floors come first: a broken task fails before anything is encoded
         floors = [row for task in tasks for row in checked_floors(task, settings)]
@@ -304,14 +306,16 @@ def run_study(study: Study, out: Path, command: Sequence[str] = ()) -> Run:
                 described.append(describe_model(measured, truncated))
             for twin in extracts[1:]:
                 rows += random_draw_scores(extracts[0], twin, pair_tasks, settings)
-            if study.corpus is not None:
-                rows += next_sentences_of(
-                    extracts, Path(study.corpus), settings, same_source=study.same_source
+            if corpus is not None:
+                rows += next_sentence_rows(
+                    extracts, corpus, settings, same_source=study.same_source
                 )
+        floors += static_floors(encoders, pair_tasks, settings)
+        if corpus is not None:
+            floors += next_sentence_floor_rows(
+                encoders, corpus, settings, same_source=study.same_source
+            )
         rows += floors
-        rows += next_sentence_floors_of(
-            encoders, study.corpus, settings, same_source=study.same_source
-        )
         by_name = {encoder.name: encoder for encoder in encoders}
         pairs = [(compared(by_name[one]), compared(by_name[two])) for one, two in study.contrasts]
         rows += pair_scores(pairs, pair_tasks, settings)
@@ -326,7 +330,7 @@ def run_study(study: Study, out: Path, command: Sequence[str] = ()) -> Run:
             "tasks": [describe_task(task) for task in tasks],
             "development": describe_task(unscored.development),
             "whitening_sentences": len(unscored.whitening),
-            "corpus": None if study.corpus is None else describe_corpus(Path(study.corpus)),
+            "corpus": None if corpus is None else describe_corpus(corpus),
             "versions": describe_versions(),
             "machine": describe_machine(),
         }

@@ -23,11 +23,9 @@ from probing.tasks.pairs import SentencePairs, read_pairs
 from probing.tasks.protocols import DEFAULT_PROTOCOL, Protocol, find_protocol
 from probing.tasks.sentences import SPLITS, LabelledSentences, read_labelled
 from probing.tasks.spans import FEATURE_PREFIX, SPAN_TASKS, LabelledSpans, span_task
-from probing.tasks.split_digests import official_splits
 from probing.tasks.tables import (
     SPLIT_NAMES,
     TABLE_SUFFIXES,
-    Table,
     quote,
     quote_all,
     read_bytes,
@@ -228,28 +226,12 @@ def _read_known(
         except InputError as error:
             tried.append(str(error))
         else:
-            table = replace(_with_splits(source, table), origin=table.origin + passed)
+            table = replace(table, origin=table.origin + passed)
             return read_official(source, table, split=split, protocol=protocol)
     raise InputError(
         f"task {source.name} was found nowhere: {'; '.join(tried)}. Give --data-dir or set "
         f"{DATA_VARIABLE} to a folder with {source.local}"
     )
-
-
-def _with_splits(source: DatasetSource, table: Table) -> Table:
-    """The table with its official splits, where the copy on the Hub has them all in one."""
-    if source.split_digests is None or "split" in table.columns:
-        return table
-    columns = (table.columns[name] for name in ("sentence1", "sentence2", "score"))
-    one, two, scores = ([*column] for column in columns)
-    splits = official_splits(
-        shipped_data() / source.split_digests,
-        [str(sentence) for sentence in one],
-        [str(sentence) for sentence in two],
-        [float(str(score)) for score in scores],
-        place=table.place,
-    )
-    return replace(table, columns=MappingProxyType({**table.columns, "split": splits}))
 
 
 def _local_file(source: DatasetSource, folder: Path) -> str | None:

@@ -1,0 +1,108 @@
+"""Floors: what is reached on a task without an encoder, or with its word vectors only."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from probing.encoding.encoder import Encoder
+from probing.encoding.extraction import distinct_sentences
+from probing.encoding.tokenization import tokenize
+from probing.probes.controls import FLOORS, fit_floor
+from probing.probes.driver import MissingClasses
+from probing.probes.predictions import probe_scores
+from probing.results.names import NO_VIEW, floor_name
+from probing.results.scores import Score
+from probing.similarity.cosine import (
+    cosine_similarities,
+    idf_cosines,
+    similarity_scores,
+    token_jaccard,
+)
+from probing.study.measurements import Settings, texts_of
+from probing.tasks import LabelledSentences, LabelledSpans, SentencePairs, Task
+
+
+def measure_floors(task: Task, settings: Settings) -> list[Score]:
+    """What is reached without an encoder: shared words, or majority, bag of words and length."""
+    if isinstance(task, SentencePairs):
+        return _word_floors(task, settings)
+    groups: NDArray[np.int64] | None = None
+    if isinstance(task, LabelledSentences):
+        texts, labels, splits = texts_of(task), task.labels, task.splits
+        groups = None if task.groups is None else np.array(task.groups)
+        floors = tuple(FLOORS)
+    elif isinstance(task, LabelledSpans):
+        texts, labels, splits = task.texts, task.labels, task.splits
+        groups = np.array(task.numbers)
+        floors = (floor_name("majority"), floor_name("bag-of-words"))
+    else:
+        texts = tuple(word for sentence in task.sentences for word in sentence)
+        labels = tuple(tag for sentence in task.tags for tag in sentence)
+        lengths = [len(sentence) for sentence in task.sentences]
+        splits = tuple(np.repeat(task.splits, lengths).tolist())
+        floors = (floor_name("majority"), floor_name("bag-of-words"))
+    rows: list[Score] = []
+    for floor in floors:
+        predictions = fit_floor(
+            floor,
+            texts,
+            labels,
+            splits,
+            seed=settings.seed,
+            missing_classes=MissingClasses.ACCEPT,
+        )
+        scores = probe_scores(
+            predictions,
+            settings.target(task),
+            groups=None if groups is None else groups[predictions.items],
+        )
+        rows += [replace(score, model=floor) for score in scores]
+    return rows
+
+
+def _word_floors(task: SentencePairs, settings: Settings) -> list[Score]:
+    """The words that two sentences share, counted, and weighted by how rare they are."""
+    both = (task.sentences1, task.sentences2)
+    found = {"jaccard": token_jaccard(*both), "idf-words": idf_cosines(*both)}
+    return [
+        score
+        for kind, similarities in found.items()
+        for score in _similarity_floor(kind, similarities, task, settings)
+    ]
+
+
+def static_word_floor(encoder: Encoder, task: SentencePairs, settings: Settings) -> list[Score]:
+    """Cosine of the means of an encoder's own word vectors, as they enter its first layer.
+
+    What a view has over this it owes to position and context. The floor is ``floor:static-NAME``.
+    """
+    vectors = {"static": _static_vectors(encoder, task.sentences1 + task.sentences2)}
+    (similarities,) = cosine_similarities(vectors, ("static",)).T
+    return _similarity_floor(f"static-{encoder.name}", similarities, task, settings)
+
+
+def _static_vectors(encoder: Encoder, sentences: Sequence[str]) -> NDArray[np.float32]:
+    """``(n_sentences, width)``: mean word-piece embedding, special tokens left out.
+
+    A sentence without a word piece has the zero vector, and no direction.
+    """
+    distinct, rows = distinct_sentences(sentences)
+    tokenized = tokenize(encoder, distinct)
+    table = encoder.model.get_input_embeddings().weight.detach().float().cpu().numpy()  # type: ignore[operator]
+    owner = np.repeat(np.arange(len(distinct)), tokenized.lengths)[tokenized.is_word]
+    sums = np.zeros((len(distinct), table.shape[1]))
+    np.add.at(sums, owner, table[tokenized.ids[tokenized.is_word]])
+    counts = np.bincount(owner, minlength=len(distinct))
+    means = sums / np.maximum(counts, 1)[:, np.newaxis]
+    return means[rows].astype(np.float32)
+
+
+def _similarity_floor(
+    kind: str, similarities: NDArray[np.float64], task: SentencePairs, settings: Settings
+) -> list[Score]:
+    scores = similarity_scores(
+        similarities[:, np.newaxis], settings.target(task), view_ids=(NO_VIEW,), probe="none"
+    )
+    return [replace(score, model=floor_name(kind)) for score in scores]
