@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,9 @@ import pytest
 import torch
 import transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+
+from probing.sources import hub_errors
+from tests.hub_stand_in import StandIn, point_at, serve
 
 HIDDEN_SIZE = 16
 MAX_LENGTH = 48
@@ -96,6 +99,20 @@ def _modernbert_tokenizer() -> Any:
     return transformers.PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         **dict(zip(_TOKEN_NAMES, _BERT_SPECIAL, strict=True)),
+    )
+
+
+def build_bpe_tokenizer(start: str | None) -> Any:
+    """A decoder's tokenizer: no padding token, an end of text, and a start or nothing added."""
+    special = ("<|endoftext|>", *([start] if start else []))
+    tokenizer = Tokenizer.from_str(_byte_level_bpe(*special).to_str())
+    if start:
+        number = tokenizer.token_to_id(start)
+        tokenizer.post_processor = processors.TemplateProcessing(
+            single=f"{start} $A", pair=f"{start} $A $B", special_tokens=[(start, number)]
+        )
+    return transformers.PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, eos_token=special[0], bos_token=start or special[0]
     )
 
 
@@ -249,3 +266,16 @@ def real_data() -> Path:
 def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test reads or fills the cache of whoever runs it."""
     monkeypatch.setenv("PROBING_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
+    """A Hub on loopback, empty, and an empty cache of its own."""
+    stand_in = StandIn()
+    server = serve(stand_in)
+    point_at(stand_in.url, tmp_path / "hub-cache", monkeypatch)
+    monkeypatch.setattr(hub_errors, "WAITS", (0.0, 0.0))
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    yield stand_in
+    server.shutdown()
+    server.server_close()

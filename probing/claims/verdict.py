@@ -26,6 +26,9 @@ POOLER_STATES: Final[Mapping[str, str]] = MappingProxyType(
         "random draw, but its bias is at zero: it may have been trained without it.",
         "newly initialised": "The checkpoint has no pooler: the loader drew this one at random.",
         "absent": "This encoder has no pooler.",
+        "without weights": "This pooler has no weights: its output is the vector of [CLS] itself.",
+        "end of text": "pooler_output is the vector of the token that ends the text: no pooler "
+        "with weights makes it.",
     }
 )
 """What is said of a pooler's state, as the manifest of a run names it."""

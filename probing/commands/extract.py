@@ -1,5 +1,6 @@
 """``probing extract`` and ``probing cache``: from the command line to a store."""
 
+from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from probing.encoding.dtypes import Dtype, StorageDtype
+from probing.encoding.weight_forms import Weights
 from probing.errors import InputError
 
 cache_app = typer.Typer(help="The folder that keeps vectors between runs.")
@@ -26,11 +28,15 @@ def extract_command(
     model: Annotated[str, typer.Option(help="An alias, a Hub id or a folder.")],
     corpus: Annotated[
         Path,
-        typer.Option("--input", help="Text, one sentence per line, or Parquet.", metavar="FILE"),
+        typer.Option(
+            "--input",
+            help="Text, one sentence per line, or a table: .parquet, .csv, .tsv, .jsonl.",
+            metavar="FILE",
+        ),
     ],
     out: Annotated[Path, typer.Option(help="Folder of the store; the same again completes it.")],
     column: Annotated[
-        str | None, typer.Option(help="Of a Parquet file; by default sentence or text.")
+        str | None, typer.Option(help="Of a table; by default sentence or text.")
     ] = None,
     view: Annotated[
         list[str] | None,
@@ -45,6 +51,10 @@ def extract_command(
     batch_tokens: Annotated[int | None, typer.Option(help="Padded tokens in one pass.")] = None,
     shard_sentences: Annotated[int | None, typer.Option(help="Sentences in one shard.")] = None,
     device: Annotated[str | None, typer.Option(help="Such as cpu or cuda:0.")] = None,
+    weights: Annotated[
+        Weights,
+        typer.Option(help="restricted-pickle reads pytorch_model.bin too; it runs no code."),
+    ] = Weights.SAFETENSORS,
     engine: Annotated[EngineName, typer.Option(help="Where shards are made.")] = EngineName.LOCAL,
     address: Annotated[
         str | None,
@@ -56,7 +66,6 @@ def extract_command(
 ) -> None:
     """Encode a corpus of any size under every view into a store on disk."""
     from probing.encoding.cluster import extract_on_ray
-    from probing.encoding.corpora import read_sentences
     from probing.encoding.encoder import load_encoder
     from probing.encoding.extraction import extract_to_store
 
@@ -64,7 +73,7 @@ def extract_command(
         raise InputError("--address and --workers are for --engine ray: add it, or leave them out")
     if engine is EngineName.RAY and device is not None:
         raise InputError("--device is chosen by the workers of --engine ray: leave it out")
-    sentences = read_sentences(corpus, column)
+    sentences = _sentences(corpus, column)
     if engine is EngineName.RAY:
         representations = extract_on_ray(
             model,
@@ -82,7 +91,12 @@ def extract_command(
         )
     else:
         encoder = load_encoder(
-            model, revision=revision, dtype=dtype, device=device, max_length=max_length
+            model,
+            revision=revision,
+            dtype=dtype,
+            device=device,
+            max_length=max_length,
+            weights=weights,
         )
         representations = extract_to_store(
             encoder,
@@ -97,6 +111,34 @@ def extract_command(
         f"{out}: {representations.n_sentences} sentences, {len(representations)} views, "
         f"{representations.n_truncated} sentences truncated"
     )
+
+
+def _sentences(path: Path, column: str | None) -> Iterable[str]:
+    """The sentences of a text or a table, told by its ending; a large one is read as needed."""
+    from probing.encoding.corpora import COLUMNS, read_sentences
+    from probing.tasks.tables import (
+        TABLE_SUFFIXES,
+        format_suffix,
+        quote_all,
+        read_bytes,
+        read_lines,
+        read_table,
+    )
+
+    ending, compressed = format_suffix(path), format_suffix(path) != path.suffix.lower()
+    if ending in TABLE_SUFFIXES and (compressed or ending != ".parquet"):
+        table = read_table(path)
+        wanted = COLUMNS if column is None else (column,)
+        found = next((name for name in wanted if name in table.columns), None)
+        if found is None:
+            raise InputError(
+                f"{path}: found the columns {quote_all(table.columns)}, expected "
+                f"{' or '.join(wanted)}; name the one with the sentences by --column"
+            )
+        return table.sentences(found)
+    if compressed:
+        return read_lines(path, read_bytes(path))
+    return read_sentences(path, column)
 
 
 _CacheDir = Annotated[

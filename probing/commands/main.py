@@ -5,6 +5,8 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from importlib import metadata
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -12,10 +14,11 @@ from rich.logging import RichHandler
 
 from probing.commands.extract import cache_app, extract_command
 from probing.commands.finetune import finetune_command
+from probing.commands.inspect import inspect_command
 from probing.commands.lists import models_command, tasks_command
 from probing.commands.pretrain import export_command, pretrain_command
 from probing.commands.run import compare_command, report_command, run_command
-from probing.commands.terminal import bar
+from probing.commands.terminal import bar, replace_what_cannot_be_shown
 from probing.errors import InputError
 from probing.progress import set_display
 
@@ -36,13 +39,33 @@ app.command("extract")(extract_command)
 app.command("pretrain")(pretrain_command)
 app.command("export")(export_command)
 app.command("finetune")(finetune_command)
+app.command("inspect")(inspect_command)
 app.command("tasks")(tasks_command)
 app.command("models")(models_command)
 app.add_typer(cache_app, name="cache")
 
 
+def _print_version(asked: bool) -> None:  # noqa: FBT001 - as typer calls it
+    if asked:
+        typer.echo(f"probing {metadata.version('probing')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", is_eager=True, callback=_print_version
+        ),
+    ] = False,
+) -> None:
+    del version  # told by its callback
+
+
 def main() -> None:
     """Entry point: one line and exit code 2 for what the user can mend, never a traceback."""
+    replace_what_cannot_be_shown()
     handler = RichHandler(
         console=Console(stderr=True), level=logging.WARNING, show_time=False, show_path=False
     )

@@ -9,7 +9,9 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from probing.commands.terminal import kept
 from probing.encoding.dtypes import Dtype
+from probing.encoding.weight_forms import Weights
 from probing.errors import InputError
 from probing.results.names import sides
 
@@ -95,6 +97,23 @@ def run_command(
     dtype: Annotated[Dtype, typer.Option(help="Number format of the forward pass.")] = (
         Dtype.FLOAT32
     ),
+    device: Annotated[str | None, typer.Option(help="Such as cpu or cuda:0.")] = None,
+    revision: Annotated[
+        str | None, typer.Option(help="Commit, tag or branch of the one model, a Hub id.")
+    ] = None,
+    max_length: Annotated[int | None, typer.Option(help="Tokens per sentence.")] = None,
+    batch_tokens: Annotated[int | None, typer.Option(help="Padded tokens in one pass.")] = None,
+    score_range: Annotated[
+        str | None,
+        typer.Option(
+            help="LOWEST,HIGHEST score in files of your own, or any; by default 0,5.",
+            metavar="RANGE",
+        ),
+    ] = None,
+    weights: Annotated[
+        Weights,
+        typer.Option(help="restricted-pickle reads pytorch_model.bin too; it runs no code."),
+    ] = Weights.SAFETENSORS,
     cache_dir: Annotated[
         str | None,
         typer.Option(
@@ -139,7 +158,14 @@ def run_command(
         "poolings": load_named(pooling or (), kind="pooling"),
         "transforms": load_named(transform or (), kind="transform"),
         "views": tuple(view or ()),
+        "device": device,
+        "revision": revision,
+        "max_length": max_length,
+        "batch_tokens": batch_tokens,
+        "weights": str(weights),
     }
+    if score_range is not None:
+        chosen["score_range"] = _score_range(score_range)
     if model or vectors:
         chosen["models"] = (*(model or ()), *_vector_files(vectors or []))
         chosen["contrasts"] = tuple(_contrast(text) for text in contrast or ())
@@ -160,16 +186,22 @@ def run_command(
         chosen["corpus"] = corpus
     study = replace(PRESETS[name], **chosen)
     folder = out or Path("runs") / datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
-    _show(run_study(study, folder, command=this_command()), study, tables=table)
+    result = run_study(study, folder, command=this_command())
+    with kept(folder):
+        report = result.report()
+        _show(result, study, report, tables=table)
 
 
-def _show(result: "Run", study: "Study", *, tables: bool) -> None:
+def _show(result: "Run", study: "Study", report: Path, *, tables: bool) -> None:
     """The summary of a run, with ``tables`` every view and claim, and where all of it is."""
     from probing.commands.summary_table import rich_table
 
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = max(console.width, _PIPED_WIDTH)
+    for name in result.models:
+        for line in _made_for(result, name):
+            console.print(escape(line))
     summary = result.summary()
     for sentence in summary.sentences:
         console.print(escape(sentence))
@@ -180,7 +212,7 @@ def _show(result: "Run", study: "Study", *, tables: bool) -> None:
     for described in result.manifest["tasks"]:
         if described["remark"]:
             console.print(escape(described["remark"]))
-    console.print(f"report: {escape(str(result.report()))}", soft_wrap=True)
+    console.print(f"report: {escape(str(report))}", soft_wrap=True)
     console.print(f"run folder: {escape(str(result.folder))}", soft_wrap=True)
     if not tables:
         console.print("every view and claim: the report, or --table")
@@ -215,6 +247,19 @@ def _show_tables(console: Console, result: "Run", study: "Study") -> None:
         console.print(escape(wrapped(verdict_text(verdict), console.width)))
 
 
+def _made_for(result: "Run", name: str) -> list[str]:
+    """What a checkpoint was tuned for, and that its attention is causal."""
+    described = next(entry for entry in result.manifest["encoders"] if entry["name"] == name)
+    lines = []
+    if described.get("tuned_for"):
+        view = described["declared_view"]
+        own = f": its own view is {view}" if view else ": none of the views is its own"
+        lines.append(f"{name} is {described['tuned_for']}{own}")
+    if described.get("attention") == "causal":
+        lines.append(f"the attention of {name} is causal: last and wmean take the place of cls")
+    return lines
+
+
 def _vector_files(paths: list[Path]) -> list[str]:
     from probing.study.brought import VECTOR_FILES
 
@@ -229,6 +274,18 @@ def _vector_files(paths: list[Path]) -> list[str]:
             )
         files += found if path.is_dir() else [path]
     return [str(file) for file in files]
+
+
+def _score_range(text: str) -> tuple[float, float] | None:
+    if text == "any":
+        return None
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError:
+        low = high = 0.0
+    if not low < high:
+        raise InputError(f"--score-range {text!r}: expected LOWEST,HIGHEST such as 1,7, or any")
+    return low, high
 
 
 def _contrast(text: str) -> tuple[str, str]:

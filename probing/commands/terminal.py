@@ -1,13 +1,21 @@
 """How the command line shows work that takes long: a bar on standard error."""
 
+import io
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Final
 
+import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from probing.progress import Advance
+
+WRITTEN_BUT_NOT_SHOWN: Final = 3
+"""Exit code of a run whose scores are on disk, but whose report or tables failed."""
 
 _SHORT: Final = 500
 """Units of work too few for a bar."""
@@ -33,3 +41,31 @@ def bar(description: str, total: int | None) -> Iterator[Advance]:
             live.update(task, advance=done, description=text or description)
 
         yield advance
+
+
+@contextmanager
+def kept(folder: Path) -> Iterator[None]:
+    """What is inside shows a finished run; where it fails, one line says that the run is kept."""
+    try:
+        yield
+        sys.stdout.flush()
+    except (OSError, UnicodeError, SystemExit) as error:
+        if isinstance(error, BrokenPipeError | SystemExit):  # rich exits where a pipe is closed
+            # what is left in the buffer would fail again at exit
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            reason = "the output was closed"
+        else:
+            reason = getattr(error, "strerror", None) or str(error)
+        print(
+            f"probing: the scores are in {folder}, but showing them failed ({reason}); run probing "
+            f"report {folder} to write the report",
+            file=sys.stderr,
+        )
+        raise typer.Exit(WRITTEN_BUT_NOT_SHOWN) from None
+
+
+def replace_what_cannot_be_shown() -> None:
+    """Let a terminal or pipe that is not UTF-8 get ``?`` for what it cannot show."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")

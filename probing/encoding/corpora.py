@@ -9,6 +9,8 @@ import pyarrow.parquet as pq
 
 from probing.errors import InputError
 
+_TABLES = (".csv", ".tsv", ".jsonl")
+"""Endings of files whose lines are not sentences."""
 COLUMNS = ("sentence", "text")
 """Columns that are looked for in a table, unless one is named."""
 
@@ -30,8 +32,13 @@ def read_sentences(
     """
     if isinstance(source, (str, Path)):
         path = Path(source)
-        if path.suffix == ".parquet":
+        ending = path.suffix.lower()
+        if ending == ".parquet":
             yield from _parquet(path, column)
+        elif ending in _TABLES:
+            raise InputError(
+                f"{path} is a table: give it to probing extract, or its sentences as a list"
+            )
         else:
             yield from _lines(path)
         return
@@ -44,7 +51,8 @@ def _lines(path: Path) -> Iterator[str]:
         with path.open("rb") as stream:
             for number, line in enumerate(stream, start=1):
                 try:
-                    yield line.decode().rstrip("\r\n")
+                    text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+                    yield text.rstrip("\r\n")
                 except UnicodeDecodeError as error:
                     raise InputError(
                         f"{path}, line {number}: found a byte that is not UTF-8 "

@@ -25,6 +25,11 @@ def describe_encoder(encoder: Encoder, truncated: dict[str, int]) -> dict[str, A
         "max_length": encoder.max_length,
         "num_layers": encoder.num_layers,
         "hidden_size": encoder.hidden_size,
+        "batching": str(encoder.batching),
+        "attention": "causal" if encoder.is_causal else "bidirectional",
+        "tuned_for": "" if encoder.tuning is None else str(encoder.tuning),
+        "declared_view": encoder.declared_view or "",
+        "adapter_of": encoder.adapter,
         "truncated_sentences": truncated,
         "pretraining": encoder.pretraining,
     }

@@ -3,42 +3,34 @@
 import hashlib
 import json
 import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModel, AutoTokenizer
-from transformers.utils import logging as transformers_logging
 
-from probing.encoding.difference import put_in_place
+from probing.encoding.adapters import merge_adapter, read_adapter
+from probing.encoding.behaviour import Batching, Behaviour, PoolerOutput, measure_behaviour
 from probing.encoding.dtypes import Dtype
-from probing.encoding.locating import Checkpoint, find_checkpoint
+from probing.encoding.loading import (
+    check_vocabulary,
+    first_line,
+    load_model,
+    load_tokenizer,
+    longest_input,
+    random_model,
+)
+from probing.encoding.locating import find_checkpoint
 from probing.encoding.pooler_state import PoolerState, seen_state
-from probing.encoding.pooling import TOKEN_POOLINGS, PoolingFunction
+from probing.encoding.pooling import EVERY_ENCODER, PoolingFunction
+from probing.encoding.tuning import Tuning, read_tuning
 from probing.encoding.views import Pooling, View
+from probing.encoding.weight_forms import Weights
 from probing.errors import InputError
 from probing.results.names import twin_name
 
 logger = logging.getLogger(__name__)
-
-# What transformers and tokenizers raise for a checkpoint that they cannot read.
-_UNREADABLE = (
-    OSError,
-    ValueError,
-    KeyError,
-    TypeError,
-    AttributeError,
-    ImportError,
-    RuntimeError,
-    SafetensorError,
-)
-
-
-_VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
 
 
 @dataclass(frozen=True)
@@ -66,6 +58,16 @@ class Encoder:
     """A researcher's own poolings by name, applied to every layer."""
     pretraining: Mapping[str, Any] | None = field(default=None, repr=False)
     """What the checkpoint's own ``pretraining.json`` says of how it was trained; None without."""
+    behaviour: Behaviour | None = None
+    """What was measured when it was loaded."""
+    has_cls: bool = True
+    """Whether position 0 is a special token that sees the sentence."""
+    tuning: Tuning | None = None
+    """What sentence-transformers says the checkpoint was tuned for."""
+    adapter: str = ""
+    """Of what base it is an adapter; empty where it is none."""
+    batch_tokens: int | None = None
+    """Padded tokens in one forward pass; None for what suits the device."""
 
     @property
     def views(self) -> tuple[View, ...]:
@@ -73,13 +75,49 @@ class Encoder:
         views = [
             View((layer,), pooling)
             for layer in range(self.num_layers + 1)
-            for pooling in (*TOKEN_POOLINGS, *self.poolings)
+            for pooling in (*self.token_poolings, *self.poolings)
         ]
         if self.pooler_dense is not None:
             views.append(View((self.num_layers,), Pooling.POOLER_DENSE))
         if self.pooler_state is not PoolerState.ABSENT:
             views.append(View((self.num_layers,), Pooling.POOLER))
         return tuple(views)
+
+    @property
+    def token_poolings(self) -> tuple[str, ...]:
+        """The project's poolings that mean something for this encoder.
+
+        Without a ``[CLS]`` that sees the sentence there is no ``cls``; where a token sees only what
+        is before it, the last token (``last``) and a mean that weighs later tokens more
+        (``wmean``) are added; so is the pooling that the checkpoint was tuned with.
+        """
+        names = [name for name in EVERY_ENCODER if name != "cls" or self.has_cls]
+        names += ["last", "wmean"] * self.is_causal
+        names += [] if self.tuning is None else self.tuning.poolings
+        return tuple(dict.fromkeys(names))
+
+    @property
+    def is_causal(self) -> bool:
+        """Whether a token sees only the tokens before it."""
+        return self.behaviour is not None and self.behaviour.causal
+
+    @property
+    def batching(self) -> Batching:
+        """Which sentences may share a forward pass."""
+        return Batching.PADDED if self.behaviour is None else self.behaviour.batching
+
+    @property
+    def declared_view(self) -> str | None:
+        """The view that the checkpoint was tuned for; None where none is declared."""
+        pooling = None if self.tuning is None else self.tuning.pooling
+        if pooling is None or pooling not in self.token_poolings:
+            return None
+        return str(View((self.num_layers,), pooling))
+
+    @property
+    def lower_case(self) -> bool:
+        """Whether sentences are lower-cased before the tokenizer, as the checkpoint declares."""
+        return self.tuning is not None and self.tuning.lower_case
 
     @property
     def pooler_dense(self) -> torch.nn.Linear | None:
@@ -105,6 +143,7 @@ def load_encoder(
     dtype: str = "float32",
     device: str | None = None,
     max_length: int | None = None,
+    weights: str = Weights.SAFETENSORS,
 ) -> Encoder:
     """Load any encoder that `transformers.AutoModel` knows.
 
@@ -114,6 +153,8 @@ def load_encoder(
         dtype: ``float32``, ``bfloat16`` or ``auto`` (`Dtype`).
         device: A torch device such as ``cpu`` or ``cuda:0``; by default CUDA where there is one.
         max_length: Tokens per sentence, special tokens included; by default what the model allows.
+        weights: ``safetensors``, or ``restricted-pickle`` to read ``pytorch_model.bin`` where there
+            is nothing else (`probing.encoding.weight_forms.Weights`).
 
     Raises:
         InputError: The name is unknown, the Hub cannot be reached, the folder has no safetensors
@@ -126,31 +167,65 @@ def load_encoder(
     """
     torch_device = _device(device)
     torch_dtype = _dtype(dtype, torch_device)
-    checkpoint = find_checkpoint(str(name), revision)
-    tokenizer = _load_tokenizer(checkpoint)
-    model, pooler_state = _load_model(checkpoint)
-    model = _with_products_in(torch_dtype, model).to(torch_device).eval()
-    config: Any = model.config
-    if len(tokenizer) > config.vocab_size:
-        raise InputError(
-            f"the tokenizer of {checkpoint.name} has {len(tokenizer)} tokens and the model "
-            f"{config.vocab_size}: expected the tokenizer that the model was trained with"
-        )
-    return Encoder(
-        name=checkpoint.name,
-        model=model,
+    found = find_checkpoint(str(name), revision, weights)
+    checkpoint, adapter = found, None
+    if found.is_adapter:
+        adapter = read_adapter(found.folder)
+        base = str(adapter["base_model_name_or_path"])
+        checkpoint = replace(find_checkpoint(base, adapter.get("revision"), weights), name=base)
+    tokenizer = load_tokenizer(checkpoint)
+    model, missing = load_model(checkpoint)
+    if adapter is not None:
+        merge_adapter(model, found.folder, adapter)
+    model = model.to(torch_device)
+    check_vocabulary(model, tokenizer, found.name)
+    tuning = read_tuning(found.folder)
+    longest = longest_input(model, tokenizer)
+    behaviour = _measured(model, tokenizer, torch_device, found.name, longest)
+    state = _pooler_state(model, missing, behaviour.pooler_output)
+    encoder = Encoder(
+        name=found.name,
+        model=_with_products_in(torch_dtype, model),
         tokenizer=tokenizer,
-        revision=checkpoint.revision,
-        weight_hash=checkpoint.weight_hash,
-        tokenizer_hash=hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest(),
-        pooler_state=pooler_state,
+        revision=found.revision,
+        weight_hash=_joined(found.weight_hash, checkpoint.weight_hash if adapter else ""),
+        tokenizer_hash=_tokenizer_hash(tokenizer, tuning),
+        pooler_state=state,
         dtype=torch_dtype,
         device=torch_device,
-        max_length=_max_length(model, tokenizer, max_length, checkpoint),
-        num_layers=config.num_hidden_layers,
-        hidden_size=config.hidden_size,
-        pretraining=_pretraining(checkpoint.folder),
+        max_length=_max_length(tokenizer, max_length, longest, tuning, found.name),
+        num_layers=behaviour.num_layers,
+        hidden_size=behaviour.hidden_size,
+        pretraining=_pretraining(found.folder),
+        behaviour=behaviour,
+        has_cls=not behaviour.causal and _begins_special(tokenizer),
+        tuning=tuning,
+        adapter="" if adapter is None else f"{checkpoint.name} at {checkpoint.revision}",
     )
+    for line in _news(encoder):
+        logger.warning("%s: %s", encoder.name, line)
+    return encoder
+
+
+def _news(encoder: Encoder) -> list[str]:
+    """What a user of this encoder would not expect."""
+    lines = []
+    if encoder.adapter:
+        lines.append(f"an adapter, merged into {encoder.adapter}")
+    if encoder.batching is not Batching.PADDED:
+        how = {
+            Batching.ONE_LENGTH: "does not mask padding: sentences of one length share a batch",
+            Batching.ALONE: "mixes the sentences of a batch: each is encoded by itself",
+        }
+        lines.append(how[encoder.batching])
+    if encoder.is_causal:
+        lines.append(
+            "its attention is causal: position 0 does not see the sentence, so there is no cls; "
+            "last and wmean are measured too"
+        )
+    elif not encoder.has_cls:
+        lines.append("its sentences do not begin with a [CLS]: there is no cls")
+    return lines
 
 
 def random_twin(encoder: Encoder, seed: int) -> Encoder:
@@ -163,50 +238,76 @@ def random_twin(encoder: Encoder, seed: int) -> Encoder:
     'minilm+random'
     """
     config: Any = encoder.model.config
-    with _seeded(seed):
-        model = AutoModel.from_config(config, dtype=torch.float32, trust_remote_code=False)
-    model = _with_products_in(encoder.dtype, model).to(encoder.device).eval()
+    model = random_model(config, seed).to(encoder.device)
+    model = _with_products_in(encoder.dtype, model)
+    pooled = PoolerOutput.COMPUTED
+    if encoder.behaviour is not None:
+        pooled = encoder.behaviour.pooler_output
     return replace(
         encoder,
         name=twin_name(encoder.name),
         model=model,
         revision=f"random:{seed}",
         weight_hash=_state_hash(model),
-        pooler_state=_pooler_state(model, missing=()),
+        pooler_state=_pooler_state(model, [], pooled),
         pretraining=None,
+        tuning=None if encoder.tuning is None else replace(encoder.tuning, further=()),
     )
 
 
-def _load_model(checkpoint: Checkpoint) -> tuple[torch.nn.Module, PoolerState]:
-    try:
-        # A pooler that the checkpoint lacks is drawn by the loader: seeded, so that it is the same
-        # made-up pooler in every run.
-        with _quiet(), _seeded(0):
-            model, report = AutoModel.from_pretrained(
-                checkpoint.folder,
-                dtype=torch.float32,
-                use_safetensors=True,
-                trust_remote_code=False,
-                local_files_only=True,
-                output_loading_info=True,
-            )
-    except _UNREADABLE as error:
-        raise _not_an_encoder(checkpoint, error) from error
-    if getattr(model.config, "is_encoder_decoder", False):
-        raise InputError(
-            f"{checkpoint.name} is an encoder-decoder ({model.config.model_type}): expected an "
-            "encoder such as BERT, RoBERTa or ModernBERT"
-        )
-    changed = set() if checkpoint.changed is None else put_in_place(model, checkpoint.changed)
-    missing = sorted(set(report["missing_keys"]) - changed)
-    mismatched = sorted(str(key) for key in report.get("mismatched_keys", ()))
-    body = [key for key in missing if "pooler" not in key] + mismatched
-    if body:
-        raise InputError(
-            f"the checkpoint of {checkpoint.name} lacks {len(body)} weights of the encoder "
-            f"({body[0]}, …): they would be random numbers; use a complete checkpoint"
-        )
-    return model, _pooler_state(model, missing=missing)
+def _measured(
+    model: torch.nn.Module, tokenizer: Any, device: torch.device, name: str, longest: int
+) -> Behaviour:
+    config: Any = model.config
+
+    @torch.inference_mode()
+    def run(ids: torch.Tensor, mask: torch.Tensor | None) -> Any:
+        inputs = {"input_ids": ids.to(device)}
+        if mask is not None:
+            inputs["attention_mask"] = mask.to(device)
+        return model(**inputs, output_hidden_states=True)
+
+    return measure_behaviour(
+        run,
+        tokenizer,
+        name=name,
+        num_layers=getattr(config, "num_hidden_layers", None),
+        max_length=longest,
+    )
+
+
+def _with_products_in(dtype: torch.dtype, model: torch.nn.Module) -> torch.nn.Module:
+    """The same model with its weights in ``dtype``, but embeddings and norms in float32.
+
+    With all of it in bfloat16, the ``[CLS]`` vectors of the lower layers, which hardly differ from
+    sentence to sentence, would lose what they differ in.
+    """
+    for module in model.modules():
+        # Many models have norms of their own, which share nothing but the name.
+        if not (isinstance(module, torch.nn.Embedding) or "Norm" in type(module).__name__):
+            for parameter in module.parameters(recurse=False):
+                parameter.data = parameter.data.to(dtype)
+    return model
+
+
+def _pooler_dense(model: torch.nn.Module) -> torch.nn.Linear | None:
+    pooler = getattr(model, "pooler", None)
+    dense = getattr(pooler, "dense", pooler)  # ALBERT's pooler is the dense layer itself
+    return dense if isinstance(dense, torch.nn.Linear) else None
+
+
+def _pooler_state(model: torch.nn.Module, missing: list[str], output: PoolerOutput) -> PoolerState:
+    if output is PoolerOutput.NONE:
+        return PoolerState.ABSENT
+    if output is PoolerOutput.OTHER_TOKEN:
+        return PoolerState.END_OF_TEXT
+    if output is PoolerOutput.FIRST_TOKEN:
+        return PoolerState.WITHOUT_WEIGHTS
+    if any("pooler" in key for key in missing):
+        return PoolerState.NEWLY_INITIALISED
+    dense = _pooler_dense(model)
+    # without a dense layer of the usual kind there is nothing to look at but that it is there
+    return PoolerState.TRAINED if dense is None else seen_state(dense.weight, dense.bias)
 
 
 _RECORDED = ("config", "sources", "tokens", "bfloat16")
@@ -224,100 +325,33 @@ def _pretraining(folder: Path) -> Mapping[str, Any] | None:
     return {name: record[name] for name in _RECORDED if name in record}
 
 
-def _with_products_in(dtype: torch.dtype, model: torch.nn.Module) -> torch.nn.Module:
-    """The same model with its weights in ``dtype``, but embeddings and norms in float32.
-
-    With all of it in bfloat16, the ``[CLS]`` vectors of the lower layers, which hardly differ from
-    sentence to sentence, would lose what they differ in.
-    """
-    for module in model.modules():
-        # Many models have norms of their own, which share nothing but the name.
-        if not (isinstance(module, torch.nn.Embedding) or "Norm" in type(module).__name__):
-            for parameter in module.parameters(recurse=False):
-                parameter.data = parameter.data.to(dtype)
-    return model
+def _begins_special(tokenizer: Any) -> bool:
+    mask = tokenizer("a", return_special_tokens_mask=True)["special_tokens_mask"]
+    return bool(mask) and mask[0] == 1
 
 
-def _not_an_encoder(checkpoint: Checkpoint, error: BaseException) -> InputError:
-    return InputError(
-        f"{checkpoint.folder} cannot be loaded as an encoder ({_first_line(error)}): expected a "
-        "model that transformers.AutoModel knows, with safetensors weights and no code of its own"
-    )
+def _tokenizer_hash(tokenizer: Any, tuning: Tuning | None) -> str:
+    text = tokenizer.backend_tokenizer.to_str()
+    if tuning is not None and tuning.lower_case:
+        text += "lower-cased"
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _load_tokenizer(checkpoint: Checkpoint) -> Any:
-    # transformers makes up an empty vocabulary where there is none
-    if not any(any(checkpoint.folder.glob(pattern)) for pattern in _VOCABULARIES):
-        raise InputError(
-            f"{checkpoint.folder} has no tokenizer: expected tokenizer.json or the vocabulary "
-            "files beside the weights"
-        )
-    try:
-        with _quiet():
-            config = AutoConfig.from_pretrained(
-                checkpoint.folder, local_files_only=True, trust_remote_code=False
-            )
-    except _UNREADABLE as error:
-        raise _not_an_encoder(checkpoint, error) from error
-    try:
-        with _quiet():
-            tokenizer = AutoTokenizer.from_pretrained(
-                checkpoint.folder,
-                config=config,
-                local_files_only=True,
-                trust_remote_code=False,
-                use_fast=True,
-            )
-    except _UNREADABLE as error:
-        raise InputError(
-            f"{checkpoint.folder} has no tokenizer that can be loaded ({_first_line(error)}): "
-            "expected tokenizer.json or the vocabulary files beside the weights"
-        ) from error
-    if not getattr(tokenizer, "is_fast", False) or tokenizer.pad_token_id is None:
-        lacks = "no padding token" if getattr(tokenizer, "is_fast", False) else "no fast form"
-        raise InputError(
-            f"the tokenizer of {checkpoint.name} has {lacks}: expected that of an encoder such as "
-            "BERT, with tokenizer.json"
-        )
-    tokenizer.padding_side = "right"
-    tokenizer.truncation_side = "right"
-    return tokenizer
-
-
-def _pooler_dense(model: torch.nn.Module) -> torch.nn.Linear | None:
-    pooler = getattr(model, "pooler", None)
-    dense = getattr(pooler, "dense", pooler)  # ALBERT's pooler is the dense layer itself
-    return dense if isinstance(dense, torch.nn.Linear) else None
-
-
-def _pooler_state(model: torch.nn.Module, missing: list[str] | tuple[str, ...]) -> PoolerState:
-    if getattr(model, "pooler", None) is None:
-        return PoolerState.ABSENT
-    if any("pooler" in key for key in missing):
-        return PoolerState.NEWLY_INITIALISED
-    dense = _pooler_dense(model)
-    # without a dense layer of the usual kind there is nothing to look at but that it is there
-    return PoolerState.TRAINED if dense is None else seen_state(dense.weight, dense.bias)
+def _joined(weight_hash: str, base: str) -> str:
+    """The hash of an adapter and its base together; of a checkpoint, its own."""
+    return hashlib.sha256(f"{weight_hash}{base}".encode()).hexdigest() if base else weight_hash
 
 
 def _max_length(
-    model: torch.nn.Module, tokenizer: Any, requested: int | None, checkpoint: Checkpoint
+    tokenizer: Any, requested: int | None, longest: int, tuning: Tuning | None, name: str
 ) -> int:
-    config: Any = model.config
-    limits = [tokenizer.model_max_length]
-    positions = getattr(config, "max_position_embeddings", None)
-    if positions:
-        table = getattr(getattr(model, "embeddings", None), "position_embeddings", None)
-        padding = getattr(table, "padding_idx", None)
-        # RoBERTa and MPNet number positions from padding_idx + 1
-        limits.append(positions if padding is None else positions - padding - 1)
-    limit = int(min(limits))
     shortest = tokenizer.num_special_tokens_to_add() + 1
     if requested is None:
-        return limit
-    if not shortest <= requested <= limit:
+        declared = longest if tuning is None else tuning.max_length or longest
+        return min(longest, declared)
+    if not shortest <= requested <= longest:
         raise InputError(
-            f"max_length {requested} does not fit {checkpoint.name}: expected {shortest} to {limit}"
+            f"max_length {requested} does not fit {name}: expected {shortest} to {longest}"
         )
     return requested
 
@@ -328,7 +362,7 @@ def _device(device: str | None) -> torch.device:
         torch.empty(0, device=chosen)
     except (RuntimeError, AssertionError) as error:
         raise InputError(
-            f"device {device!r} is not to be had here ({_first_line(error)}): use cpu"
+            f"device {device!r} is not available ({first_line(error)}): use cpu"
         ) from error
     return chosen
 
@@ -358,31 +392,3 @@ def _state_hash(model: torch.nn.Module) -> str:
         digest.update(key.encode())
         digest.update(tensor.detach().float().cpu().numpy().tobytes())
     return digest.hexdigest()
-
-
-@contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """Draw from ``seed`` inside, and leave the caller's random state as it was."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        yield
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the loader's tables and bars off the terminal; what matters is reported by us."""
-    verbosity = transformers_logging.get_verbosity()
-    bars = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(verbosity)
-        if bars:
-            transformers_logging.enable_progress_bar()
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from probing.encoding.behaviour import Batching
 from probing.encoding.dtypes import StorageDtype
 from probing.encoding.encoder import Encoder
 from probing.encoding.forward import default_batch_tokens, encode
@@ -249,6 +250,10 @@ def raw_outputs(encoder: Encoder, sentences: Sequence[str]) -> RawOutputs:
     tokenized = tokenize(encoder, sentences)
     batch = make_batch(tokenized, np.arange(len(tokenized)), encoder.tokenizer.pad_token_id)
     inputs = batch.inputs(encoder.device)
+    if encoder.batching is not Batching.PADDED and len(set(tokenized.lengths.tolist())) > 1:
+        raise InputError(
+            f"{encoder.name} does not mask padding: ask for sentences of one length, or one by one"
+        )
     model: Any = encoder.model
     fast_attention = model.config._attn_implementation
     model.set_attn_implementation("eager")  # the fused kernels do not return the attention
@@ -289,6 +294,10 @@ def checked_sentences(sentences: Iterable[str]) -> Iterator[str]:
         if not isinstance(sentence, str) or not sentence.strip():
             raise InputError(
                 f"sentence {position} is {sentence!r}: expected text with at least one word"
+            )
+        if not sentence.isascii() and any("\ud800" <= letter <= "\udfff" for letter in sentence):
+            raise InputError(
+                f"sentence {position}, {sentence!r}, holds half of a surrogate pair: expected text"
             )
         yield sentence
     if position < 0:

@@ -29,6 +29,8 @@ for blocks below this (``M_MMAP_THRESHOLD`` in mallopt(3))."""
 
 def default_batch_tokens(encoder: Encoder) -> int:
     """Padded tokens in one forward pass, where the user does not say."""
+    if encoder.batch_tokens is not None:
+        return encoder.batch_tokens
     return BATCH_TOKENS_GPU if encoder.device.type == "cuda" else BATCH_TOKENS
 
 
@@ -48,7 +50,7 @@ def encode(
     vectors = np.empty(shape, dtype=np.float32)
     batch_tokens = batch_tokens or default_batch_tokens(encoder)
     _keep_freed_memory()
-    passes = batches(tokenized, encoder.tokenizer.pad_token_id, batch_tokens)
+    passes = batches(tokenized, encoder.tokenizer.pad_token_id, batch_tokens, encoder.batching)
     with packed_linears(encoder.model, batch_tokens, len(tokenized.ids)):
         if _fills_threads(encoder, len(tokenized.ids) / batch_tokens):
 

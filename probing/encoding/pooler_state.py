@@ -36,6 +36,10 @@ class PoolerState(StrEnum):
     """The checkpoint lacks it and the loader made it up: random numbers."""
     ABSENT = "absent"
     """The architecture has none, so there is no pooler_output."""
+    WITHOUT_WEIGHTS = "without weights"
+    """pooler_output is the vector of ``[CLS]`` itself: there is nothing that could be trained."""
+    END_OF_TEXT = "end of text"
+    """pooler_output is the vector of the token that ends the text, not of a pooler."""
 
 
 def seen_state(weight: torch.Tensor, bias: torch.Tensor | None) -> PoolerState:

@@ -115,28 +115,58 @@ def _max(layer: LayerTokens) -> torch.Tensor:
     return torch.maximum(hidden[:, : masks.shortest].amax(dim=1), tail).float()
 
 
-TOKEN_POOLINGS: Final[Mapping[str, Callable[[LayerTokens], torch.Tensor]]] = MappingProxyType(
-    {"cls": _cls, "mean": _mean, "mean_words": _mean_words, "max": _max}
-)
-"""The poolings that every layer has, by name; each gives ``(n_sentences, hidden_size)`` float32."""
+def _last(layer: LayerTokens) -> torch.Tensor:
+    """The vector of the last token that is not padding."""
+    last = layer.masks.counts[:, 0, 0].long() - 1
+    return layer.hidden[torch.arange(len(last), device=last.device), last].float()
 
-AVERAGED: Final = frozenset({"cls", "mean", "mean_words"})
+
+def _wmean(layer: LayerTokens) -> torch.Tensor:
+    """Mean over tokens, the i-th weighing i (Muennighoff 2022, SGPT): later tokens saw more."""
+    weights = layer.masks.weights[:, :1]
+    weights = weights * torch.arange(1, weights.shape[2] + 1, device=weights.device)
+    weighted = torch.bmm(weights, layer.hidden.float()) / weights.sum(dim=2, keepdim=True)
+    return weighted[:, 0]
+
+
+def _mean_sqrt(layer: LayerTokens) -> torch.Tensor:
+    """Sum over tokens divided by the square root of their number (sentence-transformers)."""
+    return _mean(layer) * layer.masks.counts[:, 0].sqrt()
+
+
+TOKEN_POOLINGS: Final[Mapping[str, Callable[[LayerTokens], torch.Tensor]]] = MappingProxyType(
+    {
+        "cls": _cls,
+        "mean": _mean,
+        "mean_words": _mean_words,
+        "max": _max,
+        "last": _last,
+        "wmean": _wmean,
+        "mean_sqrt": _mean_sqrt,
+    }
+)
+"""The poolings of tokens, by name; each gives ``(n_sentences, hidden_size)`` float32."""
+
+EVERY_ENCODER: Final = ("cls", "mean", "mean_words", "max")
+"""Those that are measured of every encoder; the others where they mean something."""
+
+AVERAGED: Final = frozenset({"cls", "mean", "mean_words", "last", "wmean", "mean_sqrt"})
 """Poolings that commute with an average of layers, so that it can be made of pooled vectors."""
 
 
 def pool(hidden: torch.Tensor, masks: TokenMasks) -> dict[str, torch.Tensor]:
-    """Pool one layer in every way that any layer has.
+    """Pool one layer in every way that is measured of every encoder.
 
     Args:
         hidden: ``(n_sentences, n_tokens, hidden_size)``, any float dtype, padded on the right.
         masks: Masks of this batch.
 
     Returns:
-        For each of `TOKEN_POOLINGS` a ``(n_sentences, hidden_size)`` float32 tensor; sums are
+        For each of `EVERY_ENCODER` a ``(n_sentences, hidden_size)`` float32 tensor; sums are
         accumulated in float32. A sentence without a word token has NaN under ``mean_words``.
     """
     layer = LayerTokens(hidden, masks)
-    return {name: function(layer) for name, function in TOKEN_POOLINGS.items()}
+    return {name: TOKEN_POOLINGS[name](layer) for name in EVERY_ENCODER}
 
 
 def pool_with(

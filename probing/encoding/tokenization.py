@@ -9,7 +9,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from probing.encoding.behaviour import Batching
 from probing.encoding.encoder import Encoder
+from probing.errors import InputError
 
 _SENTENCES_AT_ONCE = 10_000
 _UNPADDED_SHARE = 4
@@ -73,18 +75,29 @@ class Batch:
 
 
 def tokenize(encoder: Encoder, sentences: Sequence[str]) -> Tokenized:
-    """Token ids of n sentences, truncated to ``encoder.max_length`` tokens."""
-    return from_encodings(
+    """Token ids of n sentences, truncated to ``encoder.max_length`` tokens.
+
+    Raises `InputError` where a sentence has no token at all.
+    """
+    read = [text.lower() for text in sentences] if encoder.lower_case else sentences
+    tokenized = from_encodings(
         encoding
-        for start in range(0, len(sentences), _SENTENCES_AT_ONCE)
+        for start in range(0, len(read), _SENTENCES_AT_ONCE)
         for encoding in encoder.tokenizer(
-            list(sentences[start : start + _SENTENCES_AT_ONCE]),
+            list(read[start : start + _SENTENCES_AT_ONCE]),
             truncation=True,
             max_length=encoder.max_length,
             return_attention_mask=False,
             return_token_type_ids=False,
         ).encodings
     )
+    empty = np.flatnonzero(tokenized.lengths == 0)
+    if len(empty):
+        raise InputError(
+            f"sentence {empty[0]}, {sentences[empty[0]]!r}, is no token to the tokenizer of "
+            f"{encoder.name}, which adds none of its own: leave it out"
+        )
+    return tokenized
 
 
 def from_encodings(encodings: Any) -> Tokenized:
@@ -108,11 +121,17 @@ def from_encodings(encodings: Any) -> Tokenized:
     )
 
 
-def batches(tokenized: Tokenized, pad_id: int, batch_tokens: int) -> Iterator[Batch]:
+def batches(
+    tokenized: Tokenized,
+    pad_id: int,
+    batch_tokens: int,
+    batching: Batching = Batching.PADDED,
+) -> Iterator[Batch]:
     """Batches of falling length, each of at most ``batch_tokens`` padded tokens.
 
     A batch that is filled well enough stops where the sentences get shorter: then nothing in it is
     padded, and the model needs no mask. A sentence longer than ``batch_tokens`` is alone.
+    ``batching`` says which sentences may be together at all.
     """
     lengths = tokenized.lengths
     order = np.argsort(-lengths, kind="stable")
@@ -122,8 +141,11 @@ def batches(tokenized: Tokenized, pad_id: int, batch_tokens: int) -> Iterator[Ba
         longest = int(falling[start])
         stop = min(len(order), start + max(1, batch_tokens // longest))
         same_length = start + int((falling[start:stop] == longest).sum())
-        if (same_length - start) * longest * _UNPADDED_SHARE >= batch_tokens:
+        filled = (same_length - start) * longest * _UNPADDED_SHARE >= batch_tokens
+        if filled or batching is Batching.ONE_LENGTH:
             stop = same_length
+        if batching is Batching.ALONE:
+            stop = start + 1
         padding = np.cumsum(longest - falling[start:stop])
         stop = start + int((padding * _PADDING_SHARE <= batch_tokens).sum())
         yield make_batch(tokenized, order[start:stop], pad_id)

@@ -178,7 +178,10 @@ def _tokenize_words(
     encoder: Encoder, sentences: Sequence[Sequence[str]], pieces: Pieces
 ) -> _TokenizedWords:
     encodings = encoder.tokenizer(
-        [" ".join(words) for words in sentences],
+        [
+            text.lower() if encoder.lower_case else text
+            for text in (" ".join(words) for words in sentences)
+        ],
         truncation=True,
         max_length=encoder.max_length,
         return_attention_mask=False,
@@ -229,7 +232,9 @@ def _encode_words(
     shape = (len(layers), len(words.lost), encoder.hidden_size)
     vectors = np.full(shape, np.nan, dtype=np.float32)
     with packed_linears(encoder.model, batch_tokens, len(tokens.ids)):
-        for batch in batches(tokens, encoder.tokenizer.pad_token_id, batch_tokens):
+        for batch in batches(
+            tokens, encoder.tokenizer.pad_token_id, batch_tokens, encoder.batching
+        ):
             of_word = np.full(batch.ids.shape, -1, dtype=np.int64)
             flat = [np.arange(tokens.starts[row], tokens.starts[row + 1]) for row in batch.rows]
             of_word[batch.attention_mask.numpy()] = words.piece_words[np.concatenate(flat)]

@@ -6,6 +6,7 @@ of the split ``train`` in Parquet files. A row is a document; it is cut into sen
 and after ``.``, ``!`` and ``?``.
 """
 
+import fnmatch
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -73,7 +74,7 @@ def corpus_folder(corpus: str | Path, cache: Path) -> Path:
         named.hub_id,
         kind="dataset",
         revision=named.revision,
-        files=[f"{place}train*.parquet"],
+        choose=lambda repository: fnmatch.filter(repository.files, f"{place}train*.parquet"),
         otherwise="name a folder of texts",
     )
     files = sorted(

@@ -26,7 +26,8 @@ class ModelSource:
     module: str | None = None
     """Python package that carries the weights and offers ``get_model_path()``."""
     weights_sha256: str | None = None
-    """SHA-256 of ``model.safetensors``, checked before loading."""
+    """SHA-256 of ``model.safetensors``, checked before loading; where it is None, what the Hub
+    states is checked when the file is downloaded."""
 
 
 class TaskKind(StrEnum):
@@ -78,7 +79,9 @@ class DatasetSource:
     hub_config: str | None = None
     hub_splits: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     """Split of this project and its name on the Hub; the one key ``all`` where rows of all splits
-    stand there as one."""
+    are one split there."""
+    hub_fingerprints: str | None = None
+    """File of the project's own data that tells the splits of such rows apart."""
     sha256: str | None = None
     """Of the file this project ships; None for data that is not shipped."""
     note: str = ""
@@ -136,6 +139,7 @@ MODELS: Final[tuple[ModelSource, ...]] = (
         licence="Apache-2.0",
         citation="Devlin et al. 2019, BERT",
         note="12-layer BertModel; its pooler was trained by next sentence prediction",
+        weights_sha256="68d45e234eb4a928074dfd868cead0219ab85354cc53d20e772753c6bb9169d3",
     ),
     ModelSource(
         alias="bert-large-uncased",
@@ -152,6 +156,7 @@ MODELS: Final[tuple[ModelSource, ...]] = (
         licence="MIT",
         citation="Liu et al. 2019, RoBERTa",
         note="12-layer RobertaModel without a sentence objective; the loader draws its pooler",
+        weights_sha256="5bde1d28afb363d0103324efeb5afc8b2b397fe5e04beabb9b1ef355255ade81",
     ),
     ModelSource(
         alias="distilbert-base-uncased",
@@ -160,6 +165,7 @@ MODELS: Final[tuple[ModelSource, ...]] = (
         licence="Apache-2.0",
         citation="Sanh et al. 2019, DistilBERT",
         note="6-layer DistilBertModel; it has no pooler",
+        weights_sha256="5e3f1108e3cb34ee048634875d8482665b65ac713291a7e32396fb18f6ff0063",
     ),
 )
 
@@ -289,6 +295,7 @@ _STS: Final = (
         hub_id="mteb/sickr-sts",
         hub_revision="20a6d6f312dd54037fe07a32d58e5e168867909d",
         hub_splits=MappingProxyType({"all": "test"}),
+        hub_fingerprints="sickr-splits/sickr-splits.tsv",
     ),
 )
 
@@ -309,7 +316,7 @@ def _linguistic(name: str, title: str, classes: int) -> DatasetSource:
         at_least=True,
         classes=classes,
         hub_id="tasksource/linguisticprobing",
-        # As embeddings-benchmark/mteb#562 pins it; whether it holds Parquet could not be checked.
+        # As embeddings-benchmark/mteb#562 pins it; without Parquet there, the Hub's own conversion
         hub_revision="1372f0696870b8ad09ec3ed123173be722c7a891",
         hub_config=name,
         hub_splits=MappingProxyType({"train": "train", "dev": "validation", "test": "test"}),

@@ -25,7 +25,14 @@ VECTOR_FILES = (".npz", ".parquet", ".safetensors")
 """Endings of files of vectors, which may stand in the place of a model."""
 
 
-def load_model(model: Any, *, dtype: str, poolings: Mapping[str, PoolingFunction]) -> Any:
+def load_model(
+    model: Any,
+    *,
+    dtype: str,
+    poolings: Mapping[str, PoolingFunction],
+    batch_tokens: int | None = None,
+    **options: Any,
+) -> Any:
     """A model of a study as what gives vectors.
 
     Args:
@@ -33,6 +40,8 @@ def load_model(model: Any, *, dtype: str, poolings: Mapping[str, PoolingFunction
             ``SentenceTransformer``, or a function from sentences to vectors.
         dtype: Of the forward pass, for encoders that are loaded here.
         poolings: A researcher's own, for encoders.
+        batch_tokens: Padded tokens in one forward pass, for encoders.
+        options: Of `load_encoder`, for encoders that are loaded here.
 
     Returns:
         An `Encoder` or a `VectorSource`.
@@ -44,8 +53,10 @@ def load_model(model: Any, *, dtype: str, poolings: Mapping[str, PoolingFunction
         path = Path(model)
         if path.suffix in VECTOR_FILES and path.is_file():
             return read_vectors(path)
-        model = load_encoder(model, dtype=dtype)
+        model = load_encoder(model, dtype=dtype, **options)
     if isinstance(model, Encoder):
+        if batch_tokens is not None:
+            model = replace(model, batch_tokens=batch_tokens)
         return replace(model, poolings={**model.poolings, **poolings}) if poolings else model
     if isinstance(model, VectorSource):
         return model

@@ -76,11 +76,12 @@ def _word_floors(task: SentencePairs, settings: Settings) -> list[Score]:
 def static_word_floor(encoder: Encoder, task: SentencePairs, settings: Settings) -> list[Score]:
     """Cosine of the means of an encoder's own word vectors, as they enter its first layer.
 
-    What a view has over this it owes to position and context. The floor is ``floor:static-NAME``.
+    What a view has over this it owes to position and context. The name of the floor is
+    ``floor:static-words:NAME``.
     """
     vectors = {"static": _static_vectors(encoder, task.sentences1 + task.sentences2)}
     (similarities,) = cosine_similarities(vectors, ("static",)).T
-    return _similarity_floor(f"static-{encoder.name}", similarities, task, settings)
+    return _similarity_floor(f"static-words:{encoder.name}", similarities, task, settings)
 
 
 def _static_vectors(encoder: Encoder, sentences: Sequence[str]) -> NDArray[np.float32]:

@@ -16,6 +16,7 @@ from probing.encoding.pooling import PoolingFunction
 from probing.encoding.sharing import SharedExtraction
 from probing.encoding.store.cache import cache_folder
 from probing.encoding.views import View
+from probing.encoding.weight_forms import Weights
 from probing.errors import InputError
 from probing.reporting.finished import finished_run
 from probing.reporting.run import Run
@@ -30,6 +31,7 @@ from probing.study.brought import (
     named_transforms,
     probe_name,
 )
+from probing.study.checking import check_sources
 from probing.study.encoder_pairs import pair_scores, random_draw_scores
 from probing.study.measurements import PROBES, RANDOM_DRAWS, Settings
 from probing.study.next_sentence import describe_corpus
@@ -47,6 +49,7 @@ from probing.study.running import (
 from probing.study.unscored import Unscored
 from probing.tasks import (
     DEFAULT_PROTOCOL,
+    OWN_SCORE_RANGE,
     SHIPPED_TREEBANK_TASKS,
     SentencePairs,
     Task,
@@ -111,6 +114,18 @@ class Study:
     ``(m, d)``; a function goes by its name."""
     claims: Sequence[Claim] = CLAIMS
     """What the verdict decides."""
+    device: str | None = None
+    """A torch device such as ``cuda:0``; by default CUDA where there is one."""
+    revision: str | None = None
+    """Commit, tag or branch of the one model that is a Hub id."""
+    max_length: int | None = None
+    """Tokens per sentence; by default what each model allows."""
+    batch_tokens: int | None = None
+    """Padded tokens in one forward pass; by default what suits the device."""
+    score_range: tuple[float, float] | None = OWN_SCORE_RANGE
+    """Of scores in files of one's own; None to take any."""
+    weights: str = Weights.SAFETENSORS
+    """``safetensors`` or ``restricted-pickle`` (`probing.encoding.weight_forms.Weights`)."""
 
     def __post_init__(self) -> None:
         for name in ("models", "tasks", "probes", "contrasts", "views", "claims"):
@@ -146,6 +161,13 @@ class Study:
                 f"unknown probe {', '.join(unknown) or 'of no name'}: expected one or more of "
                 f"{', '.join(PROBES)}, or a scikit-learn classifier or regressor"
             )
+        if self.revision is not None and len(self.models) > 1:
+            raise InputError(
+                f"revision {self.revision!r} is of one model and the study has "
+                f"{len(self.models)}: measure that one in a run of its own"
+            )
+        if self.batch_tokens is not None and self.batch_tokens < 1:
+            raise InputError(f"{self.batch_tokens} batch tokens: expected one or more")
         object.__setattr__(self, "poolings", named_poolings(self.poolings))
         object.__setattr__(self, "transforms", named_transforms(self.transforms))
         for view in self.views:
@@ -216,7 +238,12 @@ class Study:
                 Path(out),
                 self.describe(),
                 lambda: [
-                    load_task(task, self.data_dir, protocol=self.protocol).origin
+                    load_task(
+                        task,
+                        self.data_dir,
+                        protocol=self.protocol,
+                        score_range=self.score_range,
+                    ).origin
                     for task in self.tasks
                 ],
             )
@@ -261,11 +288,25 @@ def run_study(study: Study, out: Path, command: Sequence[str] = ()) -> Run:
     started = datetime.now(UTC)
     with new_run_folder(out) as folder:
         protocol = find_protocol(study.protocol)
-        tasks = [load_task(task, study.data_dir, protocol=study.protocol) for task in study.tasks]
+        check_sources(study)
+        tasks = [
+            load_task(task, study.data_dir, protocol=study.protocol, score_range=study.score_range)
+            for task in study.tasks
+        ]
         check_task_names(tasks)
         encoders = [
             shortened(
-                load_model(model, dtype=study.dtype, poolings=study.poolings), protocol.max_length
+                load_model(
+                    model,
+                    dtype=study.dtype,
+                    poolings=study.poolings,
+                    device=study.device,
+                    revision=study.revision,
+                    max_length=study.max_length,
+                    batch_tokens=study.batch_tokens,
+                    weights=study.weights,
+                ),
+                protocol.max_length,
             )
             for model in study.models
         ]

@@ -3,13 +3,21 @@
 from probing.tasks.catalogue import TaskEntry, catalogue
 from probing.tasks.pairs import SentencePairs
 from probing.tasks.protocols import DEFAULT_PROTOCOL, PROTOCOLS, Protocol, find_protocol
-from probing.tasks.registry import SHIPPED_TREEBANK_TASKS, Task, describe_task, load_task
+from probing.tasks.registry import (
+    OWN_SCORE_RANGE,
+    SHIPPED_TREEBANK_TASKS,
+    Task,
+    describe_task,
+    load_task,
+    load_task_repository,
+)
 from probing.tasks.sentences import LabelledSentences
 from probing.tasks.spans import LabelledSpans
 from probing.tasks.tagged_words import TaggedSentences
 
 __all__ = [
     "DEFAULT_PROTOCOL",
+    "OWN_SCORE_RANGE",
     "PROTOCOLS",
     "SHIPPED_TREEBANK_TASKS",
     "LabelledSentences",
@@ -23,4 +31,5 @@ __all__ = [
     "describe_task",
     "find_protocol",
     "load_task",
+    "load_task_repository",
 ]

@@ -14,9 +14,10 @@ import numpy as np
 
 from probing.errors import InputError
 from probing.sources.declarations import DATASETS, TREEBANKS, DatasetSource, TaskKind
+from probing.sources.repositories import Repository
 from probing.sources.shipped import shipped_data
 from probing.tasks.derived import read_derived
-from probing.tasks.hub_datasets import read_hub
+from probing.tasks.hub_datasets import hub_repository, read_hub, wanted_files
 from probing.tasks.minimal_pairs import PAIR_COLUMNS, read_minimal_pairs
 from probing.tasks.official import read_official, read_official_words
 from probing.tasks.pairs import SentencePairs, read_pairs
@@ -26,6 +27,7 @@ from probing.tasks.spans import FEATURE_PREFIX, SPAN_TASKS, LabelledSpans, span_
 from probing.tasks.tables import (
     SPLIT_NAMES,
     TABLE_SUFFIXES,
+    format_suffix,
     quote,
     quote_all,
     read_bytes,
@@ -68,6 +70,7 @@ def load_task(
     *,
     split: str | None = None,
     protocol: str | Protocol = DEFAULT_PROTOCOL,
+    score_range: tuple[float, float] | None = OWN_SCORE_RANGE,
 ) -> Task:
     """The rows of a task.
 
@@ -89,6 +92,8 @@ def load_task(
             those of the protocol's split, mostly ``test``, and other tasks are whole. ``all`` is
             every row.
         protocol: settings of the seven STS sets, one of ``PROTOCOLS``.
+        score_range: lowest and highest score that may occur in a file of one's own; None to take
+            any. Spearman needs none, but a score outside its range is mostly a slip.
 
     Raises:
         InputError: for an unknown name, a task that no source has, or damage in a file.
@@ -112,7 +117,7 @@ def load_task(
     file, column = _as_file(text)
     known, _, tag = text.partition(":")
     if file is not None:
-        return _read_own(file, column, split)
+        return _read_own(file, column, split, score_range)
     if text in SHIPPED_TREEBANK_TASKS:
         source = next(source for source in TREEBANKS if source.name == known)
         return _of_split(read_derived(source, tag), split)
@@ -123,6 +128,31 @@ def load_task(
     if text in offered:
         return _load_entry_point(offered[text])
     raise InputError(_unknown(text, offered))
+
+
+def load_task_repository(
+    name: str | Path | Task, data_dir: str | Path | None = None
+) -> tuple[Repository, list[str]] | None:
+    """What `load_task` would take from the Hub: the repository and its files, not downloaded.
+
+    None where the task comes from elsewhere.
+
+    Raises:
+        InputError: The Hub has no such data set, or the data folder is none.
+    """
+    folder = _data_folder(data_dir)
+    source = _SOURCES.get(str(name)) if isinstance(name, str) else None
+    if source is None or source.hub_id is None or _as_file(source.name)[0] is not None:
+        return None
+    if folder is not None and _local_file(source, folder) is not None:
+        return None
+    if (shipped_data() / source.local).is_file():
+        return None
+    try:
+        repository = hub_repository(source)
+    except InputError as error:
+        raise InputError(_found_nowhere(source, [str(error)])) from error
+    return repository, wanted_files(repository, source.hub_config)
 
 
 def task_entry_points() -> Mapping[str, EntryPoint]:
@@ -159,14 +189,22 @@ def _as_file(text: str) -> tuple[Path | None, str]:
     if colon and stem.lower().endswith((_CONLLU, *TABLE_SUFFIXES)):
         return Path(stem), column
     path = Path(text)
-    if path.suffix.lower() in (*TABLE_SUFFIXES, _CONLLU) or len(path.parts) > 1 or path.is_file():
+    if format_suffix(path) in (*TABLE_SUFFIXES, _CONLLU) or len(path.parts) > 1 or path.is_file():
         return path, ""
     return None, ""
 
 
-def _read_own(path: Path, column: str, split: str | None) -> Task:
-    """A user's own file: its columns say what kind of task it is."""
-    if path.suffix.lower() == _CONLLU:
+def _read_own(
+    path: Path,
+    column: str,
+    split: str | None,
+    score_range: tuple[float, float] | None = OWN_SCORE_RANGE,
+) -> Task:
+    """A user's own file: its columns say what kind of task it is.
+
+    ``score_range`` is that of pairs; None for the lowest and highest score in the file.
+    """
+    if format_suffix(path) == _CONLLU:
         if column and column not in TAG_COLUMNS:
             return _of_split(_from_treebank(path, column), split)
         words = read_conllu({"": path}, name=path.name, column=column or "upos")
@@ -175,8 +213,14 @@ def _read_own(path: Path, column: str, split: str | None) -> Task:
         return words if not column else replace(words, name=f"{path.name}:{column}")
     table = read_table(path)
     columns = set(table.columns)
+    pairs_with_label = columns >= {"sentence1", "sentence2", "label"} and "score" not in columns
+    if pairs_with_label and table.looks_like_scores("label"):
+        # as GLUE calls the score of STS-B
+        table = table.with_column("score", table.columns["label"])
+        columns.add("score")
     if columns >= {"sentence1", "sentence2", "score"}:
-        return read_pairs(table, name=path.name, split=split, score_range=OWN_SCORE_RANGE)
+        low, high = table.range_of("score") if score_range is None else score_range
+        return read_pairs(table, name=path.name, split=split, score_range=(low, high))
     if columns >= set(PAIR_COLUMNS):
         name = f"{path.name}:{column}" if column else path.name
         return _of_split(read_minimal_pairs(table, name=name, phenomenon=column), split)
@@ -228,7 +272,11 @@ def _read_known(
         else:
             table = replace(table, origin=table.origin + passed)
             return read_official(source, table, split=split, protocol=protocol)
-    raise InputError(
+    raise InputError(_found_nowhere(source, tried))
+
+
+def _found_nowhere(source: DatasetSource, tried: list[str]) -> str:
+    return (
         f"task {source.name} was found nowhere: {'; '.join(tried)}. Give --data-dir or set "
         f"{DATA_VARIABLE} to a folder with {source.local}"
     )

@@ -6,14 +6,20 @@ exactly one line, ended by ``\n`` or ``\r\n``; other characters that Unicode cou
 is a character of the sentence.
 """
 
+import bz2
+import codecs
 import csv
+import gzip
 import hashlib
 import json
+import lzma
 import math
 import re
+import sys
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final, NoReturn
@@ -40,6 +46,8 @@ SPLIT_NAMES: Final[Mapping[str, str]] = MappingProxyType(
 """Every accepted spelling of a split and the name used everywhere."""
 
 _DECIMAL: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_QUOTED: Final = re.compile(r'"(?:[^"]|"")*""(?:[^"]|"")+"')
+"""A whole cell in quotation marks with doubled ones within, which no sentence has by chance."""
 _LONGEST_QUOTE: Final = 40
 _BYTE_ORDER_MARK: Final = "\ufeff"
 
@@ -64,6 +72,10 @@ class Table:
 
     def __len__(self) -> int:
         return len(self.positions)
+
+    def with_column(self, name: str, cells: tuple[object, ...]) -> "Table":
+        """The same table with one more column of n cells."""
+        return replace(self, columns=MappingProxyType({**self.columns, name: cells}))
 
     def fail(self, row: int, found: str) -> NoReturn:
         """Raise the ``InputError`` that names the file and the line of ``row``."""
@@ -120,6 +132,8 @@ class Table:
                 self.fail(row, f"{column} is empty, expected a label")
             if not isinstance(cell, str | int):
                 self.fail(row, f"{column} is {quote(cell)}, expected text or a whole number")
+            if isinstance(cell, str) and cell != cell.strip():
+                self.fail(row, f"{column} is {quote(cell)}, with white space around it: remove it")
             labels.append(str(cell))
         return tuple(labels)
 
@@ -145,6 +159,27 @@ class Table:
                 )
             scores[row] = score
         return scores
+
+    def range_of(self, column: str) -> tuple[float, float]:
+        """The lowest and the highest number of a column.
+
+        Raises:
+            InputError: for anything that is not a finite decimal number.
+        """
+        largest = sys.float_info.max
+        scores = self.scores(column, (-largest, largest))
+        return float(scores.min()), float(scores.max())
+
+    def looks_like_scores(self, column: str) -> bool:
+        """Whether every cell is a number and at least one has a decimal point."""
+        cells = self.columns[column]
+        numbers = all(
+            _DECIMAL.fullmatch(cell)
+            if isinstance(cell, str)
+            else isinstance(cell, int | float) and not isinstance(cell, bool)
+            for cell in cells
+        )
+        return numbers and any(isinstance(cell, float) or "." in str(cell) for cell in cells)
 
     def splits(self, column: str = "split") -> tuple[str, ...]:
         """The column as n split names, each ``train``, ``dev`` or ``test``.
@@ -197,13 +232,27 @@ def read_bytes(path: Path) -> bytes:
         data = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path}: could not be read: {error.strerror}") from error
+    open_compressed = _COMPRESSED.get(path.suffix.lower())
+    if open_compressed is not None:
+        try:
+            data = open_compressed(data)
+        except (OSError, EOFError, ValueError, lzma.LZMAError, zlib.error) as error:
+            raise InputError(
+                f"{path}: could not be decompressed ({error}): is it whole?"
+            ) from error
     if not data:
         raise InputError(f"{path}: the file is empty")
     return data
 
 
+def format_suffix(path: Path) -> str:
+    """The ending that tells the format: ``.tsv`` of ``A.TSV`` and of ``a.tsv.gz``."""
+    inner = path.with_suffix("") if path.suffix.lower() in _COMPRESSED else path
+    return inner.suffix.lower()
+
+
 def read_lines(path: Path, data: bytes) -> list[str]:
-    """The lines of a UTF-8 text, without their ends; a byte order mark is dropped.
+    """The lines of a UTF-8 or marked UTF-16 text, without their ends or a byte order mark.
 
     Blank lines at the end of the file are dropped, blank lines elsewhere are kept.
 
@@ -211,7 +260,9 @@ def read_lines(path: Path, data: bytes) -> list[str]:
         InputError: for broken UTF-8, a NUL, a carriage return within a line, or nothing but blanks.
     """
     try:
-        text = data.decode("utf-8")
+        # Excel writes "Unicode text" as UTF-16, which its first two bytes tell
+        marked = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        text = data.decode("utf-16" if marked else "utf-8")
     except UnicodeDecodeError as error:
         number = data.count(b"\n", 0, error.start) + 1
         raise InputError(
@@ -237,7 +288,14 @@ def read_lines(path: Path, data: bytes) -> list[str]:
 
 def _tsv_rows(path: Path, data: bytes) -> Iterator[tuple[int, list[object]]]:
     for number, line in enumerate(read_lines(path, data), start=1):
-        yield number, list[object](line.split("\t"))
+        cells = line.split("\t")
+        quoted = next((cell for cell in cells if _QUOTED.fullmatch(cell)), None)
+        if quoted is not None:
+            raise InputError(
+                f'{path}, line {number}: {quote(quoted)} is quoted as in CSV, but in TSV a " is a '
+                "character of the sentence; save the file without quoting, or as .csv"
+            )
+        yield number, list[object](cells)
 
 
 def _csv_rows(path: Path, data: bytes) -> Iterator[tuple[int, list[object]]]:
@@ -305,6 +363,9 @@ def _parquet_rows(path: Path, data: bytes) -> Iterator[tuple[int, list[object]]]
         yield number, list(row)
 
 
+_COMPRESSED: Final[Mapping[str, Callable[[bytes], bytes]]] = MappingProxyType(
+    {".gz": gzip.decompress, ".bz2": bz2.decompress, ".xz": lzma.decompress}
+)
 _Reader = Callable[[Path, bytes], Iterator[tuple[int, list[object]]]]
 _READERS: Final[Mapping[str, _Reader]] = MappingProxyType(
     {".tsv": _tsv_rows, ".csv": _csv_rows, ".jsonl": _jsonl_rows, ".parquet": _parquet_rows}
@@ -325,9 +386,10 @@ def read_table(path: Path, *, header: Sequence[str] | None = None) -> Table:
         InputError: for every damage, with the file and the line.
     """
     data = read_bytes(path)
-    if header is None and path.suffix.lower() not in _READERS:
+    ending = format_suffix(path)
+    if header is None and ending not in _READERS:
         raise InputError(f"{path}: unknown ending, expected one of {', '.join(TABLE_SUFFIXES)}")
-    rows = _READERS[path.suffix.lower()](path, data) if header is None else _tsv_rows(path, data)
+    rows = _READERS[ending](path, data) if header is None else _tsv_rows(path, data)
     names = _header(path, next(rows)[1]) if header is None else list(header)
     positions: list[int] = []
     cells: list[list[object]] = []
@@ -348,7 +410,7 @@ def read_table(path: Path, *, header: Sequence[str] | None = None) -> Table:
         place=str(path),
         columns=MappingProxyType(dict(zip(names, zip(*cells, strict=True), strict=True))),
         positions=tuple(positions),
-        unit="row" if path.suffix.lower() == ".parquet" else "line",
+        unit="row" if ending == ".parquet" else "line",
         origin=f"file {path.name} sha256:{hashlib.sha256(data).hexdigest()}",
     )
 

@@ -108,6 +108,12 @@ def read_conllu(
             sentences.append(tuple(word[COLUMNS["form"]] for word in sentence.words))
             tags.append(tuple(word[COLUMNS[column]] for word in sentence.words))
             splits.append(split)
+        forms = [word for words in sentences for word in words]
+        if 2 * forms.count("_") > len(forms):
+            raise InputError(
+                f"{path}: the form of {forms.count('_'):,} of {len(forms):,} words is _: the "
+                "treebank comes without its text, which its own README says how to add"
+            )
         origins.append(file.origin)
     return TaggedSentences(
         name=name,
