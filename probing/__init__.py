@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from probing.tasks.pairs import SentencePairs
     from probing.tasks.registry import load_task
     from probing.tasks.sentences import LabelledSentences
+    from probing.tasks.spans import LabelledSpans
     from probing.tasks.tagged_words import TaggedSentences
 
 __version__ = "0.2.0"
@@ -79,6 +80,7 @@ _MODULES = {
     "probing.tasks.pairs": ("SentencePairs",),
     "probing.tasks.registry": ("load_task",),
     "probing.tasks.sentences": ("LabelledSentences",),
+    "probing.tasks.spans": ("LabelledSpans",),
     "probing.tasks.tagged_words": ("TaggedSentences",),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
@@ -92,6 +94,7 @@ __all__ = [
     "FinetuningStudy",
     "InputError",
     "LabelledSentences",
+    "LabelledSpans",
     "Outcome",
     "Pooling",
     "PoolingFunction",

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from probing.errors import InputError
-from probing.study.measurements import Settings, measure_floors
+from probing.study.floors import measure_floors
+from probing.study.measurements import Settings
 from probing.tasks import LabelledSentences, load_task
 
 
