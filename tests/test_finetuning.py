@@ -406,11 +406,11 @@ def test_the_claims_of_fine_tuning(encoder: Encoder) -> None:
         verdict = decide(_rows(encoder, _cells(few, many)), "toy")
         return {finding.claim: finding.outcome for finding in verdict.by_task}
 
-    supported, refuted, undecided = Outcome.SUPPORTED, Outcome.REFUTED, Outcome.UNDECIDED
+    supported, refuted, negligible = Outcome.SUPPORTED, Outcome.REFUTED, Outcome.NEGLIGIBLE
     assert outcomes(0.3, 0.1) == {"C8": supported, "C8a": supported, "C9": supported}
-    assert outcomes(0.3, 0.0) == {"C8": undecided, "C8a": supported, "C9": supported}
+    assert outcomes(0.3, 0.0) == {"C8": negligible, "C8a": supported, "C9": supported}
     assert outcomes(0.1, 0.3) == {"C8": supported, "C8a": supported, "C9": refuted}
-    assert outcomes(-0.1, -0.1) == {"C8": refuted, "C8a": refuted, "C9": undecided}
+    assert outcomes(-0.1, -0.1) == {"C8": refuted, "C8a": refuted, "C9": negligible}
     verdict = decide(_rows(encoder, _cells(0.3, 0.1)), "toy")
     text = verdict_text(verdict, pooler="trained")
     assert "Differences of accuracy × 100" in text

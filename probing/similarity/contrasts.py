@@ -158,9 +158,11 @@ def _combine(
             estimate_b=values[minus].sum(),
         )
         ends = (float(result.lower), float(result.upper))
+        # known even where it has no interval, as where all pairs are one cluster
+        value = float(values[plus].sum() - values[minus].sum())
         found.append(
             {
-                "spearman_difference": (float(result.difference), *ends),
+                "spearman_difference": (value, *ends),
                 "standard_error": (float(result.standard_error), math.nan, math.nan),
             }
         )
