@@ -75,7 +75,7 @@ def test_bad_files(tmp_path):
         list(read_sentences(broken))
     text = tmp_path / "text.parquet"
     text.write_text("a cat")
-    with pytest.raises(InputError, match="is no Parquet file"):
+    with pytest.raises(InputError, match="is not a Parquet file"):
         list(read_sentences(text))
     path = _parquet(tmp_path / "a.parquet", number=[1], words=["a cat"])
     with pytest.raises(InputError, match="has the columns number, words: expected sentence or"):
