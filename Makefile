@@ -42,3 +42,4 @@ mutants: install
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[mutation]'
 	OMP_NUM_THREADS=1 nice -n 10 $(BIN)/mutmut run --max-children 1 $(MUTANTS:%='%')
 	$(BIN)/mutmut results
+	$(BIN)/python docs/mutants.py

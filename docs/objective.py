@@ -83,10 +83,8 @@ def page() -> str:
         "",
         "## The verdicts",
         "",
-        "The mean over the pairs is by the Multi-Bootstrap (Sellam et al. 2022), which draws pairs",
-        "of encoders too. Of two pairs its interval is too narrow (see",
-        "`probing.study.encoder_pairs.mean_contrasts`), and over tasks it takes them as",
-        "independent, though the encoders are the same: hold it against what each pair says.",
+        "The mean over the pairs counts a seed once, however many the tasks: Student's interval",
+        "over seeds, with the error of the items that all seeds share.",
         "",
         *(line for verdict in verdicts for text in _lines(verdict_text(verdict)) for line in text),
     ]

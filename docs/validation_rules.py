@@ -34,6 +34,8 @@ SETS: Final = ("sts12", "sts13", "sts14", "sts15", "sts16", "sickr", "stsb")
 PLANTED: Final = -0.02
 """Two points."""
 REPETITIONS: Final = 1000
+OFTEN: Final = 4000
+"""Repetitions of what needs no bootstrap."""
 _RESAMPLES: Final = 200
 _AT_ONCE: Final = 125
 _SEED: Final = 0
@@ -41,6 +43,7 @@ _POINT: Final = 0.01
 _RUN: Final = Path(__file__).parent / "runs" / "official" / "scores.csv"
 _GUARD: Final = "the guard of the random-effects mean"
 _FEW_SEEDS: Final = "so few seeds that the error of the items, too, is given their few degrees"
+_WIDE: Final = "an error so large that hardly an interval fits between the margins"
 _MANY: Final = "Holm's bound over tests that depend on each other"
 
 
@@ -121,10 +124,10 @@ def _one_task(
     for _ in range(2):  # the error of a difference grows with the noise that views do not share
         _, errors = _differences(views, target, own, 0.0, rng, 50)
         own *= error / float(np.median(errors))
-    extra = _extra_noise(views, own)
+    lost = _lost_gold(views, own)
     effects, errors = _differences(views, target, own, 0.0, rng, REPETITIONS)
     rejected = _share(effects, errors, 0.0)
-    planted, planted_errors = _differences(views, target, own, extra, rng, REPETITIONS)
+    planted, planted_errors = _differences(views, target, own, lost, rng, REPETITIONS)
     truth = float(planted.mean())
     setting = (
         f"{task.name}: {len(task):,} pairs in {len(set(task.clusters.tolist())):,} clusters, "
@@ -137,7 +140,8 @@ def _one_task(
             for decision in decided([_test(effect, one)], SMALLEST_EFFECT)
         ]
     )
-    enough = float(np.median(planted_errors)) <= abs(PLANTED) / 2.8  # 1.96 + 0.84
+    middle = float(np.median(planted_errors))
+    enough = middle <= abs(PLANTED) / 2.9  # a little more than 1.96 + 0.84
     rows = [
         _row("one claim on one task", setting, rejected=rejected, found=float(found),
              must_find=enough),
@@ -158,6 +162,7 @@ def _one_task(
                     ]
                 )
             ),
+            conservative=_WIDE if middle > abs(truth) / 3.3 else "",  # twice 1.645
         ),
     ]  # fmt: skip
     return rows, float(np.median(errors))
@@ -183,19 +188,19 @@ class _Views:
         both: FloatArray = (shared + own) / 2**0.5
         return both
 
-    def pair(self, own: float, extra: float, n: int) -> tuple[FloatArray, FloatArray]:
-        """Two views ``(n_pairs, n)`` of equal truth but for ``extra`` noise in the first."""
+    def pair(self, own: float, lost: float, n: int) -> tuple[FloatArray, FloatArray]:
+        """Two views ``(n_pairs, n)``; the first has lost a share of the gold scores."""
         common = self.gold[:, None] + 0.7 * self.noise(n)
-        one = common + own * self.noise(n) + extra * self.noise(n)
+        one = common - lost * self.gold[:, None] + own * self.noise(n)
         return one, common + own * self.noise(n)
 
 
-def _extra_noise(views: _Views, own: float) -> float:
-    """How much more noise makes a view two points worse, to a few hundredths of a point."""
-    low, high = 0.0, 2.0
-    for _ in range(12):
+def _lost_gold(views: _Views, own: float) -> float:
+    """Which share of the gold a view must lose to be two points worse, to a tenth of a point."""
+    low, high = 0.0, 0.5
+    for _ in range(9):
         middle = (low + high) / 2
-        one, other = views.pair(own, middle, 40)
+        one, other = views.pair(own, middle, 100)
         gap = float((spearman(one, views.gold) - spearman(other, views.gold)).mean())
         low, high = (middle, high) if gap > PLANTED else (low, middle)
     return (low + high) / 2
@@ -205,7 +210,7 @@ def _differences(
     views: _Views,
     target: Target,
     own: float,
-    extra: float,
+    lost: float,
     rng: np.random.Generator,
     repetitions: int,
 ) -> tuple[FloatArray, FloatArray]:
@@ -214,7 +219,7 @@ def _differences(
     found = []
     for start in range(0, repetitions, _AT_ONCE):
         n = min(_AT_ONCE, repetitions - start)
-        one, other = views.pair(own, extra, n)
+        one, other = views.pair(own, lost, n)
         both = np.concatenate([one, other], axis=1)
         samples = bootstrap_correlations(
             both,
@@ -265,7 +270,6 @@ def _accuracies(rng: np.random.Generator, _: Mapping[str, float]) -> Iterator[Ro
                 setting,
                 held=1 - _share(effects, errors, gap),
                 found=share,
-                must_find=True,
             )
         else:
             yield _row("a difference of accuracies", setting, rejected=share)
@@ -310,15 +314,17 @@ def _tasks(rng: np.random.Generator, errors: Mapping[str, float]) -> Iterator[Ro
     measured = np.array([errors[name] for name in SETS])
     for n in (2, 4, 6, 7):
         for between in (0.0, 1.0, 3.0):
-            rejected = held = inside = found = 0
-            for _ in range(REPETITIONS):
+            rejected = held = inside = shown = found = 0
+            for _ in range(OFTEN):
                 sizes = rng.permutation(measured)[:n]
                 truth = rng.normal(0, between * _POINT, n + 1)
                 effects = truth[:n] + rng.normal(0, sizes)
                 pooled = random_effects(effects, sizes)
                 rejected += pooled.p <= LEVEL
                 held += pooled.lower <= 0 <= pooled.upper
-                inside += pooled.prediction_lower <= truth[n] <= pooled.prediction_upper
+                if pooled.tau_squared > 0:  # as in the verdict
+                    shown += 1
+                    inside += pooled.prediction_lower <= truth[n] <= pooled.prediction_upper
                 moved = random_effects(effects + PLANTED, sizes)
                 found += moved.p <= LEVEL and moved.effect < 0
             guarded = between < 3.0 or n == 2
@@ -327,9 +333,10 @@ def _tasks(rng: np.random.Generator, errors: Mapping[str, float]) -> Iterator[Ro
             yield _row(
                 "mean over tasks",
                 said + note,
-                rejected=rejected / REPETITIONS,
-                held=held / REPETITIONS,
-                found=found / REPETITIONS,
+                rejected=rejected / OFTEN,
+                held=held / OFTEN,
+                found=found / OFTEN,
+                repetitions=OFTEN,
                 conservative=_GUARD if guarded else "",
                 must_find=n >= 6 and between <= 1.0,
             )
@@ -337,7 +344,8 @@ def _tasks(rng: np.random.Generator, errors: Mapping[str, float]) -> Iterator[Ro
                 yield _row(
                     "one more task",
                     said,
-                    held=inside / REPETITIONS,
+                    held=inside / shown,
+                    repetitions=shown,
                     conservative=_GUARD if guarded else "",
                 )
 
@@ -348,7 +356,7 @@ def _seeds(rng: np.random.Generator, errors: Mapping[str, float]) -> Iterator[Ro
     for n in (2, 5, 10):
         for of_seeds, between in ((0.0, 0.0), (1.0, 0.0), (2.0, 1.0), (4.4, 1.0)):
             rejected = held = found = 0
-            for _ in range(REPETITIONS):
+            for _ in range(OFTEN):
                 effects = (
                     rng.normal(0, of_seeds * _POINT, (n, 1))
                     + rng.normal(0, between * _POINT, len(sizes))
@@ -362,11 +370,12 @@ def _seeds(rng: np.random.Generator, errors: Mapping[str, float]) -> Iterator[Ro
             yield _row(
                 "several pairs of encoders",
                 f"{n} pairs, {of_seeds:g} points between seeds, {between:g} between sets",
-                rejected=rejected / REPETITIONS,
-                held=held / REPETITIONS,
-                found=found / REPETITIONS,
+                rejected=rejected / OFTEN,
+                held=held / OFTEN,
+                found=found / OFTEN,
+                repetitions=OFTEN,
                 conservative=_FEW_SEEDS if n < 10 or of_seeds < 4 else "",
-                must_find=n >= 5 and of_seeds <= 1.0,
+                must_find=(n, of_seeds) in ((5, 0.0), (10, 0.0), (10, 1.0)),
             )
 
 
@@ -390,7 +399,7 @@ def _draws(rng: np.random.Generator, errors: Mapping[str, float]) -> Iterator[Ro
                 held=held / REPETITIONS,
                 found=found / REPETITIONS,
                 conservative=_FEW_SEEDS,
-                must_find=of_draws <= 0.5,
+                must_find=name == "6 sets" and of_draws <= 0.5,
             )
 
 

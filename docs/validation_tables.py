@@ -215,10 +215,10 @@ def _rules(rows: Sequence[Row]) -> list[str]:
         ),
         (
             (
-                f"two points are found in {100 * _FOUND:.0f} % or more by the mean over six or "
-                "seven sets that differ by a point or less, by five pairs of encoders or more "
-                "whose seeds differ by a point or less, and on each set whose error lets them "
-                "(0.7 points or less)"
+                f"two points are found in {100 * _FOUND:.0f} % or more: on each set whose standard "
+                "error is 0.69 points or less, over six or seven sets that differ by a point or "
+                "less, with five pairs of encoders whose seeds agree or ten whose seeds differ by "
+                "a point, and against five draws of random weights over six sets"
             ),
             f"{_percent(min(sought))} at least",
             min(sought) >= _FOUND,

@@ -65,7 +65,7 @@ def test_a_view_that_is_one_vector_has_no_cosine(explorer: Explorer, pairs: Pair
     assert np.isnan(explorer.cosines["cls@0"]).all()
     assert np.isnan(explorer.compare("a", "b")["cls@0"])
     assert np.isnan(explorer.standing("cls@0", 0.5))
-    assert "no cosine to speak of" in explorer.picture("a", "b", "cls@0").sentence
+    assert "so its cosine is undefined" in explorer.picture("a", "b", "cls@0").sentence
     with pytest.raises(InputError, match="same vector for every sentence"):
         explorer.neighbours(pairs.sentences1[0], "cls@0")
 

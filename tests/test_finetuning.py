@@ -44,7 +44,7 @@ from probing.finetuning.network import (
 )
 from probing.finetuning.recipes import FROZEN, TrainingRecipe, recipes_for
 from probing.finetuning.saved_cells import CheckpointKeeper, load_cell, save_cell
-from probing.finetuning.score_rows import Trained, finetuning_scores
+from probing.finetuning.score_rows import Trained, finetuning_scores, majority_rows
 from probing.reporting.figures import learning_curves
 from probing.reporting.frozen_gap import frozen_gap
 from probing.reporting.run import load_run
@@ -320,9 +320,12 @@ def _planted(accuracies: dict[tuple[str, Head, int], float], n: int = 400) -> li
 
 def _data_of_ones(encoder: Encoder, n: int = 400) -> FinetuningData:
     rows = np.arange(n)
-    tokenized = tokenize(encoder, ["the cat"] * n)
     pad = encoder.tokenizer.pad_token_id
-    return FinetuningData("toy", tokenized, 1, np.ones(n), ("a", "b", "c"), rows, rows, rows, pad)
+    # a class of its own in train, so that always saying the most frequent one is never right
+    gold = np.concatenate([np.ones(n), np.zeros(n)])
+    tokenized = tokenize(encoder, ["the cat"] * (2 * n))
+    train = rows + n
+    return FinetuningData("toy", tokenized, 1, gold, ("a", "b", "c"), train, rows, rows, pad)
 
 
 def _rows(encoder: Encoder, accuracies: dict[tuple[str, Head, int], float]) -> pd.DataFrame:
@@ -375,6 +378,27 @@ def test_differences_carry_the_chance_of_items_and_of_seeds(encoder: Encoder) ->
     assert (single["lower"] < single["value"]).all()
     with pytest.raises(ValueError, match="11 cells, expected 12"):
         _rows(encoder, dict(list(_cells(0.1, 0.1).items())[:-1]))
+
+
+def test_heads_that_learned_nothing_are_not_compared(
+    encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The most frequent class is right in 85 % here, and no head in more."""
+    assert _rows(encoder, _cells(0.3, 0.1))["value"].notna().all()
+    monkeypatch.setattr("probing.finetuning.score_rows.majority_share", lambda _: 0.85)
+    table = _rows(encoder, _cells(0.3, 0.1))
+    compared = table["metric"].isin(["accuracy_difference", "standard_error"])
+    assert table.loc[compared, "value"].isna().all()
+    assert table.loc[~compared, "value"].notna().all()
+    verdict = decide(table, "toy")
+    assert {finding.outcome for finding in verdict.by_task} == {Outcome.UNDECIDED}
+
+
+def test_the_majority_is_a_floor(encoder: Encoder) -> None:
+    data = replace(_data_of_ones(encoder), train=np.arange(100))
+    (row,) = majority_rows(data, seed=0)
+    assert (row.model, row.value, row.n) == ("floor:majority", 1.0, 400)
+    assert majority_rows(replace(data, classes=()), seed=0) == []
 
 
 def test_the_claims_of_fine_tuning(encoder: Encoder) -> None:

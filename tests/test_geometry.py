@@ -144,7 +144,8 @@ def test_whitening_on_few_sentences_is_undefined(caplog: pytest.LogCaptureFixtur
     assert np.isnan(columns[Cell("mean@1", "whitened256:target")]).all()
     assert np.isfinite(columns[Cell("mean@1", "centred:target")]).all()
     assert (
-        "mean@1: whitened is undefined on 200 sentences for 384 dimensions: expected at least 3840"
+        "whitened is undefined on 200 sentences for 384 dimensions, expected at least 3840: NaN "
+        "for mean@1"
     ) in caplog.text
 
 

@@ -12,6 +12,7 @@ import pytest
 from probing.commands import main as cli
 from probing.study.study import PRESETS, Study
 from tests.test_study import HEADER, ROWS, write_data
+from tests.test_treebank import written
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -60,6 +61,9 @@ def test_every_probing_command_runs(
     documents = ["\n".join(f"the cat sat on mat {n}" for n in range(30))] * 8
     for source in ("some", "more"):
         (texts / f"{source}.txt").write_text("\n\n".join(documents), encoding="utf-8")
+    (tmp_path / "path/to").mkdir(parents=True)
+    for seed, (split, n) in enumerate({"train": 900, "dev": 60, "test": 90}.items()):
+        written(tmp_path / f"path/to/de_gsd-ud-{split}.conllu", n, seed=seed)
     rows = [
         f"{split}\t{label}\tthe {label} sat"
         for split in ("train", "dev", "test")

@@ -13,7 +13,13 @@ import pytest
 
 from probing.errors import InputError
 from probing.results import names
-from probing.results.differences import Difference, Place, read_differences
+from probing.results.differences import (
+    Difference,
+    Place,
+    check_aggregation,
+    read_differences,
+    usable_aggregation,
+)
 from probing.results.names import place_of
 from probing.results.quantities import (
     ACCURACY,
@@ -112,13 +118,12 @@ def test_the_table_has_its_columns_and_types_whatever_is_in_it() -> None:
         assert tuple(table.columns) == COLUMNS
         kinds = {name: str(kind) for name, kind in table.dtypes.items()}
         assert {kinds.pop(name) for name in ("value", "lower", "upper")} == {"float64"}
-        assert (kinds.pop("layer"), kinds.pop("n"), kinds.pop("seed")) == (
-            "Int64",
-            "int64",
-            "int64",
-        )
+        assert {kinds.pop(name) for name in ("n", "seed")} == {"int64"}
+        nullable = ("layer", "clusters", "largest_cluster")
+        assert {kinds.pop(name) for name in nullable} == {"Int64"}
         assert set(kinds.values()) == {"str"}
-    assert records(score_table([ROW])) == [asdict(ROW)]
+    row = replace(ROW, clusters=4, largest_cluster=3)
+    assert records(score_table([row])) == [asdict(row)]
     assert pd.isna(score_table([replace(ROW, layer=None)])["layer"].iloc[0])
 
 
@@ -163,6 +168,25 @@ def test_the_subsets_of_a_target_are_coded_in_order() -> None:
         assert found.tolist() == [(subsets or ["all"])[0]]
         assert codes.tolist() == [0, 0, 0]
         assert aggregations == (Aggregation.ALL,)
+
+
+def test_a_row_has_the_clusters_of_its_items() -> None:
+    shared: dict[str, Any] = {"view": "cls@3", "probe": "cosine", "metric": "rho", "value": 0.5}
+    target = Target(
+        task="t",
+        gold=np.zeros(6),
+        subsets=["a", "a", "a", "a", "b", "b"],
+        clusters=np.array([0, 0, 0, 1, 1, 2]),
+    )
+    assert target.clustering() == (4, 3)  # the second ends at the border of the subsets
+    assert target.clustering(np.array([3, 4, 5])) == (3, 1)
+    plain = target.score(**shared)
+    assert (plain.clusters, plain.largest_cluster) == (4, 3)
+    part = target.score(**shared, n=3)
+    assert (part.clusters, part.largest_cluster) == (None, None)
+    part = target.score(**shared, n=3, clustering=(3, 1))
+    assert (part.clusters, part.largest_cluster) == (3, 1)
+    assert Target(task="t", gold=np.zeros(6)).clustering() == (None, None)
 
 
 # differences
@@ -240,6 +264,50 @@ def test_the_aggregation_that_is_asked_for_replaces_all(order: int) -> None:
     assert (found.value, found.standard_error, found.aggregation) == (0.1, 0.01, "all")
 
 
+def test_the_error_of_items_and_the_clusters_go_with_a_difference() -> None:
+    place = Place("m", "pooler@2 - mean@2")
+    row, error = _compared(0.1, 0.02)
+    items = replace(error, metric="items_standard_error", value=0.015)
+    elsewhere = [replace(items, task="u", value=0.5), replace(items, aggregation="mean", value=0.6)]
+    table = score_table([row, replace(error, clusters=20), items, *elsewhere])
+    (found,) = read_differences(table, "all")[place]
+    assert (found.items_error, found.degrees_of_freedom) == (0.015, 19)
+    (found,) = read_differences(score_table([row, error]), "all")[place]
+    assert math.isnan(found.items_error)
+    assert found.degrees_of_freedom == math.inf
+    (found,) = read_differences(score_table([row, error]).drop(columns="clusters"), "all")[place]
+    assert found.degrees_of_freedom == math.inf
+
+
+def test_an_aggregation_that_was_not_measured_is_refused() -> None:
+    def subset(task: str) -> Score:
+        return replace(ROW, task=task, subset="news")
+
+    single = _compared(0.1, 0.01, task="stsb")
+    every = [*single, *_compared(0.1, 0.01), *_compared(0.2, 0.02, aggregation="mean"), subset("t")]
+    for aggregation in ("all", "mean"):
+        check_aggregation(score_table(every), aggregation)
+        assert usable_aggregation(score_table(every), aggregation) == aggregation
+    with pytest.raises(InputError) as raised:
+        check_aggregation(score_table(every), "wmean")
+    assert str(raised.value) == (
+        "no differences of aggregation 'wmean' on stsb, t: found all, mean"
+    )
+    lacking = [*every, *_compared(0.1, 0.01, task="u"), subset("u")]
+    with pytest.raises(InputError, match="aggregation 'mean' on u: found"):
+        check_aggregation(score_table(lacking), "mean")
+    only_mean = [*every, *_compared(0.1, 0.01, task="v", aggregation="mean")]
+    with pytest.raises(InputError, match="aggregation 'all' on v: found"):
+        check_aggregation(score_table(only_mean), "all")
+    control = [*every, *_compared(0.1, 0.01, task="u", labels="control"), subset("u")]
+    check_aggregation(score_table(control), "mean")
+    assert usable_aggregation(score_table(single), "mean") == "all"
+    several = [*single, subset("stsb")]
+    assert usable_aggregation(score_table(several), "mean") == "mean"
+    of_probe = [*single, replace(subset("stsb"), probe="finetuned")]
+    assert usable_aggregation(score_table(of_probe), "mean") == "all"
+
+
 # quantities
 
 
@@ -310,15 +378,15 @@ def test_selection_takes_the_rows_of_one_quantity_and_scales_them() -> None:
     }
     strange = [replace(ROW, value=0.45, **{name: value}) for name, value in others.items()]  # type: ignore[arg-type]
     average = replace(ROW, view="mean@1+2", layer=None, value=0.25, lower=0.25, upper=0.25, n=8)
-    table = select(score_table([*strange, average, ROW]), SIMILARITY, model="m", task="t")
+    table = select(score_table([*strange, ROW, average]), SIMILARITY, model="m", task="t")
     assert list(table.columns) == ["view", "layer", "pooling", "n", "value", "lower", "upper"]
-    assert table["view"].tolist() == ["mean@1+2", "mean@2"]
-    assert table["value"].tolist() == [25.0, 50.0]
-    assert table["lower"].tolist() == [25.0, 40.0]
-    assert table["upper"].tolist() == [25.0, 60.0]
-    assert table["n"].tolist() == [8, 9]
-    assert pd.isna(table["layer"][0])
-    assert table["layer"][1] == 2
+    assert table["view"].tolist() == ["mean@2", "mean@1+2"]  # in the order of the table
+    assert table["value"].tolist() == [50.0, 25.0]
+    assert table["lower"].tolist() == [40.0, 25.0]
+    assert table["upper"].tolist() == [60.0, 25.0]
+    assert table["n"].tolist() == [9, 8]
+    assert table["layer"][0] == 2
+    assert pd.isna(table["layer"][1])
     with pytest.raises(InputError) as raised:
         select(score_table([ROW]), ACCURACY, model="m", task="t")
     assert str(raised.value) == (
@@ -335,7 +403,7 @@ def test_selection_means_the_test_split_where_there_is_one() -> None:
 
 
 def test_models_contrasts_and_floors_are_told_apart() -> None:
-    models = ("b", "a", "a+random", "floor:jaccard", "b - a", "a - b")
+    models = ("b", "a", "a+random", "floor:jaccard", "b - a", "a - b", "a - a+random")
     table = score_table([replace(ROW, model=model) for model in models])
     assert models_of(table) == ("b", "a")
     assert contrasts_of(table) == ("b - a", "a - b")
@@ -355,7 +423,7 @@ def test_the_floors_of_a_task() -> None:
     strange = [replace(floor, value=0.125, **{name: value}) for name, value in others.items()]  # type: ignore[arg-type]
     seeds = [replace(floor, seed=1, value=0.5), replace(floor, model="floor:b", probe="cosine")]
     found = floors(score_table([*strange, floor, *seeds]), SIMILARITY, task="t")
-    assert found == {"jaccard": 37.5, "b": 25.0}
+    assert [*found.items()] == [("jaccard", 37.5), ("b", 25.0)]  # in the order of the table
 
 
 def test_training_items_of_a_subset() -> None:

@@ -13,7 +13,12 @@ from sklearn.metrics.pairwise import paired_cosine_distances
 from probing.encoding.encoder import load_encoder
 from probing.encoding.extraction import extract
 from probing.results.target import Target
-from probing.similarity.cosine import cosine_similarities, similarity_scores, token_jaccard
+from probing.similarity.cosine import (
+    cosine_similarities,
+    idf_cosines,
+    similarity_scores,
+    token_jaccard,
+)
 from probing.tasks import SentencePairs, load_task
 
 
@@ -138,3 +143,13 @@ def test_the_aggregation_flips_a_ranking_on_sts12(real_data: Path) -> None:
     assert found["mean@6", "all"] == pytest.approx(72.37, abs=0.1)
     assert found["cls@6", "wmean"] == pytest.approx(67.52, abs=0.1)
     assert found["mean@6", "wmean"] == pytest.approx(71.06, abs=0.1)
+
+
+def test_shared_rare_words_count_more_than_shared_common_ones() -> None:
+    one = ["the zebra", "the cat", "the dog", "the"]
+    other = ["a zebra", "the cow", "dog the", "a"]
+    zebra, the, same, nothing = idf_cosines(one, other)
+    assert 0 < the < zebra < 1
+    assert same == pytest.approx(1)  # word order is not seen
+    assert nothing == 0
+    np.testing.assert_array_equal(idf_cosines(["!"], ["?"]), [0])

@@ -72,7 +72,17 @@ def test_a_run_of_every_family(
 ) -> None:
     model, out = tiny_encoder_folder(family), tmp_path / "run"
     code = _main(
-        monkeypatch, "run", "--model", model, "--task", "stsb", "--data-dir", data, "--out", out
+        monkeypatch,
+        "run",
+        "--table",
+        "--model",
+        model,
+        "--task",
+        "stsb",
+        "--data-dir",
+        data,
+        "--out",
+        out,
     )
     assert code == 0
     table = pd.read_parquet(out / "scores.parquet")
@@ -80,7 +90,7 @@ def test_a_run_of_every_family(
     has_pooler = family in FAMILIES_WITH_POOLER
     assert ("pooler" in set(table["pooling"])) == has_pooler
     models = {str(model), f"{model}+random"}
-    models |= {"floor:jaccard", "floor:idf-words", f"floor:static-{model}"}
+    models |= {"floor:jaccard", "floor:idf-words", f"floor:static-words:{model}"}
     if has_pooler:
         models.add(f"{model} - {model}+random")
     assert set(table["model"]) == models
@@ -259,7 +269,7 @@ def test_labelled_sentences_and_words_are_probed(
     out = tmp_path / "run"
     options = ["--probe", "linear", "--probe", "codelength", "--controls", "--out", out]
     model = tiny_encoder_folder("bert")
-    assert _main(monkeypatch, "run", "--model", model, "--task", task, *options) == 0
+    assert _main(monkeypatch, "run", "--table", "--model", model, "--task", task, *options) == 0
     table = pd.read_parquet(out / "scores.parquet")
     mine = table[table["model"] == str(model)]
     accuracy = mine[(mine["metric"] == "accuracy") & (mine["view"] == "mean@0")]
@@ -354,7 +364,7 @@ def test_twins_of_several_seeds_are_compared_to_the_last_page(
         models += ["--model", f"./{name}"]
     contrasts = ["--contrast", "./mlm-0 - ./nsp-0", "--contrast", "./mlm-1 - ./nsp-1"]
     where = ["--task", "stsb", "--data-dir", data, "--out", "run"]
-    assert _main(monkeypatch, "run", *models, *contrasts, *where) == 0
+    assert _main(monkeypatch, "run", "--table", *models, *contrasts, *where) == 0
     compared = ["./mlm-0 - ./nsp-0", "./mlm-1 - ./nsp-1", "./mlm-0, ./mlm-1 - ./nsp-0, ./nsp-1"]
     shown = capsys.readouterr().out
     page = (tmp_path / "run" / "report.md").read_text(encoding="utf-8")

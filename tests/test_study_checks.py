@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.preprocessing import StandardScaler
 
 import probing
-from probing.claims.deciding import CLAIMS
+from probing.claims.catalogue import CLAIMS
 from probing.encoding.encoder import Encoder, load_encoder
 from probing.encoding.vector_sources import VectorSource
 from probing.errors import InputError
@@ -26,6 +26,13 @@ from probing.study.brought import (
     probe_name,
 )
 from probing.study.study import HIGHEST_SEED, Study
+from probing.study.unscored import (
+    Unscored,
+    development_pairs,
+    supervision,
+    whitening_sentences,
+    without_pairs,
+)
 from tests.test_study import HEADER, write_data
 from tests.test_study_rows import labelled
 
@@ -53,6 +60,9 @@ class Halved:
         ({"seed": HIGHEST_SEED + 1}, "seed 4294967296: expected"),
         ({"n_seeds": 0}, "0 seeds from 0 up"),
         ({"seed": HIGHEST_SEED, "n_seeds": 2}, "2 seeds from 4294967295 up"),
+        ({"n_draws": 0}, "0 draws of random weights"),
+        ({"smallest_effect": 0.0}, "smallest effect of interest 0.0: expected more than 0"),
+        ({"smallest_effect": float("nan")}, "smallest effect of interest nan"),
         ({"models": ("one - other",)}, "stands for a difference"),
         ({"models": ("minilm+random",)}, "that of a control or a floor"),
         ({"models": ("floor:mine",)}, "that of a control or a floor"),
@@ -80,6 +90,7 @@ def test_a_study_that_cannot_be_measured_is_refused_at_once(
 def test_the_ends_of_what_is_allowed() -> None:
     replace(STUDY, seed=HIGHEST_SEED)
     replace(STUDY, seed=HIGHEST_SEED - 1, n_seeds=2)
+    replace(STUDY, n_draws=1, smallest_effect=1e-9)
     replace(STUDY, contrasts=[("minilm", "minilm")])
 
 
@@ -102,13 +113,13 @@ def test_a_study_is_described_by_names() -> None:
         "data_dir": None,
         "dtype": "float32",
         "seed": 3,
-        "n_draws": 5,
-        "same_source": False,
-        "smallest_effect": 0.01,
         "n_resamples": 1000,
         "probes": ["mlp", "LogisticRegression"],
         "controls": False,
         "n_seeds": 1,
+        "n_draws": 5,
+        "smallest_effect": 0.01,
+        "same_source": False,
         "cache_dir": None,
         "contrasts": [],
         "corpus": None,
@@ -220,22 +231,68 @@ def test_an_object_is_found_by_module_and_name(
 @pytest.fixture
 def official(tmp_path: Path) -> Path:
     rows = [
-        f"{split}\tall\t{number % 6}\tthe cat {number}\ta {split} dog {number}"
+        f"{split}\tall\t{score}\tthe cat {score}\ta dog {score}"
         for split in ("train", "dev", "test")
-        for number in range(120)
+        for score in range(4)
     ]
     return write_data(tmp_path / "data", "\n".join([HEADER, *rows]))
 
 
-def test_a_layer_is_chosen_on_the_dev_pairs_of_the_study_or_on_the_shipped_ones(
-    official: Path,
+def test_a_layer_is_chosen_on_dev_pairs_that_are_not_scored(
+    official: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    task = probing.load_task("stsb", official)
-    chosen = unscored.development_pairs(("sts-mini", "stsb"), [task], str(official), "simcse")
-    assert (chosen.name, chosen.split, len(chosen)) == ("stsb", "dev", 120)
-    for names, tasks in ((("sts12",), [task]), (("animals",), [labelled()])):
-        shipped = unscored.development_pairs(names, tasks, None, "simcse")
-        assert (shipped.name, shipped.split) == ("sts-mini", "dev")
+    task = probing.load_task("stsb", official, split="dev")
+    assert isinstance(task, probing.SentencePairs)
+    # the first pair is scored, the other way round and in capitals
+    one, other = task.sentences2[0].upper(), f" {task.sentences1[0]} "
+    scored = replace(
+        task, name="other", sentences1=(one,), sentences2=(other,), scores=task.scores[:1]
+    )
+
+    def chosen(names: Sequence[str], tasks: Sequence[Any], fewest: int) -> tuple[str, str, int]:
+        monkeypatch.setattr(unscored, "FEWEST_PAIRS", fewest)
+        found = development_pairs(names, tasks, str(official), STUDY.protocol)
+        return found.name, found.split, len(found)
+
+    assert chosen(["sts-mini", "stsb"], [], 4) == ("stsb", "dev", 4)
+    assert chosen(["stsb"], [scored, labelled()], 3) == ("stsb", "dev", 3)
+    for names, tasks, fewest in (
+        (["stsb"], [], 5),
+        (["stsb"], [scored], 4),
+        (["stsb"], [task], 1),
+        (["sts12"], [], 1),
+        (["animals"], [], 1),
+    ):
+        assert chosen(names, tasks, fewest)[:2] == ("sts-mini", "dev")
+    mini = probing.load_task("sts-mini", split="dev")
+    with pytest.raises(InputError, match="no pairs are left to choose a layer on"):
+        chosen(["sts-mini"], [mini], 1)
+
+
+def test_what_is_left_of_pairs_keeps_what_belongs_to_it() -> None:
+    task = probing.SentencePairs(
+        name="t",
+        sentences1=("a", "b", "c"),
+        sentences2=("d", "e", "f"),
+        scores=np.array([1.0, 2.0, 3.0]),
+        score_range=(0, 5),
+        split="dev",
+        origin="",
+        subsets=("x", "y", "z"),
+        groups=("1", "2", "3"),
+        remark="Short.",
+    )
+    left = without_pairs(task, {frozenset(("b", "e"))})
+    assert left is not None
+    assert (left.sentences1, left.sentences2) == (("a", "c"), ("d", "f"))
+    assert (left.scores.tolist(), left.subsets, left.groups) == ([1, 3], ("x", "z"), ("1", "3"))
+    assert left.remark == "Short. 1 of 3 pairs left out: they are scored in this run."
+    assert without_pairs(task, {frozenset(("a", "e"))}) is task
+    bare = without_pairs(replace(task, subsets=None, groups=None), {frozenset(("b", "e"))})
+    assert bare is not None
+    assert (bare.subsets, bare.groups) == (None, None)
+    every = {frozenset(pair) for pair in (("a", "d"), ("b", "e"), ("c", "f"))}
+    assert without_pairs(task, every) is None
 
 
 def test_a_readout_is_supervised_where_the_task_has_train_and_dev(
@@ -243,15 +300,35 @@ def test_a_readout_is_supervised_where_the_task_has_train_and_dev(
 ) -> None:
     task = probing.load_task("stsb", official)
     assert isinstance(task, probing.SentencePairs)
-    where = (str(official), "simcse")
-    found = unscored.supervision(task, *where)
+    where = (str(official), STUDY.protocol)
+    found = supervision(task, *where)
     assert found is not None
     assert (found.train.split, found.development.split) == ("train", "dev")
-    assert unscored.supervision(replace(task, name="sts12"), *where) is None
-    assert unscored.supervision(replace(task, split="dev"), *where) is None
-    assert unscored.supervision(labelled(), *where) is None
+    assert supervision(replace(task, name="sts12"), *where) is None
+    assert supervision(replace(task, split="dev"), *where) is None
+    assert supervision(labelled(), *where) is None
     lacking = write_data(tmp_path / "other", f"{HEADER}\ntest\tall\t1\tthe cat\ta dog\n")
-    assert unscored.supervision(task, str(lacking), "simcse") is None
+    assert supervision(task, str(lacking), STUDY.protocol) is None
+    whole = Unscored.of(["stsb", "animals"], [task, labelled()], *where)
+    assert whole.supervision.keys() == {"stsb", "animals"}
+    assert whole.supervision["stsb"] is not None
+    assert whole.supervision["animals"] is None
+    assert whole.development.name == "sts-mini"
+    assert len(whole.whitening) == 8
+
+
+def test_whitening_is_fitted_on_training_sentences(
+    official: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = {f"{text} {score}" for text in ("the cat", "a dog") for score in range(4)}
+    for names in (["stsb"], ["animals"]):
+        found = whitening_sentences(names, str(official), STUDY.protocol)
+        assert set(found) == expected
+        assert len(found) == 8
+    monkeypatch.setenv("PROBING_DATA", str(official))
+    assert set(whitening_sentences([], None, STUDY.protocol)) == expected
+    monkeypatch.delenv("PROBING_DATA")
+    assert whitening_sentences(["sts-mini"], None, STUDY.protocol) == ()
 
 
 def test_two_tasks_of_one_name_are_told_by_their_origins() -> None:

@@ -56,7 +56,7 @@ def test_any_other_column_by_name(tmp_path: Path) -> None:
         assert isinstance(task, TaggedSentences)
         assert task.tags == (tags,)
         assert task.name == f"own.conllu:{column}"
-    with pytest.raises(InputError, match="unknown task .form. of a treebank"):
+    with pytest.raises(InputError, match="unknown task 'form' of a treebank, expected a column"):
         load_task(f"{path}:form")
 
 

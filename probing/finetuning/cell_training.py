@@ -240,15 +240,19 @@ def _backward(
 
 
 def _optimizer(network: Network, recipe: TrainingRecipe) -> torch.optim.Optimizer:
-    """AdamW; what comes from the checkpoint has one rate, what is new the other.
+    """AdamW; what comes from the checkpoint has one rate, readout and summary have the other.
+
+    The dense layer of ``pooler`` and that of ``pooler-fresh`` learn alike, at the rate of what is
+    new and with one decay, so that the two heads differ in where their weights start and in
+    nothing else.
 
     Where the encoder is held fixed what is left is a smooth problem on all rows, for L-BFGS.
     """
     from_checkpoint = list(network.states.parameters())
     new = list(network.readout.parameters())
     of_summary = list(network.summary.parameters())
-    (from_checkpoint if network.summary.head is Head.POOLER else new).extend(of_summary)
     if recipe.frozen:
+        (from_checkpoint if network.summary.head is Head.POOLER else new).extend(of_summary)
         for parameter in from_checkpoint:
             parameter.requires_grad_(False)  # noqa: FBT003
         if not any(parameter.requires_grad for parameter in network.summary.parameters()):
@@ -261,6 +265,16 @@ def _optimizer(network: Network, recipe: TrainingRecipe) -> torch.optim.Optimize
     groups = [
         {"params": matrices, "lr": recipe.encoder_rate, "weight_decay": recipe.weight_decay},
         {"params": vectors, "lr": recipe.encoder_rate, "weight_decay": 0.0},
+        {
+            "params": [p for p in of_summary if p.ndim > 1],
+            "lr": recipe.head_rate,
+            "weight_decay": recipe.weight_decay,
+        },
+        {
+            "params": [p for p in of_summary if p.ndim <= 1],
+            "lr": recipe.head_rate,
+            "weight_decay": 0.0,
+        },
         {"params": new, "lr": recipe.head_rate, "weight_decay": 0.0},
     ]
     # a schedule that starts in the middle wants to know the peak

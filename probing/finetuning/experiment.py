@@ -36,10 +36,12 @@ from probing.finetuning.score_rows import (
     FINETUNED_FROZEN,
     Trained,
     finetuning_scores,
+    majority_rows,
     subset_name,
 )
 from probing.reporting.finished import finished_run
 from probing.reporting.run import Run
+from probing.results.names import is_floor
 from probing.results.run_folder import (
     describe_versions,
     new_run_folder,
@@ -162,7 +164,13 @@ def run_finetuning(
                 watch(report)
                 cells.append(_describe_cell(report))
             rows += trainer.rows()
-        rows = [replace(row, model=encoder.name, revision=encoder.revision) for row in rows]
+            rows += majority_rows(trainer.data, seed=study.seeds[0])
+        rows = [
+            row
+            if is_floor(row.model)
+            else replace(row, model=encoder.name, revision=encoder.revision)
+            for row in rows
+        ]
         settings = asdict(study) | {
             "seed": study.seeds[0],
             "dtype": "float32",

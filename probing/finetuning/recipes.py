@@ -19,9 +19,10 @@ class TrainingRecipe:
     """Learning rate 0 and no dropout in the encoder; L-BFGS in place of AdamW, and no early
     stopping, as there is one optimum."""
     encoder_rate: float = 1e-4
-    """Peak learning rate of all that comes from the checkpoint."""
+    """Peak learning rate of the encoder."""
     head_rate: float = 2e-3
-    """Peak learning rate of the readout and of what a head adds."""
+    """Peak learning rate of the readout and of the dense layer of a head, wherever its weights
+    are from."""
     batch_size: int = 16
     """Sentences; a pair has two."""
     epochs: float = 3.0
@@ -29,7 +30,8 @@ class TrainingRecipe:
     most_steps: int = 200
     warmup_share: float = 0.1
     weight_decay: float = 0.01
-    """For the encoder's matrices, by AdamW; the readout has the penalty of the linear probe."""
+    """For the matrices of encoder and head, by AdamW; the readout has the penalty of the linear
+    probe."""
     gradient_norm: float = 1.0
     looks: int = 5
     """How often dev is looked at, evenly spaced."""

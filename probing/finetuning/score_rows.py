@@ -6,6 +6,7 @@ or ``train:100``. Differences and means over seeds carry both kinds of chance: t
 items, by the bootstrap, and that of training, by the spread over seeds.
 """
 
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from scipy.stats import norm, t
 
 from probing.finetuning.heads import Head
 from probing.finetuning.network import FinetuningData
-from probing.results.names import difference
+from probing.results.names import difference, floor_name
 from probing.results.quantities import DIFFERENCE
 from probing.results.scores import Score
 from probing.results.target import Target
@@ -32,6 +33,8 @@ from probing.statistics import (
     percentile_interval,
     spearman,
 )
+
+logger = logging.getLogger(__name__)
 
 FloatArray = NDArray[np.float64]
 
@@ -71,6 +74,9 @@ class _Estimate:
     """Half width over 1.96: the normal test of a claim then agrees with the interval."""
 
 
+_UNDEFINED: Final = _Estimate(math.nan, math.nan, math.nan, math.nan)
+
+
 def finetuning_scores(
     trained: Sequence[Trained],
     data: FinetuningData,
@@ -81,6 +87,9 @@ def finetuning_scores(
     n_resamples: int,
 ) -> list[Score]:
     """All rows of one task, trained in one way.
+
+    A difference between heads is NaN where no head beats the most frequent class of train: there
+    is nothing to compare.
 
     Args:
         trained: Every head with every size and every seed, in this order of sizes.
@@ -133,6 +142,23 @@ def finetuning_scores(
         )
     )
     lowest = 0.0 if data.classes else -1.0
+    beaten = {
+        subset: [
+            head
+            for head in heads
+            if _combined([(1.0, by_cell[subset, head])], lowest).lower > majority_share(data)
+        ]
+        for subset in subsets
+    }
+    for subset, those in beaten.items():
+        if data.classes and not those:
+            logger.warning(
+                "%s, %s: no head beats the most frequent class (%.1f %%), so that differences "
+                "between heads are undefined",
+                data.task,
+                subset,
+                100 * majority_share(data),
+            )
     for subset, head in keys:
         mean = _combined([(1.0, by_cell[subset, head])], lowest)
         rows.append(
@@ -161,7 +187,8 @@ def finetuning_scores(
             for sign, place in signs
             for side, head in ((1.0, left), (-1.0, right))
         ]
-        found = _combined(terms, lowest)
+        learned = not data.classes or all(beaten[place] for _, place in signs)
+        found = _combined(terms, lowest) if learned else _UNDEFINED
         named = partial(
             score,
             view=difference(f"{left}@{layer}", f"{right}@{layer}"),
@@ -193,6 +220,36 @@ def finetuning_scores(
 
 
 _Found = tuple[FloatArray, FloatArray, FloatArray]
+
+
+def majority_share(data: FinetuningData) -> float:
+    """The accuracy on test of the most frequent class of train; NaN where scores are predicted."""
+    if not data.classes:
+        return math.nan
+    most = np.bincount(data.gold[data.train].astype(np.intp)).argmax()
+    return float((data.gold[data.test] == most).mean())
+
+
+def majority_rows(data: FinetuningData, *, seed: int) -> list[Score]:
+    """The floor of a task with classes: always the most frequent class of train."""
+    if not data.classes:
+        return []
+    most = np.bincount(data.gold[data.train].astype(np.intp)).argmax()
+    right = data.gold[data.test] == most
+    interval = accuracy_interval(right[:, np.newaxis])
+    return [
+        Score(
+            model=floor_name("majority"),
+            task=data.task,
+            probe="none",
+            metric="accuracy",
+            value=float(right.mean()),
+            lower=float(interval.lower[0]),
+            upper=float(interval.upper[0]),
+            n=len(right),
+            seed=seed,
+        )
+    ]
 
 
 def _measured(
@@ -249,7 +306,7 @@ def _combined(
     value = float(by_seed.mean())
     defined = resampled[~np.isnan(resampled)]
     if math.isnan(value) or len(defined) < 2:
-        return _Estimate(math.nan, math.nan, math.nan, math.nan)
+        return _UNDEFINED
     items = float(defined.var(ddof=1))
     k = len(by_seed)
     training = float(by_seed.var(ddof=1)) / k if k > 1 else 0.0

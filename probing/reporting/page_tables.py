@@ -80,11 +80,11 @@ def score_table(
                 line.append(PageCell(written(other), other))
         lines.append(tuple(line))
     for name in dict.fromkeys(
-        name for task in tasks for name in floors(scores, quantity, task=task)
+        name for task in tasks for name in floors(scores, quantity, task=task, model=model)
     ):
         line = [PageCell(f"floor: {name}")]
         for task in tasks:
-            value = floors(scores, quantity, task=task).get(name, math.nan)
+            value = floors(scores, quantity, task=task, model=model).get(name, math.nan)
             line.append(PageCell(written(value), value))
             if has_twin:
                 line.append(PageCell("", math.nan))

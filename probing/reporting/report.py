@@ -273,7 +273,7 @@ def _headline(scores: pd.DataFrame, model: str, task: str, quantity: Quantity) -
         control = best_row(select(scores, quantity, model=twin_name(model), task=task))
         if control is not None:
             parts.append(f"random weights at most {written(control['value'])}")
-    found = floors(scores, quantity, task=task)
+    found = floors(scores, quantity, task=task, model=model)
     parts += [f"floor {name} {written(value)}" for name, value in found.items()]
     return "; ".join(parts) + "."
 

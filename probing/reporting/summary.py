@@ -12,7 +12,6 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from probing.claims.verdict import POOLER_STATES
 from probing.reporting.page_tables import PageCell, PageTable
 from probing.results.names import difference, place_of, twin_name
 from probing.results.quantities import (
@@ -83,10 +82,11 @@ def model_sentences(
     mean, cls, pooler = (f"{pooling}@{last}" for pooling in ("mean", "cls", "pooler"))
     best = _best_view(scores, model, aggregation, last)
     to_pooler = _changes(scores, model, difference(pooler, mean), aggregation)
+    use = [] if best is None else [f"Use `{best[0]}`: {best[1]}."]
     if not to_pooler:
-        if best is None:
-            return []
-        return [f"{model} has no pooler_output to compare. Use `{best[0]}`: {best[1]}."]
+        probed = _probed_poolings(scores, model, mean, pooler)
+        absent = [f"{model} has no pooler."] if state == "absent" else []
+        return [*([f"In {model}, {_state(state)}, {probed}."] if probed else absent), *use]
     found = [f"In {model}, {_state(state)}, pooler_output is {_spread(to_pooler, 'mean pooling')}."]
     place = _place_of_the_loss(
         to_pooler,
@@ -95,23 +95,39 @@ def model_sentences(
     )
     if place:
         found.append(place)
-    if best is not None:
-        found.append(f"Use `{best[0]}`: {best[1]}.")
-    return found
+    return found + use
+
+
+def _probed_poolings(scores: pd.DataFrame, model: str, mean: str, pooler: str) -> str:
+    """What linear probes read from the pooler and from the mean, where both were probed."""
+    tables = _values(scores, model, ACCURACY)
+    frame = pd.DataFrame(tables)
+    if not tables or not {mean, pooler} <= set(frame.index):
+        return ""
+    means = frame.loc[[mean, pooler]].mean(axis=1, skipna=False)
+    if means.isna().any():
+        return ""
+    n = frame.shape[1]
+    where = f"on average over {_number(n)} tasks" if n > 1 else f"on {frame.columns[0]}"
+    return (
+        f"a linear probe is right in {points(float(means[pooler]))} % from pooler_output and in "
+        f"{points(float(means[mean]))} % from mean pooling {where}"
+    )
+
+
+_STATES: Final = {
+    "trained": "whose pooler was trained",
+    "untrained": "whose pooler was never trained",
+    "bias moved, weights like a random draw": "whose pooler may never have been trained",
+    "bias at zero, weights not like a random draw": "whose pooler may not have been trained",
+    "newly initialised": "whose pooler the loader made up",
+    "without weights": "whose pooler has no weights",
+    "end of text": "whose pooler_output is the end-of-text token",
+}
 
 
 def _state(state: str) -> str:
-    words = {
-        "trained": "whose pooler was trained",
-        "untrained": "whose pooler was never trained",
-        "bias moved, weights like a random draw": "whose pooler may never have been trained",
-        "bias at zero, weights not like a random draw": "whose pooler may have been trained "
-        "without its bias",
-        "newly initialised": "whose pooler the loader made up",
-    }
-    if state not in POOLER_STATES:
-        return f"whose pooler is {state}"
-    return words.get(state, f"whose pooler is {state}")
+    return _STATES.get(state, f"whose pooler is {state}")
 
 
 def _changes(scores: pd.DataFrame, model: str, view: str, aggregation: str) -> list[_Change]:
@@ -245,7 +261,7 @@ def _table(scores: pd.DataFrame, aggregation: str) -> PageTable:
             twin = _values(scores, twin_name(model), quantity)
             control = pd.DataFrame(twin).mean(axis=1, skipna=False).max() if twin else math.nan
             reached = [
-                max(floors(scores, quantity, task=task).values(), default=math.nan)
+                max(floors(scores, quantity, task=task, model=model).values(), default=math.nan)
                 for task in tables
             ]
             floor = float(np.mean(reached)) if reached else math.nan

@@ -166,8 +166,13 @@ def contrasts_of(scores: pd.DataFrame) -> tuple[str, ...]:
     )
 
 
-def floors(scores: pd.DataFrame, quantity: Quantity, *, task: str) -> dict[str, float]:
-    """Name of each floor of a task, without its prefix → value, scaled to be shown."""
+def floors(
+    scores: pd.DataFrame, quantity: Quantity, *, task: str, model: str | None = None
+) -> dict[str, float]:
+    """Name of each floor of a task, without its prefix → value, scaled to be shown.
+
+    The floor of an encoder's own word vectors is only that of this model, or of the first.
+    """
     found = scores[
         scores["model"].map(is_floor)
         & (scores["task"] == task)
@@ -178,7 +183,12 @@ def floors(scores: pd.DataFrame, quantity: Quantity, *, task: str) -> dict[str, 
         & scores["probe"].isin([quantity.probe, "none"])
     ]
     values = found.groupby("model", sort=False)["value"].mean() * quantity.scale
-    return {floor_kind(str(name)): float(value) for name, value in values.items()}
+    shown: dict[str, float] = {}
+    for name, value in values.items():
+        kind, _, owner = floor_kind(str(name)).partition(":")
+        if not owner or model in (None, owner):
+            shown.setdefault(kind, float(value))
+    return shown
 
 
 def points(value: float, digits: int = 1) -> str:

@@ -180,6 +180,7 @@ def transformed_similarities(
         256.
     """
     columns: dict[Cell, FloatArray] = {}
+    undefined: dict[tuple[str, int, int], list[str]] = {}
     applied = {
         view_id: [t for t in transforms if (t.n_axes or 0) < len(axes.mean)]
         for view_id, axes in fitted.items()
@@ -196,16 +197,19 @@ def transformed_similarities(
         for transform, cosine in zip(applied[view_id], cosines.T, strict=True):
             needed = _sentences_needed(transform, len(axes.mean))
             if axes.rank and axes.n_sentences < needed:
-                logger.warning(
-                    "%s: %s is undefined on %d sentences for %d dimensions: expected at least %d",
-                    view_id,
-                    transform,
-                    axes.n_sentences,
-                    needed // SENTENCES_PER_DIMENSION,
-                    needed,
-                )
+                key = (str(transform), axes.n_sentences, needed)
+                undefined.setdefault(key, []).append(view_id)
                 cosine = np.full_like(cosine, np.nan)
             columns[Cell(view_id, f"{transform}:{fitted_on}")] = np.ascontiguousarray(cosine)
+    for (name, n, needed), views in undefined.items():
+        logger.warning(
+            "%s is undefined on %d sentences for %d dimensions, expected at least %d: NaN for %s",
+            name,
+            n,
+            needed // SENTENCES_PER_DIMENSION,
+            needed,
+            views[0] if len(views) == 1 else f"{views[0]} and {len(views) - 1} more views",
+        )
     return columns
 
 

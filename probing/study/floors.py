@@ -28,11 +28,14 @@ def measure_floors(task: Task, settings: Settings) -> list[Score]:
     """What is reached without an encoder: shared words, or majority, bag of words and length."""
     if isinstance(task, SentencePairs):
         return _word_floors(task, settings)
+    groups: NDArray[np.int64] | None = None
     if isinstance(task, LabelledSentences):
         texts, labels, splits = texts_of(task), task.labels, task.splits
+        groups = None if task.groups is None else np.array(task.groups)
         floors = tuple(FLOORS)
     elif isinstance(task, LabelledSpans):
         texts, labels, splits = task.texts, task.labels, task.splits
+        groups = np.array(task.numbers)
         floors = (floor_name("majority"), floor_name("bag-of-words"))
     else:
         texts = tuple(word for sentence in task.sentences for word in sentence)
@@ -53,6 +56,7 @@ def measure_floors(task: Task, settings: Settings) -> list[Score]:
         scores = probe_scores(
             predictions,
             settings.target(task),
+            groups=None if groups is None else groups[predictions.items],
         )
         rows += [replace(score, model=floor) for score in scores]
     return rows
@@ -72,11 +76,12 @@ def _word_floors(task: SentencePairs, settings: Settings) -> list[Score]:
 def static_word_floor(encoder: Encoder, task: SentencePairs, settings: Settings) -> list[Score]:
     """Cosine of the means of an encoder's own word vectors, as they enter its first layer.
 
-    What a view has over this it owes to position and context. The floor is ``floor:static-NAME``.
+    What a view has over this it owes to position and context. The name of the floor is
+    ``floor:static-words:NAME``.
     """
     vectors = {"static": _static_vectors(encoder, task.sentences1 + task.sentences2)}
     (similarities,) = cosine_similarities(vectors, ("static",)).T
-    return _similarity_floor(f"static-{encoder.name}", similarities, task, settings)
+    return _similarity_floor(f"static-words:{encoder.name}", similarities, task, settings)
 
 
 def _static_vectors(encoder: Encoder, sentences: Sequence[str]) -> NDArray[np.float32]:

@@ -193,9 +193,16 @@ def measure_labelled(
     )
     if task.sentences2 is not None:
         vectors = PairFeatures(vectors)
-    return _probed(
-        vectors, settings.target(task), texts_of(task), task.labels, task.splits, settings
-    ), truncated
+    rows = _probed(
+        vectors,
+        settings.target(task),
+        texts_of(task),
+        task.labels,
+        task.splits,
+        settings,
+        groups=None if task.groups is None else np.array(task.groups),
+    )
+    return rows, truncated
 
 
 def measure_words(

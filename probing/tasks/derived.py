@@ -1,7 +1,6 @@
 """Tasks derived from a treebank as one file: what the project ships, and how it is made."""
 
 import hashlib
-import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from probing.errors import InputError
+from probing.results.writing import written_aside
 from probing.sources.declarations import TreebankSource
 from probing.sources.shipped import shipped_data
 from probing.tasks.sentences import LabelledSentences
@@ -43,8 +43,7 @@ def write_derived(treebank: Treebank, out: Path) -> None:
     if not rows["task"]:
         raise InputError(f"{treebank.name} has none of the tasks {', '.join(TREEBANK_TASKS)}")
     table = pa.table(rows).replace_schema_metadata({"origin": treebank.origin})
-    aside = out.with_name(f".{out.name}.{os.getpid()}")
-    try:
+    with written_aside(out) as aside:
         pq.write_table(
             table,
             aside,
@@ -52,10 +51,6 @@ def write_derived(treebank: Treebank, out: Path) -> None:
             compression_level=19,
             dictionary_pagesize_limit=_LARGEST_DICTIONARY,
         )
-        aside.replace(out)
-    except OSError as error:
-        aside.unlink(missing_ok=True)
-        raise InputError(f"{out} cannot be written: {error.strerror or error}") from error
 
 
 def read_derived(source: TreebankSource, task: str) -> LabelledSentences:

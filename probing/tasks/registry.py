@@ -18,6 +18,7 @@ from probing.sources.repositories import Repository
 from probing.sources.shipped import shipped_data
 from probing.tasks.derived import read_derived
 from probing.tasks.hub_datasets import hub_repository, read_hub, wanted_files
+from probing.tasks.minimal_pairs import PAIR_COLUMNS, read_minimal_pairs
 from probing.tasks.official import read_official, read_official_words
 from probing.tasks.pairs import SentencePairs, read_pairs
 from probing.tasks.protocols import DEFAULT_PROTOCOL, Protocol, find_protocol
@@ -80,7 +81,8 @@ def load_task(
 
     Args:
         name: a name (``stsb``, ``bigram_shift``, ``ewt:xpos``, ``ewt:bigram_shift``, or one offered
-            by another package), a file (``.tsv``, ``.csv``, ``.jsonl``, ``.parquet``, ``.conllu``),
+            by another package), a file (``.tsv``, ``.csv``, ``.jsonl``, ``.parquet``, ``.conllu``;
+            of minimal pairs also ``pairs.tsv:PHENOMENON``),
             a treebank with what is asked of it (``treebank:PATH:subj_number``, see
             `treebank_files` for the path; behind the colon a column, one of `TREEBANK_TASKS` or of
             `SPAN_TASKS`), or a task, which is passed through.
@@ -184,7 +186,7 @@ def _data_folder(data_dir: str | Path | None) -> Path | None:
 def _as_file(text: str) -> tuple[Path | None, str]:
     """The file a name stands for, if it stands for one, and the column behind a colon."""
     stem, colon, column = text.rpartition(":")
-    if colon and stem.lower().endswith(_CONLLU):
+    if colon and stem.lower().endswith((_CONLLU, *TABLE_SUFFIXES)):
         return Path(stem), column
     path = Path(text)
     if format_suffix(path) in (*TABLE_SUFFIXES, _CONLLU) or len(path.parts) > 1 or path.is_file():
@@ -219,12 +221,18 @@ def _read_own(
     if columns >= {"sentence1", "sentence2", "score"}:
         low, high = table.range_of("score") if score_range is None else score_range
         return read_pairs(table, name=path.name, split=split, score_range=(low, high))
+    if columns >= set(PAIR_COLUMNS):
+        name = f"{path.name}:{column}" if column else path.name
+        return _of_split(read_minimal_pairs(table, name=name, phenomenon=column), split)
+    if column:
+        raise InputError(f"{path}: only minimal pairs (good, bad) take {column!r}, leave it out")
     if columns >= {"sentence", "label"} or columns >= {"sentence1", "sentence2", "label"}:
         return read_labelled(table, name=path.name, split=None if split == "all" else split)
     raise InputError(
         f"{path}: found the columns {quote_all(table.columns)}; expected sentence1, sentence2, "
         "score[, subset][, split][, group] (pairs) or sentence, label[, split] (labelled) or "
-        "sentence1, sentence2, label[, split] (labelled pairs)"
+        "sentence1, sentence2, label[, split] (labelled pairs) or good, bad[, phenomenon][, split] "
+        "(minimal pairs)"
     )
 
 

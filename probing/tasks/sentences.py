@@ -29,10 +29,18 @@ class LabelledSentences:
     sentences2: tuple[str, ...] | None = None
     remark: str = ""
     """What a reader of the numbers must know, such as a row count that is not the official one."""
+    groups: tuple[int, ...] | None = None
+    """``n`` numbers: items of one group, such as a minimal pair, are resampled together; None where
+    every item is by itself."""
 
     def __post_init__(self) -> None:
         n = len(self.sentences)
-        columns = {"labels": self.labels, "splits": self.splits, "sentences2": self.sentences2}
+        columns = {
+            "labels": self.labels,
+            "splits": self.splits,
+            "sentences2": self.sentences2,
+            "groups": self.groups,
+        }
         for column, values in columns.items():
             if values is not None and len(values) != n:
                 raise ValueError(f"{column} has {len(values)} entries for {n} sentences")
@@ -73,6 +81,7 @@ class LabelledSentences:
             labels=tuple(self.labels[row] for row in rows),
             splits=tuple(self.splits[row] for row in rows),
             sentences2=None if second is None else tuple(second[row] for row in rows),
+            groups=None if self.groups is None else tuple(self.groups[row] for row in rows),
         )
 
 

@@ -56,7 +56,7 @@ def layer_curves(
     table = table[table["layer"].notna()]
     last = int(table["layer"].max())
     step = max(last, 4) / 14
-    references = floors(scores, quantity, task=task)
+    references = floors(scores, quantity, task=task, model=model)
     random = _random_reference(scores, quantity, model=model, task=task)
     with canvas(height=2.7) as (figure, axes):
         figure.subplots_adjust(left=0.13, bottom=0.14, top=0.965)

@@ -8,12 +8,14 @@ import pandas as pd
 from probing.errors import InputError
 from probing.reporting.figures.drawing import (
     PAPER,
+    REFERENCE,
     Described,
     canvas,
     in_order,
     label_right,
     mark,
 )
+from probing.results.names import floor_name
 from probing.results.quantities import Quantity, records, training_items, with_interval
 
 _STYLES: Final = {"finetuned": "-", "finetuned-frozen": (0, (4, 2))}
@@ -87,6 +89,14 @@ def learning_curves(scores: pd.DataFrame, *, model: str, task: str) -> Described
                 last = float(rows["value"].iloc[-1])
                 if not math.isnan(last):
                     ends.append((x[-1], last, head + _NAMES[probe], colour))
+        majority = scores[
+            (scores["model"] == floor_name("majority"))
+            & (scores["task"] == task)
+            & (scores["metric"] == quantity.metric)
+        ]
+        for share in majority["value"].to_list()[:1]:
+            axes.axhline(100 * share, color=REFERENCE, linewidth=0.7)
+            ends.append((float(len(sizes) - 1), 100 * share, "majority", REFERENCE))
         right = len(sizes) - 1 + _OFFSET * len(heads) / 2 + 0.05
         axes.set_xlim(-0.3, right)
         axes.set_xticks(range(len(sizes)), [size.removeprefix("train:") for size in sizes])

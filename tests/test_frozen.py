@@ -1,0 +1,128 @@
+"""The frozen body (E1): batched training is that of every seed, planted effects are found."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch.nn.functional import cross_entropy
+
+from probing.cause.estimands import effect, pooler_minus_cls, sentence_clusters
+from probing.cause.frozen import Material, Poolers, train_poolers, word_overlap_accuracy
+
+TASKS = ("sts12", "sts13", "sts14", "sts15", "sts16", "sickr")
+
+
+def material(n: int = 256, width: int = 6) -> Material:
+    rng = np.random.default_rng(0)
+    inputs = rng.normal(size=(n, width)).astype(np.float32)
+    labels = (inputs[:, 0] > 0).astype(np.int64)
+    none = np.empty((0, width), dtype=np.float32)
+    return Material(inputs, labels, none, inputs[:32], labels[:32], 0.5)
+
+
+def test_all_seeds_at_once_are_each_seed_by_itself() -> None:
+    looks = (0, 3, 12)
+    start = Poolers.drawn(3, 6)
+    together = train_poolers(start, material(), looks, batch=32)
+    for seed in range(3):
+        dense, head = torch.nn.Linear(6, 6), torch.nn.Linear(6, 2)
+        with torch.no_grad():
+            for parameter, drawn in zip(
+                (*dense.parameters(), *head.parameters()), start.tensors, strict=True
+            ):
+                parameter.copy_(drawn[seed])
+        optimizer = torch.optim.AdamW((*dense.parameters(), *head.parameters()), lr=1e-3)
+        data = material()
+        inputs, labels = torch.from_numpy(data.inputs), torch.from_numpy(data.labels)
+        for step in range(looks[-1]):
+            epoch, place = divmod(step, len(inputs) // 32)
+            order = np.random.default_rng([32, seed, epoch]).permutation(len(inputs))
+            rows = order[place * 32 : (place + 1) * 32]
+            loss = cross_entropy(head(torch.tanh(dense(inputs[rows]))), labels[rows])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        torch.testing.assert_close(together[-1].weight[seed], dense.weight, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(together[-1].head_bias[seed], head.bias, atol=1e-5, rtol=1e-4)
+    assert torch.equal(together[0].weight, start.weight)
+
+
+def test_a_pooler_learns_what_was_planted_and_nothing_from_permuted_labels() -> None:
+    data = material(512)
+    permuted = replace(data, labels=np.random.default_rng(1).permutation(data.labels))
+    reached = []
+    for taught in (data, permuted):
+        poolers = train_poolers(Poolers.drawn(2, 6), taught, (0, 400), batch=64, learning_rate=1e-2)
+        inputs = torch.from_numpy(data.inputs).expand(2, -1, -1)
+        right = poolers[-1].logits(inputs).argmax(2) == torch.from_numpy(data.labels)
+        reached.append(float(right.float().mean()))
+    assert reached[0] > 0.97
+    assert abs(reached[1] - 0.5) < 0.25
+
+
+def test_the_semantic_control_learns_to_pick_the_next_segment() -> None:
+    data = material(512)
+    turned = np.linalg.qr(np.random.default_rng(2).normal(size=(6, 6)))[0].astype(np.float32)
+    taught = replace(data, targets=np.tanh(data.inputs @ turned), labels=np.empty(0, np.int64))
+    first, last = train_poolers(Poolers.drawn(1, 6), taught, (0, 600), batch=64, learning_rate=1e-2)
+    keys = torch.nn.functional.normalize(torch.from_numpy(taught.targets), dim=1)
+    found = []
+    for poolers in (first, last):
+        pooled = poolers.pooled(torch.from_numpy(data.inputs)[None])[0]
+        nearest = (torch.nn.functional.normalize(pooled, dim=1) @ keys.T).argmax(1)
+        found.append(float((nearest == torch.arange(len(keys))).float().mean()))
+    assert found[0] < 0.1
+    assert found[1] > 0.5
+    assert torch.equal(first.head, last.head)  # it has no part in this
+
+
+def test_word_overlap_is_told_by_the_best_threshold_of_training() -> None:
+    shares, labels = [0.0, 0.1, 0.2, 0.3], np.array([1, 1, 0, 0])
+    assert word_overlap_accuracy(shares, labels, [0.05, 0.25, 0.05], np.array([1, 0, 0])) == (
+        pytest.approx(2 / 3)
+    )
+    everything = word_overlap_accuracy(shares, np.zeros(4, np.int64), [0.0], np.array([0]))
+    assert everything == 1.0
+
+
+def rows_of(arm: str, outcome: float, seeds: int = 5, spread: float = 0.0) -> pd.DataFrame:
+    rng = np.random.default_rng(len(arm))
+    rows = [
+        {"arm": arm, "seed": seed, "steps": 10, "task": task, "view": view, "value": value}
+        for seed in range(seeds)
+        for task in TASKS
+        for view, value in (
+            ("pooler", 0.7 + outcome / 100 + spread * rng.normal()),
+            *((("cls", 0.7),) if seed == 0 else ()),
+        )
+    ]
+    return pd.DataFrame(rows).assign(metric="spearman", n=100)
+
+
+def test_a_planted_effect_is_found_in_points_and_by_seed() -> None:
+    rows = pd.concat([rows_of("nsp", -9.0), rows_of("nsp-permuted", -2.0)])
+    one, other = (pooler_minus_cls(rows, arm, 10) for arm in ("nsp", "nsp-permuted"))
+    assert one.shape == (5, 6)
+    found = effect("P1", one, other, [0.3] * 6)
+    assert found.mean.effect == pytest.approx(-7.0)
+    assert (found.seeds_below, found.tasks_below) == (5, 6)
+    assert found.mean.upper < -5
+    alone = effect("NSP", one, None, [0.3] * 6)
+    assert alone.mean.effect == pytest.approx(-9.0)
+    with pytest.raises(ValueError, match="a seed or a task is missing"):
+        pooler_minus_cls(rows[rows["task"] != "sickr"].assign(value=np.nan), "nsp", 10, TASKS[:5])
+
+
+def test_no_effect_is_not_found() -> None:
+    rows = pd.concat([rows_of("nsp", 0, spread=0.01), rows_of("sop", 0, spread=0.01)])
+    found = effect("x", *(pooler_minus_cls(rows, arm, 10) for arm in ("nsp", "sop")), [0.3] * 6)
+    assert found.mean.lower < 0 < found.mean.upper
+
+
+def test_pairs_that_share_a_sentence_are_one_cluster() -> None:
+    pairs = np.array([[0, 1], [1, 2], [3, 4], [5, 0], [6, 7]])
+    codes = sentence_clusters(pairs)
+    assert codes.tolist()[:2] == [codes[3]] * 2
+    assert len(set(codes.tolist())) == 3
