@@ -140,17 +140,6 @@ def test_marks_and_encodings_of_other_systems(tmp_path: Path) -> None:
         load_task(tmp_path / "latin.tsv")
 
 
-def test_a_tsv_quoted_as_pandas_does_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "quoted.tsv"
-    frame = pd.DataFrame({"sentence": ['He said "no"\tand left', "yes"], "label": ["a", "b"]})
-    frame.to_csv(path, index=False, sep="\t", quoting=1)
-    with pytest.raises(InputError, match="line"):
-        load_task(path)
-    path.write_text('sentence\tlabel\n"He said ""no"" and left"\ta\n')
-    with pytest.raises(InputError, match="is quoted as in CSV"):
-        load_task(path)
-
-
 def test_a_local_folder_wins_over_an_alias_or_the_clash_is_refused(
     tmp_path: Path,
     tiny_encoder_folder: Callable[[str], Path],

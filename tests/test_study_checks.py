@@ -127,6 +127,12 @@ def test_a_study_is_described_by_names() -> None:
         "views": ["mean@0+1"],
         "transforms": ["lengths", "Halved"],
         "claims": ["C1", "C2"],
+        "device": None,
+        "revision": None,
+        "max_length": None,
+        "batch_tokens": None,
+        "score_range": [0.0, 5.0],
+        "weights": "safetensors",
     }
     assert isinstance(study.models, tuple)
 

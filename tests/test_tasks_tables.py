@@ -118,7 +118,7 @@ DAMAGES: dict[str, tuple[str | bytes, str]] = {
         b"\xef\xbb\xbf" + tsv(*ROWS).encode() + b"a\xff",
         "line 4: byte 87 of the file (0xff)",
     ),
-    "UTF-16": (tsv(*ROWS).encode("utf-16"), "line 1: byte 0 of the file (0xff) is not UTF-8"),
+    "UTF-16 unmarked": (tsv(*ROWS).encode("utf-16-le"), "line 3: byte 144 of the file"),
     "NUL": (tsv(*ROWS).replace("cat", "c\0t"), "line 2: found a NUL"),
     "carriage return": (tsv(*ROWS).replace("cat", "c\rt"), "line 2: found a carriage return"),
     "old Mac line ends": (tsv(*ROWS).replace("\n", "\r"), "line 1: found a carriage return"),

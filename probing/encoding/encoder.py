@@ -16,6 +16,7 @@ from probing.encoding.dtypes import Dtype
 from probing.encoding.loading import (
     check_vocabulary,
     first_line,
+    in_one_line,
     load_model,
     load_tokenizer,
     longest_input,
@@ -177,31 +178,32 @@ def load_encoder(
     model, missing = load_model(checkpoint)
     if adapter is not None:
         merge_adapter(model, found.folder, adapter)
-    model = model.to(torch_device)
-    check_vocabulary(model, tokenizer, found.name)
-    tuning = read_tuning(found.folder)
-    longest = longest_input(model, tokenizer)
-    behaviour = _measured(model, tokenizer, torch_device, found.name, longest)
-    state = _pooler_state(model, missing, behaviour.pooler_output)
-    encoder = Encoder(
-        name=found.name,
-        model=_with_products_in(torch_dtype, model),
-        tokenizer=tokenizer,
-        revision=found.revision,
-        weight_hash=_joined(found.weight_hash, checkpoint.weight_hash if adapter else ""),
-        tokenizer_hash=_tokenizer_hash(tokenizer, tuning),
-        pooler_state=state,
-        dtype=torch_dtype,
-        device=torch_device,
-        max_length=_max_length(tokenizer, max_length, longest, tuning, found.name),
-        num_layers=behaviour.num_layers,
-        hidden_size=behaviour.hidden_size,
-        pretraining=_pretraining(found.folder),
-        behaviour=behaviour,
-        has_cls=not behaviour.causal and _begins_special(tokenizer),
-        tuning=tuning,
-        adapter="" if adapter is None else f"{checkpoint.name} at {checkpoint.revision}",
-    )
+    with in_one_line(found):
+        model = model.to(torch_device)
+        check_vocabulary(model, tokenizer, found.name)
+        tuning = read_tuning(found.folder)
+        longest = longest_input(model, tokenizer)
+        behaviour = _measured(model, tokenizer, torch_device, found.name, longest)
+        state = _pooler_state(model, missing, behaviour.pooler_output)
+        encoder = Encoder(
+            name=found.name,
+            model=_with_products_in(torch_dtype, model),
+            tokenizer=tokenizer,
+            revision=found.revision,
+            weight_hash=_joined(found.weight_hash, checkpoint.weight_hash if adapter else ""),
+            tokenizer_hash=_tokenizer_hash(tokenizer, tuning),
+            pooler_state=state,
+            dtype=torch_dtype,
+            device=torch_device,
+            max_length=_max_length(tokenizer, max_length, longest, tuning, found.name),
+            num_layers=behaviour.num_layers,
+            hidden_size=behaviour.hidden_size,
+            pretraining=_pretraining(found.folder),
+            behaviour=behaviour,
+            has_cls=not behaviour.causal and _begins_special(tokenizer),
+            tuning=tuning,
+            adapter="" if adapter is None else f"{checkpoint.name} at {checkpoint.revision}",
+        )
     for line in _news(encoder):
         logger.warning("%s: %s", encoder.name, line)
     return encoder

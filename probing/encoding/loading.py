@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 import torch
-from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoModel,
@@ -20,24 +19,6 @@ from probing.encoding.difference import put_in_place
 from probing.encoding.locating import Checkpoint
 from probing.encoding.weight_forms import Weights
 from probing.errors import InputError
-
-UNREADABLE: Final = (
-    OSError,
-    ValueError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    ImportError,
-    RuntimeError,
-    AssertionError,
-    EOFError,
-    MemoryError,
-    OverflowError,
-    RecursionError,
-    SafetensorError,
-    pickle.UnpicklingError,
-)
-"""What transformers, tokenizers and torch raise for a checkpoint that they cannot read."""
 
 _VOCABULARIES: Final = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
 _NO_LIMIT: Final = 1_000_000
@@ -74,7 +55,7 @@ def load_model(checkpoint: Checkpoint) -> tuple[torch.nn.Module, list[str]]:
                 local_files_only=True,
                 output_loading_info=True,
             )
-    except UNREADABLE as error:
+    except Exception as error:  # the libraries raise anything for what is damaged
         raise _not_an_encoder(checkpoint, error) from error
     changed = set() if checkpoint.changed is None else put_in_place(model, checkpoint.changed)
     missing = sorted(set(report["missing_keys"]) - changed)
@@ -105,7 +86,7 @@ def load_config(checkpoint: Checkpoint) -> Any:
             return AutoConfig.from_pretrained(
                 checkpoint.folder, local_files_only=True, trust_remote_code=False
             )
-    except UNREADABLE as error:
+    except Exception as error:  # the libraries raise anything for what is damaged
         raise _not_an_encoder(checkpoint, error) from error
 
 
@@ -131,7 +112,7 @@ def load_tokenizer(checkpoint: Checkpoint) -> Any:
                 trust_remote_code=False,
                 use_fast=True,
             )
-    except UNREADABLE as error:
+    except Exception as error:  # the libraries raise anything for what is damaged
         raise InputError(
             f"{checkpoint.folder} has no tokenizer that can be loaded ({first_line(error)}): "
             "expected tokenizer.json or the vocabulary files beside the weights"
@@ -196,6 +177,17 @@ def _not_an_encoder(checkpoint: Checkpoint, error: BaseException) -> InputError:
         f"{checkpoint.folder} cannot be loaded as an encoder ({first_line(error)}): expected a "
         "model that transformers.AutoModel knows, with safetensors weights and no code of its own"
     )
+
+
+@contextmanager
+def in_one_line(checkpoint: Checkpoint) -> Iterator[None]:
+    """What a damaged checkpoint makes the libraries raise inside becomes an `InputError`."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:  # settings of a damaged file may be anything
+        raise _not_an_encoder(checkpoint, error) from error
 
 
 @contextmanager

@@ -46,8 +46,6 @@ SPLIT_NAMES: Final[Mapping[str, str]] = MappingProxyType(
 """Every accepted spelling of a split and the name used everywhere."""
 
 _DECIMAL: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-_QUOTED: Final = re.compile(r'"(?:[^"]|"")*""(?:[^"]|"")+"')
-"""A whole cell in quotation marks with doubled ones within, which no sentence has by chance."""
 _LONGEST_QUOTE: Final = 40
 _BYTE_ORDER_MARK: Final = "\ufeff"
 
@@ -288,14 +286,7 @@ def read_lines(path: Path, data: bytes) -> list[str]:
 
 def _tsv_rows(path: Path, data: bytes) -> Iterator[tuple[int, list[object]]]:
     for number, line in enumerate(read_lines(path, data), start=1):
-        cells = line.split("\t")
-        quoted = next((cell for cell in cells if _QUOTED.fullmatch(cell)), None)
-        if quoted is not None:
-            raise InputError(
-                f'{path}, line {number}: {quote(quoted)} is quoted as in CSV, but in TSV a " is a '
-                "character of the sentence; save the file without quoting, or as .csv"
-            )
-        yield number, list[object](cells)
+        yield number, list[object](line.split("\t"))
 
 
 def _csv_rows(path: Path, data: bytes) -> Iterator[tuple[int, list[object]]]:
