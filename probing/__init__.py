@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from probing.claims.catalogue import CLAIMS, Claim, Side
+    from probing.claims.catalogue import CLAIMS, NEXT_SENTENCE_CLAIMS, Claim, Side
     from probing.claims.deciding import Verdict
     from probing.claims.outcomes import Outcome
     from probing.encoding.encoder import Encoder, load_encoder, random_twin
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 __version__ = "0.2.0"
 
 _MODULES = {
-    "probing.claims.catalogue": ("CLAIMS", "Claim", "Side"),
+    "probing.claims.catalogue": ("CLAIMS", "NEXT_SENTENCE_CLAIMS", "Claim", "Side"),
     "probing.claims.deciding": ("Verdict",),
     "probing.claims.outcomes": ("Outcome",),
     "probing.encoding.encoder": ("Encoder", "load_encoder", "random_twin"),
@@ -87,6 +87,7 @@ _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
     "CLAIMS",
+    "NEXT_SENTENCE_CLAIMS",
     "PRESETS",
     "Claim",
     "Difference",

@@ -74,7 +74,7 @@ def test_a_committed_notebook_is_one_clean_run(path: Path) -> None:
     assert not complaints(notebook)
     assert set(notebook.metadata) == {"kernelspec", "language_info"}
     assert any(FIGURE in cell.metadata.get("tags", []) for cell in notebook.cells)
-    assert {"ENCODER", "TWINS"} & _parameters(path)
+    assert {"ENCODER", "PAIRS"} & _parameters(path)
     assert not re.search(r"/(home|root|work|tmp|Users)/|site-packages", path.read_text("utf-8"))
 
 

@@ -13,6 +13,7 @@ from probing.claims.outcomes import SMALLEST_EFFECT
 from probing.claims.verdict import verdict_text, wrapped
 from probing.errors import InputError
 from probing.results.differences import usable_aggregation
+from probing.results.names import is_difference
 from probing.results.quantities import (
     QUANTITIES,
     SIMILARITY,
@@ -90,16 +91,19 @@ class Run:
 
         Args:
             model: One of the models, or a difference ``ONE - OTHER`` that was measured.
-            claims: By default those of the run.
+            claims: By default those of the run, of a difference those about pairs of encoders.
             aggregation: Of tasks with several subsets; by default that of the run's protocol.
 
         Raises:
             InputError: The run has no such model, or no rows of that aggregation.
         """
+        name = self._model(model)
+        if claims is None:
+            claims = self.pair_claims() if is_difference(name) else self.claims
         return decide(
             self.scores,
-            self._model(model),
-            claims=self.claims if claims is None else claims,
+            name,
+            claims=claims,
             aggregation=aggregation or usable_aggregation(self.scores, self.aggregation),
             smallest_effect=self.smallest_effect,
         )
@@ -111,17 +115,24 @@ class Run:
         return summarise(self.scores, self.manifest, aggregation=self.aggregation)
 
     def words(
-        self, model: str | None = None, *, beside: Sequence[str] = (), width: int = 100
+        self,
+        model: str | None = None,
+        *,
+        claims: Sequence[Claim] | None = None,
+        beside: Sequence[str] = (),
+        width: int = 100,
     ) -> str:
         """The verdict in words.
 
         Args:
-            model: One of the models.
+            model: One of the models, or a difference ``ONE - OTHER`` that was measured.
+            claims: As for `verdict`.
             beside: Other aggregations; where one of them gives another outcome, the words say so.
             width: Columns that the lines are folded to.
         """
-        others = [self.verdict(model, aggregation=aggregation) for aggregation in beside]
-        text = verdict_text(self.verdict(model), pooler=self.pooler_state(model), others=others)
+        others = [self.verdict(model, claims=claims, aggregation=name) for name in beside]
+        pooler = None if is_difference(self._model(model)) else self.pooler_state(model)
+        text = verdict_text(self.verdict(model, claims=claims), pooler=pooler, others=others)
         return wrapped(text, width)
 
     @property
