@@ -42,6 +42,7 @@ _SEED: Final = 0
 _POINT: Final = 0.01
 _RUN: Final = Path(__file__).parent / "runs" / "official" / "scores.csv"
 _GUARD: Final = "the guard of the random-effects mean"
+_FEW_TASKS: Final = "the few degrees of freedom (tasks less two) of an interval for one more"
 _FEW_SEEDS: Final = "so few seeds that the error of the items, too, is given their few degrees"
 _WIDE: Final = "an error so large that hardly an interval fits between the margins"
 _MANY: Final = "Holm's bound over tests that depend on each other"
@@ -346,7 +347,7 @@ def _tasks(rng: np.random.Generator, errors: Mapping[str, float]) -> Iterator[Ro
                     said,
                     held=inside / shown,
                     repetitions=shown,
-                    conservative=_GUARD if guarded else "",
+                    conservative=_GUARD if guarded else _FEW_TASKS if n < 6 else "",
                 )
 
 
