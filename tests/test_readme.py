@@ -16,6 +16,7 @@ from tests.test_treebank import written
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+USAGE = (ROOT / "docs" / "usage.md").read_text(encoding="utf-8")
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 
 
@@ -26,12 +27,28 @@ SHORTER = {
 """What makes a command of the README take seconds."""
 
 
+MY_STUDY = """
+from probing import Claim
+
+def every_second(hidden, mask):
+    kept = mask.clone()
+    kept[:, 1::2] = False
+    return (hidden * kept[:, :, None]).sum(1) / kept.sum(1, keepdim=True)
+
+claim = Claim(
+    id="mine", sentence="half of it is worse", view="every_second@{last} - mean@{last}"
+)
+"""
+"""The module of the reader that a command of the documents names."""
+
+
 def _blocks(language: str, text: str = README) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
 
 
 def _commands() -> list[str]:
-    return [line for block in _blocks("sh") for line in block.splitlines() if line.strip()]
+    blocks = [*_blocks("sh"), *_blocks("sh", USAGE)]
+    return [line for block in blocks for line in block.splitlines() if line.strip()]
 
 
 @pytest.mark.parametrize("command", [c for c in _commands() if c.startswith("make")])
@@ -52,6 +69,7 @@ def test_every_probing_command_runs(
     data = write_data(tmp_path / "data", "\n".join([HEADER, *ROWS]) + "\n")
     monkeypatch.setenv("PROBING_DATA", str(data))
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "my_study.py").write_text(MY_STUDY, encoding="utf-8")
     (tmp_path / "sentences.txt").write_text("a cat\nthe dog\n", encoding="utf-8")
     tiny = Study(models=(str(tiny_encoder_folder("bert")),), tasks=("stsb",))
     for preset in ("paper", "objective"):
@@ -73,6 +91,7 @@ def test_every_probing_command_runs(
     command = command.replace("--address auto", "--workers 1")  # nobody runs `ray start` here
     stand_ins = {
         "minilm": str(tiny_encoder_folder("bert")),
+        "cls@5,6": "cls@2,3",
         "bert-base-uncased": str(tiny_encoder_folder("bert")),
         "path/to/my-encoder": str(tiny_encoder_folder("roberta")),
         "path/to/data": str(data),
@@ -90,9 +109,9 @@ def test_every_probing_command_runs(
 
 @pytest.mark.real
 @pytest.mark.parametrize("code", _blocks("python"))
-def test_the_python_example_runs(code: str) -> None:
+def test_the_python_example_runs(code: str, tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     assert "untrained (2, 384) (2, 384)" in done.stdout
@@ -105,7 +124,7 @@ def test_the_example_of_a_task_runs(code: str, capsys: pytest.CaptureFixture[str
 
 
 def test_the_presets_of_the_readme_are_there() -> None:
-    named = re.findall(r"--preset (\S+)", README)
+    named = re.findall(r"--preset (\S+)", README + USAGE)
     assert set(named) == {"paper", "objective"}
     assert set(named) <= set(PRESETS)
 
@@ -116,5 +135,6 @@ def test_the_readme_says_what_each_notebook_shows() -> None:
 
 
 def test_every_link_of_the_readme_leads_somewhere() -> None:
-    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", README):
-        assert (ROOT / target).exists(), target
+    for text, folder in ((README, ROOT), (USAGE, ROOT / "docs")):
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", text):
+            assert (folder / target).exists(), target
