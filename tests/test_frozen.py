@@ -62,6 +62,17 @@ def test_a_pooler_learns_what_was_planted_and_nothing_from_permuted_labels() -> 
     assert abs(reached[1] - 0.5) < 0.25
 
 
+def test_a_seed_may_have_labels_of_its_own() -> None:
+    data = material()
+    own = np.stack([data.labels, 1 - data.labels])
+    shared, apart = (
+        train_poolers(Poolers.drawn(2, 6), taught, (0, 8), batch=32)[-1]
+        for taught in (data, replace(data, labels=own))
+    )
+    assert torch.equal(shared.weight[0], apart.weight[0])
+    assert not torch.equal(shared.weight[1], apart.weight[1])
+
+
 def test_the_semantic_control_learns_to_pick_the_next_segment() -> None:
     data = material(512)
     turned = np.linalg.qr(np.random.default_rng(2).normal(size=(6, 6)))[0].astype(np.float32)

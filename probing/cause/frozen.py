@@ -5,10 +5,11 @@ two-way head are trained, for all seeds of an arm at once; nothing below them mo
 pooler that training starts with and the order of the pairs, the same in every arm.
 """
 
+import json
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
@@ -30,12 +31,13 @@ from probing.cause.suite import (
     suite_cosines,
     suite_scores,
 )
+from probing.errors import InputError
 from probing.pretraining.config import PretrainingConfig
 from probing.pretraining.corpus import TokenizedCorpus, tokenize_corpus
 from probing.pretraining.segments import SegmentPairs, make_segment_pairs
 from probing.pretraining.start import find_start, initial_model
 from probing.pretraining.trainer import native_bfloat16
-from probing.results.writing import write_bytes
+from probing.results.writing import write_bytes, write_text
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +61,7 @@ class FrozenArm(StrEnum):
     NSP = "nsp"
     """Does the second segment follow the first, or is it from another document?"""
     PERMUTED = "nsp-permuted"
-    """The same inputs with the labels permuted: a placebo."""
+    """The same inputs with the labels permuted, for each seed by itself: a placebo."""
     SEMANTIC = "next-mean"
     """Pick the mean vector of the next segment among those of the batch: a positive control."""
     SOP = "sop"
@@ -173,7 +175,8 @@ class Material:
 
     Attributes:
         inputs: (n_pairs, hidden_size) float32, ``[CLS]``.
-        labels: (n_pairs,) int64; empty for the semantic control.
+        labels: (n_pairs,) int64, or (n_seeds, n_pairs) where each seed has labels of its own;
+            empty for the semantic control.
         targets: (n_pairs, hidden_size) float32, the mean of the next segment; empty for the others.
         held_out_inputs: (n_held_out, hidden_size) float32.
         held_out_labels: (n_held_out,) int64.
@@ -196,12 +199,16 @@ def run_frozen(work: Frozen) -> bool:
 
     Returns:
         Whether all arms are finished.
+
+    Raises:
+        InputError: The folder holds vectors and arms of another encoder, plan or corpus.
     """
     work.out.mkdir(parents=True, exist_ok=True)
     start = find_start(work.encoder)
     suite = load_suite(start.tokenizer, work.data_dir, work.plan.tasks)
     with FileLock(work.out / "encoding.lock"):
         encoding = _Encoding(work, suite)
+        _check_same(work, encoding.corpus.digest)
         encoding.sentences()
     complete = True
     for arm in work.plan.arms:
@@ -277,7 +284,8 @@ def train_poolers(
             scores = SCALE * torch.bmm(queries, keys.transpose(1, 2))
             wanted = torch.arange(batch).expand(seeds, batch)
         else:
-            scores, wanted = learning.logits(inputs[rows]), labels[rows]
+            wanted = labels[rows] if labels.ndim == 1 else labels.gather(1, rows)
+            scores = learning.logits(inputs[rows])
         loss = cross_entropy(scores.flatten(0, 1), wanted.flatten(), reduction="sum") / batch
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -402,8 +410,11 @@ class _Encoding:
             self._shares(made[False]), labels[False], self._shares(made[True]), labels[True]
         )
         if arm is FrozenArm.PERMUTED:
-            rng = np.random.default_rng(_DRAWS["labels"])
-            labels = {held_out: rng.permutation(found) for held_out, found in labels.items()}
+            drawn = [
+                np.random.default_rng([_DRAWS["labels"], seed]).permutation(labels[False])
+                for seed in range(plan.seeds)
+            ]
+            labels[False] = np.stack(drawn)
         none = np.empty((0, vectors[False].shape[1]), dtype=np.float32)
         return Material(vectors[False], labels[False], none, vectors[True], labels[True], overlap)
 
@@ -415,6 +426,26 @@ class _Encoding:
             a, b = set(tokens[one : one + n].tolist()), set(tokens[two : two + m].tolist())
             shares.append(len(a & b) / len(a | b))
         return shares
+
+
+def _check_same(work: Frozen, corpus: str) -> None:
+    """Refuse a folder of another encoder, plan or corpus: its vectors would be taken for these."""
+    made_of = {
+        "encoder": work.encoder,
+        "plan": {**asdict(work.plan), "arms": sorted(work.plan.arms)},
+        "source_weights": dict(work.source_weights),
+        "corpus": corpus,
+        "length": LENGTH,
+    }
+    text = json.dumps(made_of, sort_keys=True, default=list)
+    path = work.out / "made-of.json"
+    if not path.is_file():
+        write_text(path, text)
+    elif json.loads(path.read_text(encoding="utf-8")) != json.loads(text):
+        raise InputError(
+            f"{work.out} holds the experiment on another encoder, corpus or size: give another "
+            "--out"
+        )
 
 
 def _train_arm(work: Frozen, arm: FrozenArm, encoding: _Encoding, suite: Suite) -> None:
