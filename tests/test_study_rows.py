@@ -101,7 +101,7 @@ def test_every_task_has_its_floors(scores: pd.DataFrame, pairs: Path, encoder: E
     assert {
         task: set(rows["model"].str.removeprefix("floor:")) for task, rows in floors.groupby("task")
     } == {
-        "stsb": {"jaccard", "idf-words", f"static-{encoder.name}"},
+        "stsb": {"jaccard", "idf-words", f"static-words:{encoder.name}"},
         "animals": {"majority", "bag-of-words", "length"},
         "words": {"majority", "bag-of-words"},
     }
