@@ -23,6 +23,7 @@ from probing.claims.verdict import POOLER_STATES, verdict_text
 from probing.reporting import figures
 from probing.reporting.run import Run, load_run
 from probing.reporting.summary import summarise
+from probing.results.differences import ITEMS_ERROR
 from probing.results.names import twin_name
 from probing.results.quantities import (
     DIFFERENCE,
@@ -44,7 +45,13 @@ PAGE = DOCS / "results.md"
 FIRST = "official"
 """The run that the figure and the verdict are of, where it is kept; else the first that is."""
 BEGIN, END = "<!-- docs/headline.py: begin -->\n", "<!-- docs/headline.py: end -->\n"
-METRICS = ("spearman", f"spearman{DIFFERENCE}", "standard_error", "selection_spearman")
+METRICS = (
+    "spearman",
+    f"spearman{DIFFERENCE}",
+    "standard_error",
+    ITEMS_ERROR,
+    "selection_spearman",
+)
 HEAD = (
     "encoder",
     "its pooler",
@@ -66,7 +73,7 @@ def keep(run: Run, name: str) -> None:
         (scores["subset"] == "all")
         & scores["aggregation"].isin(["all", "none"])
         & scores["metric"].isin(METRICS)
-        & scores["transform"].isin(["raw", "whitened:target", "whitened:target - raw"])
+        & scores["transform"].isin(["raw", "whitened:train", "whitened:train - raw"])
     ]
     manifest = json.loads(json.dumps(run.manifest))
     # where data and run lay is no part of the result; the hashes of the files are
@@ -156,7 +163,7 @@ def _rows(scores: pd.DataFrame, manifest: dict[str, Any]) -> Iterator[tuple[str,
             where = {"task": task["name"]}
             mine = select(scores, SIMILARITY, model=model, **where).set_index("view")["value"]
             random = select(scores, SIMILARITY, model=twin_name(model), **where).set_index("view")
-            (floor,) = floors(scores, SIMILARITY, **where).values()
+            floor = floors(scores, SIMILARITY, **where)["jaccard"]
             yield (
                 model,
                 encoders[model]["pooler"],

@@ -337,7 +337,7 @@ def test_sets_that_differ_are_said_to() -> None:
     assert (finding.prediction_lower, finding.prediction_upper) == pytest.approx(
         (pooled.prediction_lower, pooled.prediction_upper)
     )
-    assert "; on one more set like these -" in verdict_text(_decide(*rows))
+    assert "; on one more set like these −" in verdict_text(_decide(*rows))
     same = [_rows(C1_ROW, -0.1, 0.02, task=task) for task in tasks]
     assert "one more set" not in verdict_text(_decide(*same))
 
@@ -463,7 +463,7 @@ def test_the_words_of_the_opposite() -> None:
     assert "C1 refuted on stsb: pooler_output is 8.9 points (6.7 to 11.1 at 97.5 %) above" in text
     assert "; whitening gives back" not in text
     text = _text(_rows(C1_ROW, -0.001, 0.01))
-    assert "C1 undecided on stsb: pooler_output is 0.1 points (-1.9 to 2.1 at 95 %) below" in text
+    assert "C1 undecided on stsb: pooler_output is 0.1 points (−1.9 to 2.1 at 95 %) below" in text
 
 
 def test_the_words_of_whitening_say_what_it_is_fitted_on() -> None:
@@ -591,8 +591,8 @@ def test_the_road_adds_up() -> None:
     assert sum(step.change for step in verdict.road.steps) == pytest.approx(whole)
     text = verdict_text(verdict, pooler="trained")
     assert (
-        "From mean pooling of layer 2 to pooler_output: [CLS] in place of the mean -4.0 "
-        "(-5.4 to -2.6), the dense layer -2.0 (-3.4 to -0.6), tanh 0.0 (-1.4 to +1.4); together "
+        "From mean pooling of layer 2 to pooler_output: [CLS] in place of the mean −4.0 "
+        "(−5.4 to −2.6), the dense layer −2.0 (−3.4 to −0.6), tanh 0.0 (−1.4 to +1.4); together "
         "-6.0, the plain mean over these 2 tasks."
     ) in text
     # A step that is missing on one task would break the sum: nothing is said of the road.
@@ -616,8 +616,8 @@ def test_the_road_with_other_poolers() -> None:
     assert (dense.change, dense.lower, dense.upper) == pytest.approx((-0.01, -0.02, 0.0))
     assert (tanh.change, verdict.road.n_random) == (0, 2)
     assert (
-        "With a random matrix of the same scale in place of the dense layer: the random one -1.0 "
-        "(-2.0 to 0.0), tanh 0.0 (0.0 to 0.0), each the mean of 2 draws (lowest to highest); tanh "
+        "With a random matrix of the same scale in place of the dense layer: the random one −1.0 "
+        "(−2.0 to 0.0), tanh 0.0 (0.0 to 0.0), each the mean of 2 draws (lowest to highest); tanh "
         "of [CLS] alone: +4.0 (+2.6 to +5.4)."
     ) in verdict_text(verdict, pooler="trained")
 

@@ -12,7 +12,7 @@ from probing.claims.deciding import FEWEST_TASKS, OVERALL, Finding, Verdict
 from probing.claims.outcomes import Outcome
 from probing.claims.road import Road, Step
 from probing.results.names import is_difference, is_twin, sides
-from probing.results.quantities import FINETUNED, training_items
+from probing.results.quantities import FINETUNED, points, training_items
 
 POOLER_STATES: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -317,13 +317,12 @@ def _transform(name: str) -> str:
 
 
 def _points(value: float) -> str:
-    text = f"{100 * value:.1f}"
-    return "0.0" if text == "-0.0" else text
+    return points(100 * value)
 
 
 def _signed(value: float) -> str:
     text = _points(value)
-    return text if text.startswith("-") or text == "0.0" else f"+{text}"
+    return text if value < 0 or text == points(0) else f"+{text}"
 
 
 def _p(p: float) -> str:
