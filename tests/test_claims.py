@@ -593,7 +593,7 @@ def test_the_road_adds_up() -> None:
     assert (
         "From mean pooling of layer 2 to pooler_output: [CLS] in place of the mean −4.0 "
         "(−5.4 to −2.6), the dense layer −2.0 (−3.4 to −0.6), tanh 0.0 (−1.4 to +1.4); together "
-        "-6.0, the plain mean over these 2 tasks."
+        "−6.0, the plain mean over these 2 tasks."
     ) in text
     # A step that is missing on one task would break the sum: nothing is said of the road.
     assert _decide(*rows[1:]).road.steps == ()
