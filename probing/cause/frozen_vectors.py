@@ -1,0 +1,256 @@
+"""What the frozen body is trained on: pairs of each arm, and their vectors, kept on disk."""
+
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from safetensors.numpy import load_file, save
+
+from probing.cause.suite import LastLayer, Suite, last_layer
+from probing.pretraining.config import PretrainingConfig
+from probing.pretraining.corpus import TokenizedCorpus, tokenize_corpus
+from probing.pretraining.segments import SegmentPairs, make_segment_pairs
+from probing.pretraining.start import find_start, initial_model
+from probing.pretraining.trainer import native_bfloat16
+from probing.results.writing import write_bytes
+
+logger = logging.getLogger(__name__)
+
+Floats = npt.NDArray[np.float32]
+
+LENGTH: Final = 48
+"""Tokens of a pair, its three special ones included."""
+_ENCODED_AT_ONCE: Final = 4096
+_LABELS: Final = 33
+"""Stream of the permuted labels."""
+
+
+class FrozenArm(StrEnum):
+    """What the pooler is trained on."""
+
+    NSP = "nsp"
+    """Does the second segment follow the first, or is it from another document?"""
+    PERMUTED = "nsp-permuted"
+    """The same inputs with the labels permuted, for each seed by itself: a placebo."""
+    SEMANTIC = "next-mean"
+    """Pick the mean vector of the next segment among those of the batch: a positive control."""
+    SOP = "sop"
+    """Two consecutive segments, half of them swapped."""
+    SAME_SOURCE = "nsp-same-source"
+    """As `NSP`, the other document being of the same source."""
+
+
+TWO_WAY: Final = tuple(arm for arm in FrozenArm if arm is not FrozenArm.SEMANTIC)
+"""The arms with a two-way head and a held-out accuracy."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrozenPlan:
+    """How much is done."""
+
+    pairs: int
+    held_out_pairs: int
+    seeds: int
+    looks: tuple[int, ...]
+    """Steps; the last is the length of the training."""
+    arms: tuple[FrozenArm, ...] = tuple(FrozenArm)
+    tasks: tuple[str, ...] = ("sts12", "sts13", "sts14", "sts15", "sts16", "sickr", "stsb")
+
+
+FROZEN_PLANS: Final[Mapping[str, FrozenPlan]] = {
+    "smoke": FrozenPlan(
+        pairs=256,
+        held_out_pairs=64,
+        seeds=3,
+        looks=(0, 5, 20),
+        arms=(FrozenArm.NSP, FrozenArm.PERMUTED),
+        tasks=("stsb",),
+    ),
+    "pilot": FrozenPlan(
+        pairs=16_000,
+        held_out_pairs=2048,
+        seeds=6,
+        looks=(0, 50, 100, 500, 2000),
+        arms=(FrozenArm.NSP, FrozenArm.PERMUTED, FrozenArm.SEMANTIC),
+    ),
+    "full": FrozenPlan(
+        pairs=100_000, held_out_pairs=4096, seeds=20, looks=(0, 50, 200, 1000, 4000, 16_000)
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """What all arms share: the encoder, the texts and where it is all kept."""
+
+    encoder: str
+    corpus: Path
+    out: Path
+    plan: FrozenPlan
+    data_dir: Path | None = None
+    source_weights: tuple[tuple[str, float], ...] = ()
+    cache: Path | None = None
+    """Of the tokenised corpus; in `out` where None."""
+
+
+@dataclass(frozen=True)
+class Material:
+    """What one arm is trained and tested on.
+
+    Attributes:
+        inputs: (n_pairs, hidden_size) float32, ``[CLS]``.
+        labels: (n_pairs,) int64, or (n_seeds, n_pairs) where each seed has labels of its own;
+            empty for the semantic control.
+        targets: (n_pairs, hidden_size) float32, the mean of the next segment; empty for the others.
+        held_out_inputs: (n_held_out, hidden_size) float32.
+        held_out_labels: (n_held_out,) int64.
+        overlap_accuracy: share of the held-out pairs that word overlap tells apart by itself.
+    """
+
+    inputs: Floats
+    labels: npt.NDArray[np.int64]
+    targets: Floats
+    held_out_inputs: Floats
+    held_out_labels: npt.NDArray[np.int64]
+    overlap_accuracy: float
+
+
+def word_overlap_accuracy(
+    train: Sequence[float],
+    train_labels: npt.NDArray[np.int64],
+    held_out: Sequence[float],
+    held_out_labels: npt.NDArray[np.int64],
+) -> float:
+    """How many held-out pairs a threshold on the share of common tokens tells apart, in [0, 1].
+
+    The threshold is the best on the training pairs; pairs above it are taken to follow each other
+    (label 0).
+    """
+    shares = np.asarray(train)
+    order = np.argsort(shares, kind="stable")
+    random = np.cumsum(train_labels[order] == 1)
+    following = np.cumsum((train_labels[order] == 0)[::-1])[::-1]
+    right = np.concatenate([[following[0]], random + np.append(following[1:], 0)])
+    cut = int(right.argmax())
+    threshold = -math.inf if cut == 0 else float(shares[order][cut - 1])
+    guessed = np.where(np.asarray(held_out) > threshold, 0, 1)
+    return float((guessed == held_out_labels).mean())
+
+
+class FrozenVectors:
+    """``[CLS]`` vectors of pairs and of sentences by the frozen body, kept on disk."""
+
+    def __init__(self, work: Frozen, suite: Suite) -> None:
+        self.work, self.suite = work, suite
+        start = find_start(work.encoder)
+        self.tokenizer = start.tokenizer
+        config = PretrainingConfig(length=LENGTH, source_weights=work.source_weights)
+        self.corpus: TokenizedCorpus = tokenize_corpus(
+            work.corpus, work.cache or work.out / "corpus-cache", config, start.tokenizer
+        )
+        model = initial_model(config, start.tokenizer, start)
+        self.body = model.bert.eval()
+        device = next(self.body.parameters()).device
+        self.bfloat16 = native_bfloat16(device)
+
+    def sentences(self) -> LastLayer:
+        """The sentences of the suite."""
+        return self._kept("sentences", list(self.suite.ids))
+
+    def pairs(self, name: str, pairs: SegmentPairs, rows: slice, part: str) -> LastLayer:
+        """Pairs, or one segment of each where ``part`` is ``first`` or ``second``."""
+        starts, lengths = pairs.starts[rows], pairs.lengths[rows]
+        tokens = self.corpus.tokens
+        first, separator = int(self.tokenizer.cls_token_id), int(self.tokenizer.sep_token_id)
+        ids: list[list[int]] = []
+        for (one, two), (n, m) in zip(starts.tolist(), lengths.tolist(), strict=True):
+            segments = {"first": tokens[one : one + n], "second": tokens[two : two + m]}
+            wanted = segments.values() if part == "both" else [segments[part]]
+            ids.append([first, *(t for s in wanted for t in (*s.tolist(), separator))])
+        return self._kept(name, ids)
+
+    def _kept(self, name: str, ids: Sequence[Sequence[int]]) -> LastLayer:
+        """As `last_layer`, in parts that are written as they are made."""
+        parts = []
+        for number, begin in enumerate(range(0, len(ids), _ENCODED_AT_ONCE)):
+            path = self.work.out / "vectors" / f"{name}-{number:03d}.safetensors"
+            if not path.is_file():
+                some = ids[begin : begin + _ENCODED_AT_ONCE]
+                pad_id = int(self.tokenizer.pad_token_id)
+                found = last_layer(self.body, some, pad_id=pad_id, bfloat16=self.bfloat16)
+                path.parent.mkdir(exist_ok=True)
+                write_bytes(path, save({"mean": found.mean, "cls": found.cls}))
+                logger.info("%s: %d of %d encoded", name, begin + len(some), len(ids))
+            parts.append(load_file(path))
+        return LastLayer(
+            mean=np.concatenate([part["mean"] for part in parts]),
+            cls=np.concatenate([part["cls"] for part in parts]),
+        )
+
+    def material(self, arm: FrozenArm) -> Material:
+        """The pairs of an arm, training and held-out, through the body."""
+        plan = self.work.plan
+        sop, same = arm is FrozenArm.SOP, arm is FrozenArm.SAME_SOURCE
+        kind = "sop" if sop else "same-source" if same else "nsp"
+        made = {
+            held_out: make_segment_pairs(
+                self.corpus,
+                count=plan.held_out_pairs if held_out else plan.pairs,
+                length=LENGTH,
+                held_out=held_out,
+                sentence_order=sop,
+                short_share=0.0,
+                seed=0,
+                same_source=same,
+            )
+            for held_out in (False, True)
+        }
+        if arm is FrozenArm.SEMANTIC:
+            follows = np.flatnonzero(made[False].labels == 0)
+            chosen = SegmentPairs(
+                made[False].starts[follows],
+                made[False].lengths[follows],
+                made[False].labels[follows],
+            )
+            whole = slice(0, len(chosen))
+            first = self.pairs("semantic-first", chosen, whole, "first")
+            second = self.pairs("semantic-second", chosen, whole, "second")
+            none = np.empty((0, first.cls.shape[1]), dtype=np.float32)
+            nothing = np.empty(0, dtype=np.int64)
+            return Material(first.cls, nothing, second.mean, none, nothing, math.nan)
+        vectors = {
+            held_out: self.pairs(
+                f"{kind}-{'held-out' if held_out else 'train'}",
+                pairs,
+                slice(0, len(pairs)),
+                "both",
+            ).cls
+            for held_out, pairs in made.items()
+        }
+        labels = {held_out: pairs.labels.astype(np.int64) for held_out, pairs in made.items()}
+        overlap = word_overlap_accuracy(
+            self._shares(made[False]), labels[False], self._shares(made[True]), labels[True]
+        )
+        if arm is FrozenArm.PERMUTED:
+            drawn = [
+                np.random.default_rng([_LABELS, seed]).permutation(labels[False])
+                for seed in range(plan.seeds)
+            ]
+            labels[False] = np.stack(drawn)
+        none = np.empty((0, vectors[False].shape[1]), dtype=np.float32)
+        return Material(vectors[False], labels[False], none, vectors[True], labels[True], overlap)
+
+    def _shares(self, pairs: SegmentPairs) -> list[float]:
+        """Share of the tokens of two segments that both have (Jaccard), of each pair."""
+        tokens = self.corpus.tokens
+        shares = []
+        for (one, two), (n, m) in zip(pairs.starts.tolist(), pairs.lengths.tolist(), strict=True):
+            a, b = set(tokens[one : one + n].tolist()), set(tokens[two : two + m].tolist())
+            shares.append(len(a & b) / len(a | b))
+        return shares
