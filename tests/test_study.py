@@ -327,7 +327,17 @@ def test_models_lists_every_alias_and_every_preset_is_whole(
 def test_the_published_number_of_minilm(real_data: Path, tmp_path: Path) -> None:
     """MTEB: 82.03 on STS-B test with mean pooling of the last layer."""
     out = tmp_path / "run"
-    command = [sys.executable, "-m", "probing", "run", "--model", "minilm", "--task", "stsb"]
+    command = [
+        sys.executable,
+        "-m",
+        "probing",
+        "run",
+        "--table",
+        "--model",
+        "minilm",
+        "--task",
+        "stsb",
+    ]
     done = subprocess.run(
         [*command, "--data-dir", str(real_data), "--out", str(out)],
         capture_output=True,
