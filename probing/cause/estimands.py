@@ -142,7 +142,7 @@ def frozen_item_errors(
             n_resamples=n_resamples,
         )[Aggregation.ALL]
         differences = samples[:, :seeds].mean(axis=1) - samples[:, seeds:].mean(axis=1)
-        errors.append(100 * float(np.nanstd(differences, ddof=1)))
+        errors.append(100 * float(np.std(differences, ddof=1)))
     return errors
 
 

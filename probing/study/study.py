@@ -66,7 +66,7 @@ HIGHEST_SEED: Final = 2**32 - 1
 class Study:
     """What is measured. Two equal studies on equal data give equal scores, to rounding.
 
-    What a researcher brings stands beside what the project brings: names and objects are taken
+    What a researcher brings is measured beside what the project brings: names and objects are taken
     alike, and tables, intervals, figures, verdict and report follow.
 
     >>> study = Study(models=["minilm"], tasks=["sts-mini"], views=["mean@5+6"])
