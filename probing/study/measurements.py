@@ -2,7 +2,7 @@
 
 import logging
 from collections import ChainMap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, cast
@@ -24,6 +24,8 @@ from probing.probes.controls import control_labels
 from probing.probes.driver import NAMED, MissingClasses, fit_probes
 from probing.probes.predictions import probe_scores
 from probing.probes.ridge import PairFeatures
+from probing.results.items import Items
+from probing.results.names import is_twin
 from probing.results.scores import Score
 from probing.results.target import Target
 from probing.similarity.contrasts import Cell, contrast_scores
@@ -79,6 +81,8 @@ class Settings:
     n_draws: int = RANDOM_DRAWS
     """How many draws of random weights, from ``seed`` up, the deficit of the pooler is held
     against."""
+    keep: Callable[[Items], object] | None = None
+    """What is done with what every view says of every item; None to forget it."""
 
     def target(self, task: Task) -> Target:
         """What vectors of the task's items are measured against."""
@@ -138,6 +142,16 @@ def measure_pairs(
         view_ids=measured,
         probe="cosine",
     )
+    if settings.keep is not None and not control:
+        settings.keep(
+            Items(
+                model=encoder.name,
+                probe="cosine",
+                views=tuple(measured),
+                columns=similarities,
+                target=target,
+            )
+        )
     columns = {Cell(view_id): similarities[:, i] for i, view_id in enumerate(measured)}
     transformed: dict[Cell, NDArray[np.float64]] = {}
     if not control:
@@ -201,6 +215,7 @@ def measure_labelled(
         task.splits,
         settings,
         groups=None if task.groups is None else np.array(task.groups),
+        kept_as=None if is_twin(extract.encoder.name) else extract.encoder.name,
     )
     return rows, truncated
 
@@ -294,8 +309,12 @@ def _probed(
     settings: Settings,
     *,
     groups: NDArray[np.int64] | None = None,
+    kept_as: str | None = None,
 ) -> list[Score]:
-    """Every probe on the real labels, and with ``settings.controls`` on those of the control."""
+    """Every probe on the real labels, and with ``settings.controls`` on those of the control.
+
+    ``kept_as`` names the model whose answers on the real labels ``settings.keep`` gets.
+    """
     rows: list[Score] = []
     seeds = range(settings.seed, settings.seed + settings.n_seeds)
     targets = {"real": [list(labels)] * len(seeds)}
@@ -327,12 +346,20 @@ def _probed(
                 )
                 for seed, wanted in list(zip(seeds, draws, strict=True))[: 1 if certain else None]
             ]
-            rows += probe_scores(
-                predictions,
-                target,
-                labels=kind,
-                groups=None if groups is None else groups[predictions[0].items],
-            )
+            tested = None if groups is None else groups[predictions[0].items]
+            rows += probe_scores(predictions, target, labels=kind, groups=tested)
+            if settings.keep is not None and kept_as is not None and kind == "real":
+                settings.keep(
+                    Items(
+                        model=kept_as,
+                        probe=predictions[0].probe,
+                        views=predictions[0].view_ids,
+                        columns=np.mean([each.correct for each in predictions], axis=0),
+                        target=replace(
+                            target, clusters=None if tested is None else tested.astype(np.intp)
+                        ),
+                    )
+                )
     return rows
 
 
