@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from probing.sources.declarations import DATASETS, DatasetSource, TaskKind
-from probing.tasks import LabelledSentences, SentencePairs, TaggedSentences, load_task
+from probing.sources.declarations import DATASETS, DatasetSource
+from probing.tasks import LabelledSentences, SentencePairs, load_task
 
 pytestmark = pytest.mark.real
 

@@ -8,13 +8,16 @@
 - ``random``: as many random directions as LEACE takes, the control.
 """
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from types import ModuleType
 from typing import Final
 
 import numpy as np
 import torch
-from concept_erasure import LeaceEraser
 from numpy.typing import NDArray
 
 from probing.encoding.lazy import LazyViews
@@ -46,7 +49,7 @@ class Eraser:
     @property
     def rank(self) -> int:
         """How many directions are taken out."""
-        return self.read.shape[1]
+        return int(self.read.shape[1])
 
     def __call__(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
         """(n, d) without them."""
@@ -77,6 +80,7 @@ def fit_erasers(
     names, codes = np.unique(np.array(labels), return_inverse=True)
     classes = np.eye(len(names))[codes]
     usable = usable_views(vectors)
+    _library()  # before there are threads
 
     def of_view(view_id: str) -> tuple[Eraser, ...]:
         rows = usable[view_id].astype(np.float64)
@@ -105,14 +109,21 @@ def erased(
     )
 
 
+@cache
+def _library() -> ModuleType:
+    with warnings.catch_warnings():
+        # on import it compiles a function of its own in a way that torch is to drop
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return import_module("concept_erasure")
+
+
 def _leace(rows: FloatArray, classes: FloatArray) -> Eraser:
-    fitted = LeaceEraser.fit(
+    fitted = _library().LeaceEraser.fit(
         torch.from_numpy(rows), torch.from_numpy(classes), svd_tol=_SMALLEST_CORRELATION
     )
     kept = (fitted.proj_left.abs().sum(0) > 0).numpy()
-    return Eraser(
-        fitted.bias.numpy(), fitted.proj_right.mH.numpy()[:, kept], fitted.proj_left.mH.numpy()[kept]
-    )
+    read, write = fitted.proj_right.mH.numpy(), fitted.proj_left.mH.numpy()
+    return Eraser(fitted.bias.numpy(), read[:, kept], write[kept])
 
 
 def _inlp(train: tuple[FloatArray, FloatArray], dev: tuple[FloatArray, NDArray[np.intp]]) -> Eraser:

@@ -67,7 +67,8 @@ class _Mix:
     def logits(self, layers: Tensor) -> Tensor:
         """(n, n_classes) from (n_layers, n, d)."""
         mixed = torch.tensordot(self.scores.softmax(0), layers, dims=1)
-        return mixed @ self.linear[:, :-1].T + self.linear[:, -1]
+        logits: Tensor = mixed @ self.linear[:, :-1].T + self.linear[:, -1]
+        return logits
 
 
 @dataclass(frozen=True)
@@ -178,9 +179,7 @@ def mix_scores(
             n=REFITS,
         )
 
-    rows = [
-        refitted(f"{pooling}@{layer}", "layer_weight", weights[:, layer]) for layer in layers
-    ]
+    rows = [refitted(f"{pooling}@{layer}", "layer_weight", weights[:, layer]) for layer in layers]
     rows.append(refitted(mixed, "centre_of_gravity", weights @ layers))
     correct = predictions.correct
     samples = bootstrap_accuracies(
@@ -206,7 +205,9 @@ def expected_layer(accuracies: FloatArray) -> FloatArray:
     gains = np.diff(accuracies, axis=1)
     total = gains.sum(axis=1)
     layers = np.arange(1, accuracies.shape[1])
-    return np.divide(gains @ layers, total, out=np.full(len(total), np.nan), where=total > 0)
+    found = np.full(len(total), np.nan)
+    np.divide(gains @ layers, total, out=found, where=total > 0)
+    return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -308,9 +309,7 @@ class AttentionPooling:
 def _standardised(rows: Vectors, train: NDArray[np.intp]) -> Tensor:
     """(n_layers, n, d) from (n, n_layers, d), each layer on its rows of train."""
     layers = [np.ascontiguousarray(rows[:, layer]) for layer in range(rows.shape[1])]
-    return torch.stack(
-        [Standardisation.fit(layer[train]).apply(layer)[:-1].T for layer in layers]
-    )
+    return torch.stack([Standardisation.fit(layer[train]).apply(layer)[:-1].T for layer in layers])
 
 
 def _minimised(
@@ -334,5 +333,5 @@ def _minimised(
         value.backward()  # type: ignore[no-untyped-call]
         return value
 
-    optimiser.step(loss)  # type: ignore[arg-type]
+    optimiser.step(loss)  # type: ignore[no-untyped-call]
     return _Mix(mix.scores.detach(), mix.linear.detach())

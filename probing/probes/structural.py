@@ -89,7 +89,11 @@ class StructureScores:
     """``(n, n_views)`` Spearman of the depths."""
 
     def measured(self, counts: FloatArray) -> dict[str, FloatArray]:
-        """Metric → ``(n_resamples, n_views)``, sentences as often as counts (n_resamples, n) say."""
+        """Metric → ``(n_resamples, n_views)``, of sentences as often as ``counts`` says.
+
+        Args:
+            counts: ``(n_resamples, n)``.
+        """
         lengths = np.arange(LENGTHS[0], LENGTHS[1] + 1)
         of_length = (self.lengths[:, np.newaxis] == lengths).astype(np.float64)
         drawn = counts @ of_length
@@ -210,9 +214,7 @@ class _Batch:
     """(b, n)."""
 
 
-def _batches(
-    rows: Sequence[int], starts: NDArray[np.intp], trees: Sequence[Tree]
-) -> list[_Batch]:
+def _batches(rows: Sequence[int], starts: NDArray[np.intp], trees: Sequence[Tree]) -> list[_Batch]:
     """Sentences of one length together: nothing is padded."""
     by_length: dict[int, list[int]] = {}
     for row in rows:
@@ -249,7 +251,7 @@ def _fitted(
     generator = torch.Generator().manual_seed(seed)
     d, rank = features.shape[1], min(rank, features.shape[1])
     start = torch.randn(2, d, rank, generator=generator) * (2 / (d * rank)) ** 0.5
-    maps = start.requires_grad_()
+    maps: Tensor = start.requires_grad_()
     optimiser = torch.optim.Adam([maps], lr=_LEARNING_RATE)
     n_steps = EPOCHS * len(train)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: 1 - step / n_steps)
@@ -297,7 +299,8 @@ def _judged(
                 yield _judge(distances[place], depths[place], trees[row])
 
     with torch.no_grad():
-        return np.array(list(each())).T
+        values: FloatArray = np.array(list(each())).T
+    return values
 
 
 def _judge(distances: FloatArray, depths: FloatArray, tree: Tree) -> tuple[float, ...]:
@@ -320,8 +323,9 @@ def _spearman_rows(one: FloatArray, other: FloatArray) -> FloatArray:
     ranks = [rankdata(values, axis=1) for values in (one, other)]
     a, b = (values - values.mean(axis=1, keepdims=True) for values in ranks)
     scale = np.sqrt((a**2).sum(axis=1) * (b**2).sum(axis=1))
-    products: FloatArray = (a * b).sum(axis=1)
-    return np.divide(products, scale, out=np.full(len(a), np.nan), where=scale > 0)
+    found = np.full(len(a), np.nan)
+    np.divide((a * b).sum(axis=1), scale, out=found, where=scale > 0)
+    return found
 
 
 def _scores(

@@ -107,6 +107,8 @@ class TreebankSource:
     """Common beginning of the files of the treebank there, one a split."""
     files_sha256: tuple[str, ...]
     """Of what is in them."""
+    sizes: Mapping[str, int]
+    """Sentences of each split."""
 
 
 MODELS: Final[tuple[ModelSource, ...]] = (
@@ -360,6 +362,7 @@ TREEBANKS: Final = (
             "531a54ff90d6ab12201c5a50c3e78e6ddac4de69abc4bce5d275d3cd29efe2b6",
             "e266e515a0a7547657ed3d90d9ba46487d6bd251f27ad4269d4e8a427c8555cd",
         ),
+        sizes=MappingProxyType({"train": 12_544, "dev": 2001, "test": 2077}),
     ),
 )
 """Treebanks from which the ten tasks are shipped, made by ``probing tasks --treebank``."""

@@ -125,10 +125,10 @@ def _from_treebanks() -> list[TaskEntry]:
             kind=TaskKind.WORDS,
             title=f"Words and their trees {source.title}: {source.name} for UPOS, "
             f"{source.name}:NAME for the others",
-            sizes=MappingProxyType({}),
+            sizes=source.sizes,
             at_least=False,
             subsets=0,
-            classes=None,
+            classes=17,
             score_range=None,
             licence=source.licence,
             citation=source.citation,

@@ -6,6 +6,7 @@ from typing import Final
 from probing.errors import InputError
 from probing.tasks.conllu import COLUMNS
 from probing.tasks.sentences import SplitItems
+from probing.tasks.spans import LabelledSpans
 from probing.tasks.treebank import Treebank
 
 TAG_COLUMNS: Final[tuple[str, ...]] = tuple(name for name in COLUMNS if name not in ("id", "form"))
@@ -44,6 +45,19 @@ class TaggedSentences(SplitItems):
     def classes(self) -> tuple[str, ...]:
         """The distinct tags, sorted."""
         return tuple(sorted({tag for tags in self.tags for tag in tags}))
+
+    def as_spans(self) -> LabelledSpans:
+        """Each word as an item, labelled by its tag."""
+        words = [(row, at) for row, tags in enumerate(self.tags) for at in range(len(tags))]
+        return LabelledSpans(
+            name=self.name,
+            sentences=self.sentences,
+            numbers=tuple(row for row, _ in words),
+            spans=tuple(((at, at + 1),) for _, at in words),
+            labels=tuple(self.tags[row][at] for row, at in words),
+            splits=tuple(self.splits[row] for row, _ in words),
+            origin=self.origin,
+        )
 
 
 def tagged_sentences(treebank: Treebank, column: str) -> TaggedSentences:
