@@ -231,6 +231,42 @@ def _share(value: float | None) -> str:
     return "" if value is None else _percent(value)
 
 
+def _left_behind(rows: Sequence[Row]) -> list[str]:
+    lines = [
+        (
+            "The trained pooler of nsp-mini on its own body, on that body trained further on STS-B "
+            "without its pooler (mean pooling, rate 3e-5), and on bodies it never saw. *Reads* "
+            "is the variance of `[CLS]` that the dense layer passes on, as a multiple of what it "
+            "passes on with its columns shuffled (mean of 200, with their standard deviation); "
+            "*cls* and *pooler* are the mean cosines with the vectors of its own body."
+        ),
+        "",
+        "| body | cls | pooler | reads | shuffled | said of the pooler |",
+        "|---|---:|---:|---:|---:|---|",
+        *(
+            f"| {row['body']} | {row['cls']:.2f} | {row['pooler']:.2f} | {row['read']:.2f} | "
+            f"1.00 ± {row['spread']:.2f} | {row['state']} |"
+            for row in rows
+        ),
+    ]
+    moved = [row for row in rows if row["body"].startswith("trained on")]
+    own, most = rows[0]["read"], moved[-1]
+    seen = most["read"] < own - 2 * own * most["spread"]
+    return [
+        *lines,
+        "",
+        (
+            "A body that was trained on is not told from the weights: the pooler still reads it "
+            f"{most['read']:.2f} times as well as by chance ({own:.2f} on its own), although its "
+            f"output now has a cosine of {most['pooler']:.2f} with what it was. So `trained` says "
+            "that a pooler was trained, and that it cannot be seen whether the body has left it "
+            "behind."
+            if not seen
+            else "**A body that was trained on can be told: the words of the state are too weak.**"
+        ),
+    ]
+
+
 def _shapes(rows: Sequence[Row]) -> list[str]:
     return [
         "### Sentence length",
@@ -385,6 +421,7 @@ _SECTIONS: Final = {
     "optimum": ("The optimum is that of scikit-learn", _optimum),
     "erasure": ("What is planted is found, what is erased is not", _erasure),
     "shapes": ("Known shapes", _shapes),
+    "left_behind": ("What cannot be seen of a pooler", _left_behind),
     "rules": ("Every rule that decides", _rules),
     "coverage": ("The intervals hold the truth", _coverage),
 }

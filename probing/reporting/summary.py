@@ -155,7 +155,7 @@ def _probed_poolings(scores: pd.DataFrame, model: str, mean: str, pooler: str) -
 
 
 _STATES: Final = {
-    "trained": "whose pooler was trained",
+    "trained": "whose pooler was trained (with this body or an earlier state of it)",
     "untrained": "whose pooler was never trained",
     "bias moved, weights like a random draw": "whose pooler may never have been trained",
     "bias at zero, weights not like a random draw": "whose pooler may not have been trained",
