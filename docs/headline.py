@@ -135,8 +135,8 @@ def results() -> str:
         *(f"| {' | '.join(row)} |" for row in rows),
         "",
         "Spearman × 100 of the cosine with human scores, all subsets of a year together, last",
-        "layer; in brackets the 95 % interval of the paired difference. Whether the body of a trained",
-        "pooler was trained further since cannot be seen.",
+        "layer; in brackets the 95 % interval of the paired difference. Whether the body of a",
+        "trained pooler was trained further since cannot be seen.",
         "",
     ]
     for name in names:

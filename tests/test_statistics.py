@@ -593,6 +593,9 @@ def test_two_parts_of_an_error_lie_between_their_own_tests(of_seeds: float) -> N
         assert tail_beyond(parts, half) == pytest.approx(tail, rel=1e-6)
         assert tail_beyond(parts, -half) == pytest.approx(1 - tail, rel=1e-6)
     assert tail_beyond(parts, 0.0) == pytest.approx(0.5)
+    # a part that is only rounding leaves the test of the other
+    rounding = (ErrorPart(1e-18, 1), ErrorPart(1.0, math.inf))
+    assert tail_beyond(rounding, 1.96) == pytest.approx(stats.norm.sf(1.96))
 
 
 @pytest.mark.parametrize("n_seeds", [2, 3, 5])

@@ -1,6 +1,7 @@
 """Errors with several independent parts, each known from its own degrees of freedom."""
 
 import math
+import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -44,15 +45,16 @@ def tail_beyond(parts: Sequence[ErrorPart], distance: float) -> float:
     light, heavy = (
         _tail(pick(part.freedom for part in there), distance / total) for pick in (max, min)
     )
-    if len(there) == 1 or not 0 < light < heavy or heavy == 0.5:
+    if len(there) == 1 or heavy == 0:
         return heavy
-    found = brentq(
-        lambda log_tail: margin(there, math.exp(log_tail)) - distance,
-        math.log(light),
-        math.log(heavy),
-        xtol=1e-10,
-    )
-    return math.exp(found)
+
+    def too_wide(log_tail: float) -> float:
+        return margin(there, math.exp(log_tail)) - distance
+
+    ends = (math.log(light or sys.float_info.min), math.log(heavy))
+    if not too_wide(ends[0]) > 0 > too_wide(ends[1]):  # a part that is next to nothing
+        return light if too_wide(ends[0]) <= 0 else heavy
+    return math.exp(brentq(too_wide, *ends, xtol=1e-10))
 
 
 def _quantile(freedom: float, tail: float) -> float:
