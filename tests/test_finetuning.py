@@ -318,8 +318,8 @@ def test_the_frozen_limit_on_real_data(real_data: Path, head: Head) -> None:
 def _planted(accuracies: dict[tuple[str, Head, int], float], n: int = 400) -> list[Trained]:
     """Predictions that are right on the first items, as many as wanted; gold is 1."""
     return [
-        Trained(head, subset, seed, (np.arange(n) < round(share * n)).astype(float))
-        for (subset, head, seed), share in accuracies.items()
+        Trained(head, trained_on, seed, (np.arange(n) < round(share * n)).astype(float))
+        for (trained_on, head, seed), share in accuracies.items()
     ]
 
 
@@ -348,17 +348,17 @@ def _rows(encoder: Encoder, accuracies: dict[tuple[str, Head, int], float]) -> p
 def _cells(few: float, many: float, spread: float = 0.0) -> dict[tuple[str, Head, int], float]:
     """The pooler head below the mean head by so much on few and on many items; three seeds."""
     cells: dict[tuple[str, Head, int], float] = {}
-    for subset, gap in (("train:100", few), ("all", many)):
+    for trained_on, gap in (("100", few), ("all", many)):
         for seed in range(3):
-            cells[subset, Head.POOLER, seed] = 0.8 - gap + spread * (seed - 1)
+            cells[trained_on, Head.POOLER, seed] = 0.8 - gap + spread * (seed - 1)
         for seed in range(3):
-            cells[subset, Head.MEAN, seed] = 0.8
+            cells[trained_on, Head.MEAN, seed] = 0.8
     return cells
 
 
 def test_differences_carry_the_chance_of_items_and_of_seeds(encoder: Encoder) -> None:
     calm, noisy = (_rows(encoder, _cells(0.2, 0.05, spread)) for spread in (0.0, 0.04))
-    key = {"view": "pooler@3 - mean@3", "subset": "all"}
+    key = {"view": "pooler@3 - mean@3", "trained_on": "all"}
 
     def row(table: pd.DataFrame, metric: str) -> Any:
         chosen = table[
@@ -376,7 +376,7 @@ def test_differences_carry_the_chance_of_items_and_of_seeds(encoder: Encoder) ->
     moving = row(noisy, "accuracy_difference")
     assert moving["value"] == pytest.approx(-0.05)
     assert moving["upper"] - moving["lower"] > 2 * (still["upper"] - still["lower"])
-    change = calm[(calm["subset"] == "all - train:100") & (calm["metric"] == "accuracy_difference")]
+    change = calm[(calm["trained_on"] == "all - 100") & (calm["metric"] == "accuracy_difference")]
     assert change["value"].tolist() == [pytest.approx(0.15)]
     single = calm[(calm["metric"] == "accuracy") & (calm["aggregation"] == "none")]
     assert len(single) == 12
