@@ -17,7 +17,7 @@ import pandas as pd
 
 from probing.errors import InputError
 from probing.pretraining.checkpoints import (
-    Checkpoint,
+    TrainingCheckpoint,
     load_checkpoint,
     optimizer_moments,
     restore,
@@ -147,7 +147,7 @@ def _run(
 
     def save(step: int) -> None:
         frame = pd.DataFrame(rows, columns=list(LOG_COLUMNS)).astype({"step": int, "tokens": int})
-        state = Checkpoint(
+        state = TrainingCheckpoint(
             step=step,
             tokens=trainer.tokens,
             seconds=earlier + time.monotonic() - began,

@@ -36,8 +36,7 @@ from probing.similarity.geometry import (
 )
 from probing.similarity.layer_selection import LayerSelection, select_layer
 from probing.similarity.own_transforms import TransformFunction, own_transform_similarities
-from probing.similarity.pooler import PoolerWeights, pooler_scores, weight_scores
-from probing.similarity.pooler import road_contrasts as road
+from probing.similarity.pooler import PoolerWeights, pooler_scores, road_contrasts, weight_scores
 from probing.study.readouts import supervised_columns, whitened_columns
 from probing.study.unscored import Unscored
 from probing.tasks import LabelledSentences, LabelledSpans, SentencePairs, TaggedSentences, Task
@@ -161,7 +160,7 @@ def measure_pairs(
     if not control:
         # what is to be taken away from the twins' own is a row of the model too
         wanted += [Cell(*row) for row in _claimed(encoder, selection, settings, control=True)]
-    wanted += road(vectors, best=None if selection is None else selection.best)
+    wanted += road_contrasts(vectors, best=None if selection is None else selection.best)
     rows += contrast_scores(
         {**columns, **transformed, **predicted},
         target,
