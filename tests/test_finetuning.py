@@ -144,6 +144,13 @@ def test_batches_are_a_function_of_seed_and_step(data: FinetuningData) -> None:
     assert sorted(an_epoch) == sorted(data.train.tolist())
 
 
+def test_by_default_every_row_is_gone_through_as_often_as_the_epochs_say() -> None:
+    for n in (100, 5452, 200_000):
+        recipe = TrainingRecipe()
+        assert recipe.steps(n) == max(60, math.ceil(3 * math.ceil(n / 16)))
+    assert recipes_for(epochs=0.5)[0].steps(16_000) == 500
+
+
 def test_steps_grow_with_the_rows_between_two_bounds() -> None:
     recipe = TrainingRecipe(batch_size=10, epochs=2, least_steps=5, most_steps=50)
     assert [recipe.steps(n) for n in (1, 100, 105, 10_000)] == [5, 20, 22, 50]
@@ -397,6 +404,23 @@ def test_heads_that_learned_nothing_are_not_compared(
     assert table.loc[~compared, "value"].notna().all()
     verdict = decide(table, "toy")
     assert {finding.outcome for finding in verdict.by_task} == {Outcome.UNDECIDED}
+
+
+def test_fine_tuned_heads_know_the_clusters_of_the_test_items(encoder: Encoder) -> None:
+    """Forty clusters of ten items: a standard error three times as large, and counted."""
+    cells, data = _planted(_cells(0.3, 0.1)), _data_of_ones(encoder)
+    kept = {"probe": "finetuned", "layer": 3, "seed": 0, "n_resamples": 500}
+    errors = []
+    for clusters in (None, np.tile(np.repeat(np.arange(40), 10), 2)):
+        rows = finetuning_scores(cells, replace(data, clusters=clusters), **kept)  # type: ignore[arg-type]
+        (row,) = [
+            row
+            for row in rows
+            if (row.metric, row.view, row.subset) == ("standard_error", "pooler@3 - mean@3", "all")
+        ]
+        assert (row.clusters, row.largest_cluster) == ((None, None) if not errors else (40, 10))
+        errors.append(row.value)
+    assert errors[1] > 2.5 * errors[0]
 
 
 def test_the_majority_is_a_floor(encoder: Encoder) -> None:

@@ -33,8 +33,9 @@ from probing.results.differences import (
 )
 from probing.results.names import difference, is_difference, sides, twin_name
 from probing.results.quantities import training_items
-from probing.statistics import effect_over_seeds, random_effects
+from probing.statistics import EffectOverSeeds, effect_over_seeds, random_effects
 
+_UNDEFINED: Final = "the value is undefined"
 OVERALL: Final = "overall"
 """Stands for the task where all tasks are taken together."""
 FEWEST_TASKS: Final = 4
@@ -73,7 +74,8 @@ class Finding:
     """Share of intervals that hold the truth, Holm's correction included."""
     standard_error: float
     degrees_of_freedom: float
-    """Of Student's t; infinite where the test is normal."""
+    """Of Student's t; infinite where the test is normal. Of several seeds, those of the part of the
+    error that the seeds add."""
     prediction_lower: float
     prediction_upper: float
     """95 % interval for the effect on one more task of this kind; NaN where tasks do not differ by
@@ -309,10 +311,10 @@ def _on_task(claim: Claim, place: Place, sample: _Sample) -> _Measured:
     effect, error, freedom = sample.effects[0], sample.error, sample.degrees_of_freedom
     if len(sample.effects) > 1:
         mean = effect_over_seeds([[effect] for effect in sample.effects], [error])
-        effect, error, freedom = mean.effect, mean.standard_error, mean.degrees_of_freedom
+        return _of_seeds(claim, place, [sample], mean)
     if freedom < 1:
         error = math.nan
-    reason = "" if not math.isnan(effect + error) else "the value is undefined"
+    reason = "" if not math.isnan(effect + error) else _UNDEFINED
     return _measured(claim, place, [sample], effect, error, freedom, reason=reason)
 
 
@@ -324,9 +326,7 @@ def _over_tasks(claim: Claim, place: Place, samples: Sequence[_Sample]) -> _Meas
             [list(of_seed) for of_seed in zip(*effects, strict=True)],
             [sample.error for sample in samples],
         )
-        return _measured(
-            claim, place, samples, mean.effect, mean.standard_error, mean.degrees_of_freedom
-        )
+        return _of_seeds(claim, place, samples, mean)
     pooled = random_effects(
         [sample.effects[0] for sample in samples], [sample.error for sample in samples]
     )
@@ -341,6 +341,23 @@ def _over_tasks(claim: Claim, place: Place, samples: Sequence[_Sample]) -> _Meas
         prediction_upper=pooled.prediction_upper,
     )
     return replace(found, finding=finding)
+
+
+def _of_seeds(
+    claim: Claim, place: Place, samples: Sequence[_Sample], mean: EffectOverSeeds
+) -> _Measured:
+    found = _measured(
+        claim,
+        place,
+        samples,
+        mean.effect,
+        mean.seeds.error,
+        mean.seeds.freedom,
+        reason="" if not math.isnan(mean.effect + mean.standard_error) else _UNDEFINED,
+    )
+    test = replace(found.test, more=(mean.items,))
+    finding = replace(found.finding, standard_error=mean.standard_error, p=test.p)
+    return replace(found, finding=finding, test=test)
 
 
 def _measured(

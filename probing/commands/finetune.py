@@ -46,8 +46,13 @@ def finetune_command(
         float | None,
         typer.Option(help="Peak learning rate of the encoder; 0 holds it fixed throughout."),
     ] = None,
+    epochs: Annotated[
+        float | None,
+        typer.Option(help="How often all training items are gone through; 3 by default."),
+    ] = None,
     max_steps: Annotated[
-        int | None, typer.Option(help="Most updates of a cell, with the encoder trained.")
+        int | None,
+        typer.Option(help="Most updates of a cell, where the epochs take too long."),
     ] = None,
     data_dir: Annotated[
         str | None,
@@ -76,7 +81,9 @@ def finetune_command(
         heads=tuple(map(named_head, head or ())),
         train_sizes=tuple(map(_size, train_size or ("100", "1000", "all"))),
         seeds=tuple(seed or (0, 1, 2)),
-        recipes=recipes_for(with_frozen=frozen, encoder_rate=encoder_rate, most_steps=max_steps),
+        recipes=recipes_for(
+            with_frozen=frozen, encoder_rate=encoder_rate, epochs=epochs, most_steps=max_steps
+        ),
         data_dir=data_dir,
     )
     folder = out or Path("runs") / datetime.now().astimezone().strftime("finetune-%Y%m%d-%H%M%S")

@@ -122,6 +122,8 @@ class CellReport:
     frozen: bool
     metric: str
     value: float
+    epochs: float
+    """How often training went through its items before it was stopped."""
     cell: Finetuned
 
 
@@ -220,6 +222,7 @@ class _Trainer:
         """Train or resume every cell in turn."""
         for size in self._sizes():
             trained_on = training_size(size)
+            self._warn_of_cuts(trained_on, len(self.data.train) if size is None else size)
             for seed in self.study.seeds:
                 chosen = np.random.default_rng(seed).permutation(self.data.train)[:size]
                 train = np.sort(chosen)
@@ -262,6 +265,21 @@ class _Trainer:
                 f"{self.data.task} has {n} training items: expected a smaller --train-size, or all"
             )
         return kept
+
+    def _warn_of_cuts(self, trained_on: str, n_train: int) -> None:
+        """Say where a bound on the steps leaves out what the epochs would go through."""
+        sentences = self.data.sides * n_train
+        for recipe in self.study.recipes:
+            epochs = recipe.steps(sentences) / recipe.steps_an_epoch(sentences)
+            if epochs < recipe.epochs:
+                logger.warning(
+                    "%s, %s: training ends after %d steps, which are %.2g of %g epochs",
+                    self.data.task,
+                    trained_on,
+                    recipe.steps(sentences),
+                    epochs,
+                    recipe.epochs,
+                )
 
     def _cell(
         self,
@@ -306,6 +324,7 @@ class _Trainer:
             frozen=recipe.frozen,
             metric=self.data.metric,
             value=self.data.score(self.data.test, cell.predicted),
+            epochs=cell.steps / recipe.steps_an_epoch(self.data.sides * len(train)),
             cell=cell,
         )
 
@@ -356,6 +375,7 @@ def _describe_cell(report: CellReport) -> dict[str, Any]:
         "frozen": report.frozen,
         report.metric: report.value,
         "steps": cell.steps,
+        "epochs": round(report.epochs, 2),
         "best_step": cell.best_step,
         "dev": cell.dev_score,
         "seconds": round(cell.seconds, 1),

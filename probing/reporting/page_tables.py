@@ -162,7 +162,8 @@ def encoder_table(manifest: dict[str, Any]) -> PageTable:
     """The encoders of a run as its manifest describes them."""
     header = ("encoder", "architecture", "pooler", "layers", "width", "revision", "weights SHA-256")
     return PageTable(
-        caption="Encoders",
+        caption="Encoders; whether the body of a trained pooler was trained further since cannot "
+        "be seen",
         header=header,
         rows=tuple(
             (

@@ -112,7 +112,8 @@ class Run:
         """The answer in a few sentences and one small table."""
         from probing.reporting.summary import summarise
 
-        return summarise(self.scores, self.manifest, aggregation=self.aggregation)
+        verdicts = {model: self.verdict(model) for model in self.models}
+        return summarise(self.scores, self.manifest, verdicts, aggregation=self.aggregation)
 
     def words(
         self,
@@ -274,7 +275,7 @@ class Run:
         """
         from probing.reporting.report import write_report
 
-        return write_report(self.folder, self.scores, self.manifest)
+        return write_report(self.folder, self.scores, self.manifest, self.claims)
 
     def notes(self) -> tuple[str, ...]:
         """The distinct warnings of the run, with how often each was given."""

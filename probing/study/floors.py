@@ -28,14 +28,14 @@ def measure_floors(task: Task, settings: Settings) -> list[Score]:
     """What is reached without an encoder: shared words, or majority, bag of words and length."""
     if isinstance(task, SentencePairs):
         return _word_floors(task, settings)
-    groups: NDArray[np.int64] | None = None
+    groups: NDArray[np.intp] | None = None
     if isinstance(task, LabelledSentences):
         texts, labels, splits = texts_of(task), task.labels, task.splits
-        groups = None if task.groups is None else np.array(task.groups)
+        groups = task.clusters
         floors = tuple(FLOORS)
     elif isinstance(task, LabelledSpans):
         texts, labels, splits = task.texts, task.labels, task.splits
-        groups = np.array(task.numbers)
+        groups = np.array(task.numbers, dtype=np.intp)
         floors = (floor_name("majority"), floor_name("bag-of-words"))
     else:
         texts = tuple(word for sentence in task.sentences for word in sentence)

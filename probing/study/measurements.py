@@ -199,7 +199,7 @@ def measure_labelled(
         task.labels,
         task.splits,
         settings,
-        groups=None if task.groups is None else np.array(task.groups),
+        groups=task.clusters,
     )
     return rows, truncated
 

@@ -230,9 +230,9 @@ def _read_own(
         return read_labelled(table, name=path.name, split=None if split == "all" else split)
     raise InputError(
         f"{path}: found the columns {quote_all(table.columns)}; expected sentence1, sentence2, "
-        "score[, subset][, split][, group] (pairs) or sentence, label[, split] (labelled) or "
-        "sentence1, sentence2, label[, split] (labelled pairs) or good, bad[, phenomenon][, split] "
-        "(minimal pairs)"
+        "score[, subset][, split][, group] (pairs) or sentence, label[, split][, group] (labelled) "
+        "or sentence1, sentence2, label[, split][, group] (labelled pairs) or good, bad"
+        "[, phenomenon][, split] (minimal pairs)"
     )
 
 
@@ -360,10 +360,13 @@ def _load_entry_point(point: EntryPoint) -> Task:
 
 
 def _clusters(task: Task) -> dict[str, int]:
-    """How many clusters the pairs of a task fall into, and the pairs of the largest."""
-    if not isinstance(task, SentencePairs):
+    """How many clusters the items of a task fall into, and the items of the largest."""
+    clusters = None
+    if isinstance(task, SentencePairs | LabelledSentences):
+        clusters = task.clusters
+    if clusters is None:
         return {}
-    sizes = np.bincount(task.clusters)
+    sizes = np.bincount(clusters)
     return {"clusters": len(sizes), "largest_cluster": int(sizes.max())}
 
 
