@@ -44,7 +44,8 @@ from probing.results.target import Target
 from probing.results.writing import write_text
 from probing.statistics import accuracy_interval, bootstrap_correlations, percentile_interval
 from probing.study.floors import measure_floors
-from probing.study.measurements import Settings, measure_labelled, measure_words
+from probing.study.labelled import measure_labelled
+from probing.study.settings import Settings
 from probing.tasks import LabelledSentences, TaggedSentences
 
 ENCODER: Final = "minilm"
@@ -161,7 +162,7 @@ def shapes(encoder: Encoder, options: argparse.Namespace) -> list[dict[str, Any]
     for measured, settings in ((encoder, controlled), (twin, plain)):
         print(f"shapes {measured.name}", flush=True)
         found = measure_labelled(SharedExtraction(measured, plain.cache_dir), length, plain)[0]
-        found += measure_words(measured, words, settings)[0]
+        found += measure_labelled(SharedExtraction(measured, None), words, settings)[0]
         scores += [replace(score, model=measured.name) for score in found]
     scores += [*measure_floors(length, plain), *measure_floors(words, plain)]
     kept = [s for s in scores if s.metric == "accuracy" and s.pooling in _SHOWN]

@@ -326,8 +326,8 @@ def test_the_frozen_limit_on_real_data(real_data: Path, head: Head) -> None:
 def _planted(accuracies: dict[tuple[str, Head, int], float], n: int = 400) -> list[Trained]:
     """Predictions that are right on the first items, as many as wanted; gold is 1."""
     return [
-        Trained(head, subset, seed, (np.arange(n) < round(share * n)).astype(float))
-        for (subset, head, seed), share in accuracies.items()
+        Trained(head, trained_on, seed, (np.arange(n) < round(share * n)).astype(float))
+        for (trained_on, head, seed), share in accuracies.items()
     ]
 
 
@@ -356,17 +356,17 @@ def _rows(encoder: Encoder, accuracies: dict[tuple[str, Head, int], float]) -> p
 def _cells(few: float, many: float, spread: float = 0.0) -> dict[tuple[str, Head, int], float]:
     """The pooler head below the mean head by so much on few and on many items; three seeds."""
     cells: dict[tuple[str, Head, int], float] = {}
-    for subset, gap in (("train:100", few), ("all", many)):
+    for trained_on, gap in (("100", few), ("all", many)):
         for seed in range(3):
-            cells[subset, Head.POOLER, seed] = 0.8 - gap + spread * (seed - 1)
+            cells[trained_on, Head.POOLER, seed] = 0.8 - gap + spread * (seed - 1)
         for seed in range(3):
-            cells[subset, Head.MEAN, seed] = 0.8
+            cells[trained_on, Head.MEAN, seed] = 0.8
     return cells
 
 
 def test_differences_carry_the_chance_of_items_and_of_seeds(encoder: Encoder) -> None:
     calm, noisy = (_rows(encoder, _cells(0.2, 0.05, spread)) for spread in (0.0, 0.04))
-    key = {"view": "pooler@3 - mean@3", "subset": "all"}
+    key = {"view": "pooler@3 - mean@3", "trained_on": "all"}
 
     def values(table: pd.DataFrame, metric: str) -> list[float]:
         """Of every seed."""
@@ -393,7 +393,7 @@ def test_differences_carry_the_chance_of_items_and_of_seeds(encoder: Encoder) ->
     half = math.hypot(4.303 * 0.04 / math.sqrt(3), 1.96 * items)
     assert moving.p > 0.05
     assert (moving.upper - moving.lower) / 2 == pytest.approx(half, rel=0.01)
-    change = calm[(calm["subset"] == "all - train:100") & (calm["metric"] == "accuracy_difference")]
+    change = calm[(calm["trained_on"] == "all - 100") & (calm["metric"] == "accuracy_difference")]
     assert change["value"].tolist() == pytest.approx([0.15] * 3)
     single = calm[(calm["metric"] == "accuracy") & (calm["aggregation"] == "none")]
     assert len(single) == 12
@@ -426,7 +426,7 @@ def test_fine_tuned_heads_know_the_clusters_of_the_test_items(encoder: Encoder) 
         (row,) = [
             row
             for row in rows
-            if (row.metric, row.view, row.subset) == (ITEMS_ERROR, "pooler@3 - mean@3", "all")
+            if (row.metric, row.view, row.trained_on) == (ITEMS_ERROR, "pooler@3 - mean@3", "all")
         ]
         assert (row.clusters, row.largest_cluster) == ((None, None) if not errors else (40, 10))
         errors.append(row.value)

@@ -52,7 +52,7 @@ class Finding:
     """One claim on one task, or over all tasks: the numbers and what they say.
 
     Effects are differences of ``metric`` as fractions. ``model``, ``view``, ``transform``,
-    ``probe``, ``subset`` and ``aggregation`` name the rows of the table that the numbers come from.
+    ``probe``, ``trained_on`` and ``aggregation`` name the rows that the numbers come from.
     """
 
     claim: str
@@ -62,7 +62,7 @@ class Finding:
     view: str
     transform: str
     probe: str
-    subset: str
+    trained_on: str
     metric: str
     """``spearman`` or ``accuracy``; over tasks that differ, both names."""
     aggregation: str
@@ -231,9 +231,9 @@ def _chosen_layer(scores: pd.DataFrame, last: int) -> tuple[int, str] | None:
 
 
 def _training_sizes(scores: pd.DataFrame) -> tuple[str, str] | None:
-    """The subsets of the fewest and the most training items; None where there are not two."""
+    """The fewest and the most training items; None where there are not two."""
     rows = scores[(scores["probe"] == "finetuned") & (scores["metric"] == "standard_error")]
-    sizes = [str(subset) for subset in rows["subset"].unique() if not is_difference(subset)]
+    sizes = [str(size) for size in rows["trained_on"].unique() if not is_difference(size)]
     sizes.sort(key=training_items)
     return (sizes[0], sizes[-1]) if len(sizes) > 1 else None
 

@@ -115,7 +115,7 @@ def finetune_command(
     if gap is not None:
         console.print(
             f"frozen limit and linear probe: at most {gap.points:.2f} points apart in "
-            f"{gap.n_cells} cells ({gap.task}, {gap.view}, {gap.subset}, seed {gap.seed})"
+            f"{gap.n_cells} cells ({gap.task}, {gap.view}, {gap.trained_on}, seed {gap.seed})"
         )
     console.print(f"report: {escape(str(run.report()))}")
     console.print(f"run folder: {escape(str(folder))}")
@@ -131,7 +131,7 @@ def _size(text: str) -> int | None:
 
 def _line(report: "CellReport") -> str:
     cell = report.cell
-    words = f"{report.task} {report.head} {report.subset} seed {report.seed}"
+    words = f"{report.task} {report.head} {report.trained_on} seed {report.seed}"
     words += " frozen" * report.frozen
     words += f": {report.metric} {100 * report.value:.1f}, best of {cell.steps} steps at "
     words += f"{cell.best_step}, {cell.seconds:.0f} s"

@@ -63,13 +63,20 @@ def run_command(
     probe: Annotated[
         list[str] | None,
         typer.Option(
-            help="linear, mlp, mlp-senteval, senteval, codelength, or module:name of a "
-            "scikit-learn classifier. May be repeated."
+            help="linear, mlp, mlp-senteval, senteval, codelength, scalar-mix, attention, or "
+            "module:name of a scikit-learn classifier. May be repeated."
         ),
     ] = None,
     transform: Annotated[
         list[str] | None,
         typer.Option(help="A transform of your own, module:name. May be repeated."),
+    ] = None,
+    erase: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A task whose labels are taken out of the vectors (LEACE, INLP, and a random "
+            "subspace as control); all is measured without them too. May be repeated."
+        ),
     ] = None,
     claim: Annotated[
         list[str] | None,
@@ -158,6 +165,7 @@ def run_command(
         "poolings": load_named(pooling or (), kind="pooling"),
         "transforms": load_named(transform or (), kind="transform"),
         "views": tuple(view or ()),
+        "erase": tuple(erase or ()),
         "device": device,
         "revision": revision,
         "max_length": max_length,

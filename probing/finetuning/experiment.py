@@ -37,7 +37,7 @@ from probing.finetuning.score_rows import (
     Trained,
     finetuning_scores,
     majority_rows,
-    subset_name,
+    training_size,
 )
 from probing.reporting.finished import finished_run
 from probing.reporting.run import Run
@@ -117,7 +117,7 @@ class CellReport:
 
     task: str
     head: Head
-    subset: str
+    trained_on: str
     seed: int
     frozen: bool
     metric: str
@@ -221,18 +221,18 @@ class _Trainer:
     def cells(self, heads: Sequence[Head]) -> Iterator[CellReport]:
         """Train or resume every cell in turn."""
         for size in self._sizes():
-            subset = subset_name(size)
-            self._warn_of_cuts(subset, len(self.data.train) if size is None else size)
+            trained_on = training_size(size)
+            self._warn_of_cuts(trained_on, len(self.data.train) if size is None else size)
             for seed in self.study.seeds:
                 chosen = np.random.default_rng(seed).permutation(self.data.train)[:size]
                 train = np.sort(chosen)
                 for head in heads:
                     limit = self._limit(head, train, seed)
                     if any(recipe.frozen for recipe in self.study.recipes):
-                        one = Trained(head, subset, seed, limit.predicted)
+                        one = Trained(head, trained_on, seed, limit.predicted)
                         self.trained.setdefault(limit.probe, []).append(one)
                     for recipe in self.study.recipes:
-                        yield self._cell(head, subset, seed, train, limit, recipe)
+                        yield self._cell(head, trained_on, seed, train, limit, recipe)
 
     def rows(self) -> list[Score]:
         """The score rows of all cells; of the linear probes only those of single cells."""
@@ -266,7 +266,7 @@ class _Trainer:
             )
         return kept
 
-    def _warn_of_cuts(self, subset: str, n_train: int) -> None:
+    def _warn_of_cuts(self, trained_on: str, n_train: int) -> None:
         """Say where a bound on the steps leaves out what the epochs would go through."""
         sentences = self.data.sides * n_train
         for recipe in self.study.recipes:
@@ -275,7 +275,7 @@ class _Trainer:
                 logger.warning(
                     "%s, %s: training ends after %d steps, which are %.2g of %g epochs",
                     self.data.task,
-                    subset,
+                    trained_on,
                     recipe.steps(sentences),
                     epochs,
                     recipe.epochs,
@@ -284,18 +284,16 @@ class _Trainer:
     def _cell(
         self,
         head: Head,
-        subset: str,
+        trained_on: str,
         seed: int,
         train: NDArray[np.intp],
         limit: LinearLimit,
         recipe: TrainingRecipe,
     ) -> CellReport:
         probe = FINETUNED_FROZEN if recipe.frozen else FINETUNED
-        name = "-".join(
-            [self.data.task.replace(":", "-"), str(head), subset.replace(":", "-"), f"seed{seed}"]
-        )
+        name = "-".join([self.data.task.replace(":", "-"), str(head), trained_on, f"seed{seed}"])
         name += "-frozen" * recipe.frozen
-        settings = [self.digest, head, subset, seed, len(train), limit.penalty, asdict(recipe)]
+        settings = [self.digest, head, trained_on, seed, len(train), limit.penalty, asdict(recipe)]
         digest = hashlib.sha256(json.dumps(settings).encode()).hexdigest()
         path = self.unfinished / f"{name}.safetensors"
         keeper = CheckpointKeeper(
@@ -316,12 +314,12 @@ class _Trainer:
             )
             save_cell(path, cell, digest)
         keeper.forget()
-        one = Trained(head, subset, seed, cell.predicted, cell.resumed_from)
+        one = Trained(head, trained_on, seed, cell.predicted, cell.resumed_from)
         self.trained.setdefault(probe, []).append(one)
         return CellReport(
             task=self.data.task,
             head=head,
-            subset=subset,
+            trained_on=trained_on,
             seed=seed,
             frozen=recipe.frozen,
             metric=self.data.metric,
@@ -372,7 +370,7 @@ def _describe_cell(report: CellReport) -> dict[str, Any]:
     return {
         "task": report.task,
         "head": str(report.head),
-        "subset": report.subset,
+        "trained_on": report.trained_on,
         "seed": report.seed,
         "frozen": report.frozen,
         report.metric: report.value,

@@ -1,8 +1,8 @@
 """Score rows of fine-tuned cells: each seed, the mean over seeds, and paired differences.
 
 These columns say what a row is of: ``probe`` is ``finetuned`` or ``finetuned-frozen``,
-``view`` the head at the last layer (``pooler-fresh@6``), and ``subset`` the training rows, ``all``
-or ``train:100``. There are two kinds of chance: that of the test items, by a bootstrap that all
+``view`` the head at the last layer (``pooler-fresh@6``), and ``trained_on`` the training items,
+``all`` or ``100``. There are two kinds of chance: that of the test items, by a bootstrap that all
 seeds share, and that of training, by the spread over seeds. Differences have a row for each seed,
 and what the items add to the error of their mean; the verdict brings both together.
 """
@@ -48,9 +48,9 @@ OVER_SEEDS: Final = "seeds"
 ALL_ROWS: Final = "all"
 
 
-def subset_name(train_size: int | None) -> str:
-    """Value of the column ``subset`` for a number of training rows; None for all of them."""
-    return ALL_ROWS if train_size is None else f"train:{train_size}"
+def training_size(items: int | None) -> str:
+    """Value of the column ``trained_on`` for a number of training items; None for all of them."""
+    return ALL_ROWS if items is None else str(items)
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +58,7 @@ class Trained:
     """What one head, training size and seed came to."""
 
     head: Head
-    subset: str
+    trained_on: str
     seed: int
     predicted: FloatArray
     """``(n_test,)``."""
@@ -104,18 +104,18 @@ def finetuning_scores(
         A row ``accuracy`` (Wilson's interval; with two classes also ``matthews``) or ``spearman``
         per cell; the mean over seeds; per size and seed the difference of each head from ``mean``
         and of ``pooler`` from ``cls`` and ``pooler-fresh``, each with its ``standard_error``; what
-        the difference changes by from the fewest rows to the most (``subset`` is ``all -
-        train:100``); of several seeds what the items add to the error of the mean difference;
+        the difference changes by from the fewest rows to the most (``trained_on`` is ``all -
+        100``); of several seeds what the items add to the error of the mean difference;
         and ``resumed_from_step`` of every cell that was resumed from a checkpoint.
 
     Raises:
         ValueError: A cell is missing.
     """
-    cells = {(one.subset, one.head, one.seed): one.predicted for one in trained}
-    subsets = list(dict.fromkeys(one.subset for one in trained))
+    cells = {(one.trained_on, one.head, one.seed): one.predicted for one in trained}
+    sizes = list(dict.fromkeys(one.trained_on for one in trained))
     heads = list(dict.fromkeys(one.head for one in trained))
     seeds = list(dict.fromkeys(one.seed for one in trained))
-    keys = list(product(subsets, heads))
+    keys = list(product(sizes, heads))
     if len(cells) != len(keys) * len(seeds):
         raise ValueError(f"{len(cells)} cells, expected {len(keys) * len(seeds)}")
     predicted = np.column_stack([cells[(*key, one)] for key in keys for one in seeds])
@@ -132,7 +132,7 @@ def finetuning_scores(
     rows = [
         score(
             view=f"{head}@{layer}",
-            subset=subset,
+            trained_on=trained_on,
             metric=metric,
             value=found[place],
             lower=lower[place],
@@ -140,7 +140,7 @@ def finetuning_scores(
             seed=one,
         )
         for metric, (found, lower, upper) in measured.items()
-        for place, ((subset, head), one) in enumerate(product(keys, seeds))
+        for place, ((trained_on, head), one) in enumerate(product(keys, seeds))
     ]
     by_cell = dict(
         zip(
@@ -151,27 +151,27 @@ def finetuning_scores(
     )
     lowest, floor = (0.0, majority_share(data)) if data.classes else (-1.0, 0.0)
     beaten = {
-        subset: [
+        trained_on: [
             head
             for head in heads
-            if _combined([(1.0, by_cell[subset, head])], lowest).lower > floor
+            if _combined([(1.0, by_cell[trained_on, head])], lowest).lower > floor
         ]
-        for subset in subsets
+        for trained_on in sizes
     }
-    for subset, those in beaten.items():
+    for trained_on, those in beaten.items():
         if not those:
             logger.warning(
                 "%s, %s: no head beats %s, so that differences between heads are undefined",
                 data.task,
-                subset,
+                trained_on,
                 f"the most frequent class ({100 * floor:.1f} %)" if data.classes else "chance",
             )
-    for subset, head in keys:
-        mean = _combined([(1.0, by_cell[subset, head])], lowest)
+    for trained_on, head in keys:
+        mean = _combined([(1.0, by_cell[trained_on, head])], lowest)
         rows.append(
             score(
                 view=f"{head}@{layer}",
-                subset=subset,
+                trained_on=trained_on,
                 metric=data.metric,
                 value=mean.value,
                 lower=mean.lower,
@@ -182,11 +182,11 @@ def finetuning_scores(
         )
     pairs = [(head, Head.MEAN) for head in heads if head is not Head.MEAN]
     pairs += [(Head.POOLER, Head.CLS), (Head.POOLER, Head.POOLER_FRESH)]
-    wanted: dict[str, list[tuple[float, str]]] = {name: [(1.0, name)] for name in subsets}
-    if len(subsets) > 1:
-        most, least = subsets[-1], subsets[0]
+    wanted: dict[str, list[tuple[float, str]]] = {name: [(1.0, name)] for name in sizes}
+    if len(sizes) > 1:
+        most, least = sizes[-1], sizes[0]
         wanted[difference(most, least)] = [(1.0, most), (-1.0, least)]
-    for (subset, signs), (left, right) in product(wanted.items(), pairs):
+    for (trained_on, signs), (left, right) in product(wanted.items(), pairs):
         if left not in heads or right not in heads:
             continue
         terms = [
@@ -201,7 +201,7 @@ def finetuning_scores(
         named = partial(
             score,
             view=difference(f"{left}@{layer}", f"{right}@{layer}"),
-            subset=subset,
+            trained_on=trained_on,
             aggregation="all",
         )
         ends = percentile_interval(resampled.T)
@@ -222,7 +222,7 @@ def finetuning_scores(
     rows += [
         score(
             view=f"{one.head}@{layer}",
-            subset=one.subset,
+            trained_on=one.trained_on,
             metric="resumed_from_step",
             value=one.resumed_from,
             seed=one.seed,

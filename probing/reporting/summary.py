@@ -62,7 +62,7 @@ class _Decided:
         claims = {claim.id for claim in verdict.claims if not claim.given and not claim.threshold}
 
         def plain(finding: Finding) -> bool:
-            cell = (finding.model, finding.transform, finding.probe, finding.subset)
+            cell = (finding.model, finding.transform, finding.probe, finding.trained_on)
             return (
                 finding.claim in claims
                 and finding.view == view

@@ -32,7 +32,7 @@ from probing.probes.predictions import (
 from probing.results.names import NO_VIEW, difference, floor_name
 from probing.results.scores import Score
 from probing.results.target import Target
-from probing.study.measurements import Settings
+from probing.study.settings import Settings
 
 NEXT_SENTENCE: Final = "next-sentence"
 """The task of `next_sentence_scores`: does the second segment follow the first?"""
