@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from probing.commands.terminal import kept
+from probing.commands.terminal import PIPED_WIDTH, kept
 from probing.encoding.dtypes import Dtype
 from probing.encoding.weight_forms import Weights
 from probing.errors import InputError
@@ -18,9 +18,6 @@ from probing.results.names import sides
 if TYPE_CHECKING:
     from probing.reporting.run import Run
     from probing.study.study import Study
-
-_PIPED_WIDTH = 120
-"""Columns of a table that goes to a file or a pipe, where nothing wraps."""
 
 
 def run_command(
@@ -206,7 +203,7 @@ def _show(result: "Run", study: "Study", report: Path, *, tables: bool) -> None:
 
     console = Console(highlight=False)
     if not console.is_terminal:
-        console.width = max(console.width, _PIPED_WIDTH)
+        console.width = max(console.width, PIPED_WIDTH)
     for name in result.models:
         for line in _made_for(result, name):
             console.print(escape(line))

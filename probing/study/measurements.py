@@ -12,6 +12,7 @@ from probing.encoding.encoder import Encoder
 from probing.encoding.sharing import SharedExtraction
 from probing.encoding.vector_sources import VectorSource
 from probing.probes.erasing import erased
+from probing.results.items import Items
 from probing.results.names import difference
 from probing.results.scores import Score
 from probing.similarity.contrasts import Cell, contrast_scores
@@ -79,6 +80,16 @@ def measure_pairs(
         view_ids=measured,
         probe="cosine",
     )
+    if settings.keep is not None and not control:
+        settings.keep(
+            Items(
+                model=encoder.name,
+                probe="cosine",
+                views=tuple(measured),
+                columns=similarities,
+                target=target,
+            )
+        )
     columns = {Cell(view_id): similarities[:, i] for i, view_id in enumerate(measured)}
     transformed: dict[Cell, NDArray[np.float64]] = {}
     if not control:

@@ -20,6 +20,7 @@ from probing.encoding.weight_forms import Weights
 from probing.errors import InputError
 from probing.reporting.finished import finished_run
 from probing.reporting.run import Run
+from probing.results.items import FOLDER as ITEMS_FOLDER
 from probing.results.run_folder import describe_versions, new_run_folder, write_run
 from probing.results.scores import Score, score_table
 from probing.similarity.own_transforms import TransformFunction
@@ -331,6 +332,7 @@ def run_study(study: Study, out: Path, command: Sequence[str] = ()) -> Run:
             claims=tuple(study.claims),
             views=tuple(study.views),
             transforms=named_transforms(study.transforms),
+            keep=lambda items: items.write(folder / ITEMS_FOLDER),
         )
         unscored = Unscored.of(study.task_names, tasks, study.data_dir, study.protocol)
         corpus = None if study.corpus is None else Path(study.corpus)
