@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 
 from probing.cause.frozen_vectors import (
+    BATCH,
     LENGTH,
     Frozen,
     FrozenArm,
@@ -44,7 +45,6 @@ logger = logging.getLogger(__name__)
 Floats = npt.NDArray[np.float32]
 
 LEARNING_RATE: Final = 1e-3
-BATCH: Final = 64
 SCALE: Final = 20.0
 """By which a cosine is multiplied in the semantic control, as in sentence-transformers."""
 _INITIAL_SPREAD: Final = 0.02
@@ -201,10 +201,15 @@ def train_poolers(
 
 
 def _check_same(work: Frozen, corpus: str) -> None:
-    """Refuse a folder of another encoder, plan or corpus: its vectors would be taken for these."""
+    """Refuse a folder of another encoder, plan or corpus: its vectors would be taken for these.
+
+    Arms may be added to a folder: they share its vectors and touch nothing that is finished.
+    """
+    plan = asdict(work.plan)
+    del plan["arms"]
     made_of = {
         "encoder": work.encoder,
-        "plan": {**asdict(work.plan), "arms": sorted(work.plan.arms)},
+        "plan": plan,
         "source_weights": dict(work.source_weights),
         "corpus": corpus,
         "length": LENGTH,
@@ -213,7 +218,10 @@ def _check_same(work: Frozen, corpus: str) -> None:
     path = work.out / "made-of.json"
     if not path.is_file():
         write_text(path, text)
-    elif json.loads(path.read_text(encoding="utf-8")) != json.loads(text):
+        return
+    found = json.loads(path.read_text(encoding="utf-8"))
+    found["plan"].pop("arms", None)
+    if found != json.loads(text):
         raise InputError(
             f"{work.out} holds the experiment on another encoder, corpus or size: give another "
             "--out"
