@@ -14,7 +14,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from probing.claims.catalogue import CLAIMS, NEXT_SENTENCE_CLAIMS, Claim, Side
+    from probing.cause.experiment import Cause, CauseResult, read_cause
+    from probing.claims.catalogue import CLAIMS, NEXT_SENTENCE_CLAIMS, PREDICTION, Claim, Side
     from probing.claims.deciding import Verdict
     from probing.claims.outcomes import Outcome
     from probing.encoding.encoder import Encoder, load_encoder, random_twin
@@ -50,7 +51,14 @@ if TYPE_CHECKING:
 __version__ = "0.2.0"
 
 _MODULES = {
-    "probing.claims.catalogue": ("CLAIMS", "NEXT_SENTENCE_CLAIMS", "Claim", "Side"),
+    "probing.cause.experiment": ("Cause", "CauseResult", "read_cause"),
+    "probing.claims.catalogue": (
+        "CLAIMS",
+        "NEXT_SENTENCE_CLAIMS",
+        "PREDICTION",
+        "Claim",
+        "Side",
+    ),
     "probing.claims.deciding": ("Verdict",),
     "probing.claims.outcomes": ("Outcome",),
     "probing.encoding.encoder": ("Encoder", "load_encoder", "random_twin"),
@@ -88,7 +96,10 @@ _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 __all__ = [
     "CLAIMS",
     "NEXT_SENTENCE_CLAIMS",
+    "PREDICTION",
     "PRESETS",
+    "Cause",
+    "CauseResult",
     "Claim",
     "Difference",
     "Encoder",
@@ -122,6 +133,7 @@ __all__ = [
     "load_task",
     "random_twin",
     "raw_outputs",
+    "read_cause",
     "read_vectors",
     "recipes_for",
     "spearman",

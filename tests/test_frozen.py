@@ -5,12 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from probing.cause.estimands import effect, pooler_minus_cls, sentence_clusters
+from probing.cause.estimands import sentence_clusters
 from probing.cause.frozen import Poolers, read_frozen_rows, run_frozen, train_poolers
 from probing.cause.frozen_vectors import (
     Frozen,
@@ -26,8 +25,6 @@ from probing.pretraining.segments import least_like, make_segment_pairs
 from probing.pretraining.start import find_start
 from tests.test_continuation import write_pairs
 from tests.test_pretraining import write_corpus
-
-TASKS = ("sts12", "sts13", "sts14", "sts15", "sts16", "sickr")
 
 
 def material(n: int = 256, width: int = 6) -> Material:
@@ -112,40 +109,6 @@ def test_word_overlap_is_told_by_the_best_threshold_of_training() -> None:
     )
     everything = word_overlap_accuracy(shares, np.zeros(4, np.int64), [0.0], np.array([0]))
     assert everything == 1.0
-
-
-def rows_of(arm: str, outcome: float, seeds: int = 5, spread: float = 0.0) -> pd.DataFrame:
-    rng = np.random.default_rng(len(arm))
-    rows = [
-        {"arm": arm, "seed": seed, "steps": 10, "task": task, "view": view, "value": value}
-        for seed in range(seeds)
-        for task in TASKS
-        for view, value in (
-            ("pooler", 0.7 + outcome / 100 + spread * rng.normal()),
-            *((("cls", 0.7),) if seed == 0 else ()),
-        )
-    ]
-    return pd.DataFrame(rows).assign(metric="spearman", n=100)
-
-
-def test_a_planted_effect_is_found_in_points_and_by_seed() -> None:
-    rows = pd.concat([rows_of("nsp", -9.0), rows_of("nsp-permuted", -2.0)])
-    one, other = (pooler_minus_cls(rows, arm, 10) for arm in ("nsp", "nsp-permuted"))
-    assert one.shape == (5, 6)
-    found = effect("P1", one, other, [0.3] * 6)
-    assert found.mean.effect == pytest.approx(-7.0)
-    assert (found.seeds_below, found.tasks_below) == (5, 6)
-    assert found.mean.upper < -5
-    alone = effect("NSP", one, None, [0.3] * 6)
-    assert alone.mean.effect == pytest.approx(-9.0)
-    with pytest.raises(ValueError, match="a seed or a task is missing"):
-        pooler_minus_cls(rows[rows["task"] != "sickr"].assign(value=np.nan), "nsp", 10, TASKS[:5])
-
-
-def test_no_effect_is_not_found() -> None:
-    rows = pd.concat([rows_of("nsp", 0, spread=0.01), rows_of("sop", 0, spread=0.01)])
-    found = effect("x", *(pooler_minus_cls(rows, arm, 10) for arm in ("nsp", "sop")), [0.3] * 6)
-    assert found.mean.lower < 0 < found.mean.upper
 
 
 def test_pairs_that_share_a_sentence_are_one_cluster() -> None:

@@ -64,22 +64,27 @@ def _last_layer(path: Path) -> LastLayer:
     return LastLayer(mean=tensors["mean"].astype(np.float32), cls=tensors["cls"].astype(np.float32))
 
 
-def swapped(out: Path, suite: Suite, seeds: int) -> pd.DataFrame:
-    """E3: every body with every pooler, for each seed whose MLM and MLM + NSP cells are finished.
+def swapped(out: Path, suite: Suite, seeds: int, sentence: Arm = NSP) -> pd.DataFrame:
+    """E3: every body with every pooler, for each seed whose two cells are finished.
+
+    Args:
+        out: folder of the continuation.
+        suite: the pairs it was judged by.
+        seeds: how many to look for.
+        sentence: the arm that is held against MLM.
 
     Returns:
         ``seed, body, pooler, task, view, value``: the body is an arm, the pooler ``start`` or
-        ``trained`` (by next sentence prediction, together with that arm's body), the view
+        ``trained`` (by the sentence loss, together with that arm's body), the view
         ``pooler`` or ``cls``.
     """
     rows = []
     for seed in range(seeds):
-        ends = {arm.name: read_end(out, arm, seed) for arm in (MLM, NSP)}
-        mlm, nsp = ends[MLM.name], ends[NSP.name]
+        mlm, nsp = (read_end(out, arm, seed) for arm in (MLM, sentence))
         if mlm is None or nsp is None:
             continue
         poolers = {"start": nsp.start_pooler, "trained": nsp.end_pooler}
-        for body, end in ((MLM.name, mlm), (NSP.name, nsp)):
+        for body, end in ((MLM.name, mlm), (sentence.name, nsp)):
             for pooler, weights in poolers.items():
                 views = end.suite.views(*weights)
                 kept = {view: views[view] for view in ("cls", "pooler")}

@@ -38,6 +38,7 @@ from probing.cause.suite import (
 )
 from probing.errors import InputError
 from probing.pretraining.start import find_start
+from probing.progress import Advance, progress, unseen
 from probing.results.writing import write_bytes, write_text
 
 logger = logging.getLogger(__name__)
@@ -102,7 +103,7 @@ def run_frozen(work: Frozen) -> bool:
     """Train every arm that no other process is training; rerun to resume.
 
     Each arm leaves ``ARM.parquet`` (a row a seed, look, task and view; see `read_frozen_rows`) and
-    ``ARM.safetensors`` (poolers and cosines of the last look).
+    ``ARM.safetensors`` (poolers of the last look, cosines of all).
 
     Returns:
         Whether all arms are finished.
@@ -149,6 +150,7 @@ def train_poolers(
     *,
     batch: int = BATCH,
     learning_rate: float = LEARNING_RATE,
+    advance: Advance = unseen,
 ) -> "list[Poolers]":
     """Train the poolers of all seeds at once; a copy at every look.
 
@@ -161,6 +163,7 @@ def train_poolers(
         looks: Steps, ascending, the first 0.
         batch: Pairs a step.
         learning_rate: Constant.
+        advance: Told of every step.
     """
     seeds = len(poolers.weight)
     tensors = [tensor.clone().requires_grad_() for tensor in poolers.tensors]
@@ -197,6 +200,7 @@ def train_poolers(
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
+        advance()
     return kept
 
 
@@ -234,7 +238,8 @@ def _train_arm(work: Frozen, arm: FrozenArm, encoding: FrozenVectors, suite: Sui
     sentences = encoding.sentences()
     logger.info("%s: training %d seeds", arm, work.plan.seeds)
     start = Poolers.drawn(work.plan.seeds, sentences.cls.shape[1])
-    kept = train_poolers(start, material, work.plan.looks)
+    with progress(f"training {arm}", work.plan.looks[-1]) as advance:
+        kept = train_poolers(start, material, work.plan.looks, advance=advance)
     rows: list[dict[str, object]] = []
     last: dict[str, npt.NDArray[np.float32]] = {}
     held_out = torch.from_numpy(material.held_out_inputs)
@@ -258,8 +263,12 @@ def _train_arm(work: Frozen, arm: FrozenArm, encoding: FrozenVectors, suite: Sui
                 }
                 for name, value in suite_scores(suite, similarities).items()
             ]
-            if steps == work.plan.looks[-1]:
-                last |= {f"cosines/{seed}/{name}": found for name, found in similarities.items()}
+            kept_at = "" if steps == work.plan.looks[-1] else f"@{steps}"
+            last |= {
+                f"cosines{kept_at}/{seed}/{name}": found
+                for name, found in similarities.items()
+                if name.endswith("/pooler")
+            }
         if len(held_out):
             inputs = held_out.expand(work.plan.seeds, *held_out.shape)
             right = (poolers.logits(inputs).argmax(2) == held_out_labels).float().mean(1)

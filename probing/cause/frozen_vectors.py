@@ -19,6 +19,7 @@ from probing.pretraining.corpus import TokenizedCorpus, tokenize_corpus
 from probing.pretraining.segments import SegmentPairs, make_segment_pairs
 from probing.pretraining.start import find_start, initial_model
 from probing.pretraining.trainer import native_bfloat16
+from probing.progress import progress
 from probing.results.writing import write_bytes
 
 logger = logging.getLogger(__name__)
@@ -94,7 +95,7 @@ FROZEN_PLANS: Final[Mapping[str, FrozenPlan]] = {
         seeds=3,
         looks=(0, 5, 20),
         arms=(FrozenArm.NSP, FrozenArm.PERMUTED),
-        tasks=("stsb",),
+        tasks=("sts-mini",),
     ),
     "pilot": FrozenPlan(
         pairs=16_000,
@@ -167,6 +168,15 @@ def word_overlap_accuracy(
     return float((guessed == held_out_labels).mean())
 
 
+def shared_tokens(corpus: TokenizedCorpus, pairs: SegmentPairs) -> list[float]:
+    """Share of the tokens of two segments that both have (Jaccard), of each pair."""
+    tokens, shares = corpus.tokens, []
+    for (one, two), (n, m) in zip(pairs.starts.tolist(), pairs.lengths.tolist(), strict=True):
+        a, b = set(tokens[one : one + n].tolist()), set(tokens[two : two + m].tolist())
+        shares.append(len(a & b) / len(a | b))
+    return shares
+
+
 class FrozenVectors:
     """``[CLS]`` vectors of pairs and of sentences by the frozen body, kept on disk."""
 
@@ -214,17 +224,23 @@ class FrozenVectors:
         """A view of `last_layer`, in parts that are written as they are made."""
         width = int(self.body.config.hidden_size)
         vectors = np.empty((count, width), dtype=np.float32)
-        for number, begin in enumerate(range(0, count, _ENCODED_AT_ONCE)):
-            path = self.work.out / "vectors" / f"{name}-{number:03d}.safetensors"
-            rows = slice(begin, min(begin + _ENCODED_AT_ONCE, count))
-            if not path.is_file():
-                pad_id = int(self.tokenizer.pad_token_id)
-                found = last_layer(self.body, ids_of(rows), pad_id=pad_id, bfloat16=self.bfloat16)
-                path.parent.mkdir(exist_ok=True)
-                write_bytes(path, save({"mean": found.mean, "cls": found.cls}))
-                logger.info("%s: %d of %d encoded", name, rows.stop, count)
-            with safe_open(path, framework="numpy") as tensors:
-                vectors[rows] = tensors.get_tensor(view)
+        with progress(f"encoding {name}", count) as advance:
+            for number, begin in enumerate(range(0, count, _ENCODED_AT_ONCE)):
+                path = self.work.out / "vectors" / f"{name}-{number:03d}.safetensors"
+                rows = slice(begin, min(begin + _ENCODED_AT_ONCE, count))
+                if not path.is_file():
+                    found = last_layer(
+                        self.body,
+                        ids_of(rows),
+                        pad_id=int(self.tokenizer.pad_token_id),
+                        bfloat16=self.bfloat16,
+                    )
+                    path.parent.mkdir(exist_ok=True)
+                    write_bytes(path, save({"mean": found.mean, "cls": found.cls}))
+                    logger.info("%s: %d of %d encoded", name, rows.stop, count)
+                with safe_open(path, framework="numpy") as tensors:
+                    vectors[rows] = tensors.get_tensor(view)
+                advance(rows.stop - rows.start)
         return vectors
 
     def material(self, arm: FrozenArm) -> Material:
@@ -262,7 +278,10 @@ class FrozenVectors:
         }
         labels = {held_out: pairs.labels.astype(np.int64) for held_out, pairs in made.items()}
         overlap = word_overlap_accuracy(
-            self._shares(made[False]), labels[False], self._shares(made[True]), labels[True]
+            shared_tokens(self.corpus, made[False]),
+            labels[False],
+            shared_tokens(self.corpus, made[True]),
+            labels[True],
         )
         if arm is FrozenArm.FEW:
             few = plan.pairs // 10
@@ -275,12 +294,3 @@ class FrozenVectors:
             labels[False] = np.stack(drawn)
         none = np.empty((0, vectors[False].shape[1]), dtype=np.float32)
         return Material(vectors[False], labels[False], none, vectors[True], labels[True], overlap)
-
-    def _shares(self, pairs: SegmentPairs) -> list[float]:
-        """Share of the tokens of two segments that both have (Jaccard), of each pair."""
-        tokens = self.corpus.tokens
-        shares = []
-        for (one, two), (n, m) in zip(pairs.starts.tolist(), pairs.lengths.tolist(), strict=True):
-            a, b = set(tokens[one : one + n].tolist()), set(tokens[two : two + m].tolist())
-            shares.append(len(a & b) / len(a | b))
-        return shares

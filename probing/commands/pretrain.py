@@ -120,7 +120,7 @@ def pretrain_command(
         freeze=freeze,
         pooler=pooler,
         dropout=dropout,
-        source_weights=_source_weights(source_weight or []),
+        source_weights=source_weights(source_weight or []),
         seed=seed,
         **given,
     )
@@ -151,7 +151,8 @@ def _tokens(text: str, option: str) -> int:
     return round(value)
 
 
-def _source_weights(options: list[str]) -> tuple[tuple[str, float], ...]:
+def source_weights(options: list[str]) -> tuple[tuple[str, float], ...]:
+    """``NAME=6`` → how often the documents of a source are drawn."""
     weights = {}
     for option in options:
         name, _, weight = option.rpartition("=")

@@ -125,7 +125,15 @@ def write_report(run_folder: Path, scores: pd.DataFrame, manifest: dict[str, Any
     Returns:
         The path of ``report.html``.
     """
-    report = build_report(scores, manifest, run_notes(run_folder))
+    return write_pages(run_folder, build_report(scores, manifest, run_notes(run_folder)))
+
+
+def write_pages(run_folder: Path, report: Report) -> Path:
+    """Write a report as ``report.html``, ``report.md`` and ``figures/*.svg``.
+
+    Returns:
+        The path of ``report.html``.
+    """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("probing.reporting"),
         autoescape=jinja2.select_autoescape(["html.jinja"]),

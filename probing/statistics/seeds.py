@@ -24,7 +24,11 @@ class EffectOverSeeds:
 
 
 def effect_over_seeds(
-    effects: ArrayLike, item_errors: ArrayLike, *, level: float = 0.95
+    effects: ArrayLike,
+    item_errors: ArrayLike,
+    *,
+    level: float = 0.95,
+    tasks_vary: bool = True,
 ) -> EffectOverSeeds:
     """Mean of an effect that was measured with every seed on every task.
 
@@ -41,6 +45,8 @@ def effect_over_seeds(
         item_errors: (n_tasks,) standard error of the mean over seeds on each task, the seeds held
             fixed: from a bootstrap in which all of them see the same resamples.
         level: share of intervals that hold the truth, in (0, 1).
+        tasks_vary: take the spread over tasks where it is more than the items'; without it the mean
+            is over these tasks, whose items alone are a sample.
 
     Returns:
         The mean with its interval; NaN where an effect or an error is.
@@ -62,7 +68,7 @@ def effect_over_seeds(
     of_seeds = float(values.mean(axis=1).var(ddof=1)) / n_seeds
     of_items = float((errors**2).sum()) / n_tasks**2
     freedom_of_tasks = math.inf
-    if n_tasks > 1:
+    if n_tasks > 1 and tasks_vary:
         of_tasks = float(values.mean(axis=0).var(ddof=1)) / n_tasks
         if of_tasks > of_items:
             of_items, freedom_of_tasks = of_tasks, n_tasks - 1
