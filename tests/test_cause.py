@@ -13,8 +13,10 @@ import pytest
 
 from probing.cause.estimands import ROW_COLUMNS, START, effect, values
 from probing.cause.experiment import Cause, figures_of, read_cause_rows, rewrite, run_cause
+from probing.cause.smoke_texts import python_help
 from probing.cause.verdict import Answer, decide
 from probing.errors import InputError
+from probing.pretraining.corpus import read_documents
 from probing.reporting.run import load_run
 from tests.test_pretraining import write_corpus
 
@@ -126,7 +128,7 @@ def test_a_criterion_that_is_not_met_is_named(
     changes: dict[str, dict[str, float]], missed: str
 ) -> None:
     headline = decide(planted(**changes), "minilm").headline  # type: ignore[arg-type]
-    assert headline.startswith("Neither convincing nor refuted")
+    assert headline.startswith("By the registered criteria this is neither convincing nor refuting")
     assert missed in headline
 
 
@@ -197,3 +199,10 @@ def test_a_size_that_is_none_is_refused(tmp_path: Path) -> None:
         Cause("minilm", str(tmp_path), tmp_path / "out", "huge")
     with pytest.raises(InputError, match="no --corpus"):
         Cause("minilm", None, tmp_path / "out", "pilot")
+
+
+def test_the_texts_of_python_are_sentences(tmp_path: Path) -> None:
+    folder = python_help(tmp_path)
+    documents = list(read_documents(folder / "python-help.txt"))
+    assert len(documents) > 40
+    assert all(len(sentence.split()) >= 4 for document in documents for sentence in document)

@@ -419,7 +419,7 @@ def _headline(
             "the pooler through W."
         )
     if missed:
-        told = f"Neither convincing nor refuted by the registered criteria in {encoder}"
+        told = f"By the registered criteria this is neither convincing nor refuting in {encoder}"
         return f"{told}. Not met: {'; '.join(missed)}."
     if open_ones:
         return f"Open in {encoder}: not measured yet is whether {' and whether '.join(open_ones)}."
@@ -439,12 +439,11 @@ def _in_short(
         return [told + f"pooler − cls {_interval(p2)} from that of MLM without it."]
     if p1 is None or not opened["E1"]:
         return []
-    told = f"A pooler trained on next sentence prediction over the frozen body of {encoder} ends, "
-    told += f"against one trained on permuted labels, at {_interval(p1)} of pooler − cls after "
-    told += f"{p1.dose:,} steps"
+    told = f"With the body of {encoder} frozen, next sentence prediction moves pooler − cls by "
+    told += f"{_interval(p1)} against permuted labels after {p1.dose:,} steps"
     lowest = min((look for look in looks if look is not None), key=lambda look: look.mean.effect)
     if lowest.dose != p1.dose:
-        told += f"; at {lowest.dose:,} steps it was {_interval(lowest)}"
+        told += f", and by {_interval(lowest)} after {lowest.dose:,}"
     whole = "" if p2 is not None else "; the whole encoder continued (E2) is not finished"
     return [f"{told}{whole}."]
 
