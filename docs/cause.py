@@ -13,7 +13,14 @@ import argparse
 from pathlib import Path
 
 from probing.cause.continuation import CHANGES, PLANS, Continuation
-from probing.cause.experiment import TITLES, figures_of, gather, read_cause_rows, write_cause_rows
+from probing.cause.experiment import (
+    TITLES,
+    figures_of,
+    gather,
+    read_cause_rows,
+    with_continued,
+    write_cause_rows,
+)
 from probing.cause.frozen_vectors import FROZEN_PLANS, Frozen
 from probing.cause.suite import POOLED_TASKS
 from probing.cause.verdict import ARM_WORDS, Criterion, Verdict, decide
@@ -26,6 +33,11 @@ ROWS = KEPT / "rows.csv"
 README = DOCS.parent / "README.md"
 BEGIN, END = "<!-- docs/cause.py: begin -->\n", "<!-- docs/cause.py: end -->\n"
 ENCODER = "minilm"
+MODERN = (
+    "18f_posts craft digitalgov factbook masc openstax_ccby plos wikipedia_gensim wikipedia_wtf"
+)
+WEIGHTS = tuple((name, 6.0) for name in MODERN.split())
+"""How often the documents of the full run's sources were drawn, 1 where not named."""
 INTRODUCTION = """\
 # Does next sentence prediction spoil the pooler?
 
@@ -112,11 +124,12 @@ def main() -> None:
     if given.keep:
         corpus, data = given.corpus, given.data_dir
         frozen = Frozen(ENCODER, corpus, given.e1, FROZEN_PLANS["full"], data)
-        continued = None
+        rows = gather(frozen)
         if given.e2 is not None:
-            continued = Continuation(ENCODER, corpus, given.e2, PLANS["full"], data)
+            continued = Continuation(ENCODER, corpus, given.e2, PLANS["full"], data, WEIGHTS)
+            rows = with_continued(rows, continued)
         KEPT.mkdir(exist_ok=True)
-        write_cause_rows(gather(frozen, continued), ROWS)
+        write_cause_rows(rows, ROWS)
     write_all()
 
 

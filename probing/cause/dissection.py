@@ -18,6 +18,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from probing.cause.continuation import HELD_OUT, LAST_LAYER, MLM, NSP, Arm, Cell
+from probing.cause.frozen_vectors import Frozen, FrozenArm
 from probing.cause.suite import LastLayer, Suite, suite_cosines, suite_scores
 from probing.similarity.geometry import Transform, TransformKind, fit_axes
 
@@ -127,6 +128,41 @@ def read_out(out: Path, suite: Suite, arms: Mapping[Arm, int]) -> pd.DataFrame:
                     made_of = {"arm": arm.name, "seed": seed, "readout": readout}
                     rows += _rows(suite, {view: made}, made_of)
     return pd.DataFrame(rows, columns=["arm", "seed", "readout", "task", "view", "value"])
+
+
+def read_out_frozen(work: Frozen, suite: Suite) -> pd.DataFrame:
+    """S5 of E1: pooler and ``[CLS]`` whitened, and after a ridge regression onto the mean vectors.
+
+    Of next sentence prediction and its placebo at the last look, where both are finished; fitted on
+    the pairs of held-out documents.
+
+    Returns:
+        ``arm, seed, readout, task, view, value``; ``cls``, which no arm moves, for seed 0 only.
+    """
+    rows: list[dict[str, object]] = []
+    arms = [arm for arm in (FrozenArm.NSP, FrozenArm.PERMUTED) if arm in work.plan.arms]
+    files = {arm: work.out / f"{arm}.safetensors" for arm in arms}
+    if all(path.is_file() for path in files.values()):
+        texts = _kept(work.out, "sentences")
+        held_out = _kept(work.out, "nsp-held-out")
+        for arm, path in files.items():
+            poolers = load_file(path)
+            for seed, weights in enumerate(zip(poolers["weight"], poolers["bias"], strict=True)):
+                read, fitted_on = texts.views(*weights), held_out.views(*weights)
+                for view in ("pooler", "cls") if seed == 0 else ("pooler",):
+                    made = {
+                        "whitened": _whitened(fitted_on[view], read[view]),
+                        "ridge": _regressed(fitted_on[view], held_out.mean, read[view]),
+                    }
+                    for readout, vectors in made.items():
+                        made_of = {"arm": str(arm), "seed": seed, "readout": readout}
+                        rows += _rows(suite, {view: vectors}, made_of)
+    return pd.DataFrame(rows, columns=["arm", "seed", "readout", "task", "view", "value"])
+
+
+def _kept(out: Path, name: str) -> LastLayer:
+    parts = [load_file(path) for path in sorted((out / "vectors").glob(f"{name}-[0-9]*"))]
+    return LastLayer(*(np.concatenate([part[view] for part in parts]) for view in ("mean", "cls")))
 
 
 def _rows(

@@ -152,24 +152,32 @@ def run_cause(work: Cause, command: Sequence[str] = ()) -> CauseResult:
     work.out.mkdir(parents=True, exist_ok=True)
     frozen, continued = work.parts()
 
-    def written() -> CauseResult:
-        rows = gather(frozen, continued)
+    def written(rows: pd.DataFrame) -> CauseResult:
         seconds = round(time.monotonic() - began, 1)
         return _write(work, rows, command, {"started": started, "seconds": seconds})
 
     run_frozen(frozen)
-    written()
+    rows = gather(frozen)
+    written(rows)
     run_continuation(continued)
-    return written()
+    return written(with_continued(rows, continued))
 
 
-def gather(frozen: Frozen, continued: Continuation | None) -> pd.DataFrame:
-    """All rows there are so far."""
+def gather(frozen: Frozen) -> pd.DataFrame:
+    """All rows of E1 that there are so far, and the floors."""
     start = find_start(frozen.encoder)
     suite = load_suite(start.tokenizer, frozen.data_dir, frozen.plan.tasks)
-    parts = [frozen_rows(frozen, suite), floor_rows(suite, start)]
-    if continued is not None:
-        parts.append(continued_rows(continued, suite))
+    return _together(frozen_rows(frozen, suite), floor_rows(suite, start))
+
+
+def with_continued(rows: pd.DataFrame, continued: Continuation) -> pd.DataFrame:
+    """The rows, and those of E2, E3 and S5 that there are so far."""
+    tokenizer = find_start(continued.encoder).tokenizer
+    suite = load_suite(tokenizer, continued.data_dir, continued.plan.tasks)
+    return _together(rows, continued_rows(continued, suite))
+
+
+def _together(*parts: pd.DataFrame) -> pd.DataFrame:
     rows = pd.concat([part for part in parts if len(part)], ignore_index=True)
     return rows.astype({"seed": int, "dose": int, "n": int})
 

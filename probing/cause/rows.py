@@ -20,7 +20,7 @@ from probing.cause.continuation import (
     Continuation,
     read_rows,
 )
-from probing.cause.dissection import read_out, swapped
+from probing.cause.dissection import read_out, read_out_frozen, swapped
 from probing.cause.estimands import OUTCOME, ROW_COLUMNS, START, item_error_rows, tasks_of, values
 from probing.cause.frozen import read_frozen_rows
 from probing.cause.frozen_vectors import (
@@ -93,7 +93,9 @@ def frozen_rows(work: Frozen, suite: Suite) -> pd.DataFrame:
                 last,
                 lambda task, arm=arm: _less(columns(arm, last, task), columns(arm, 0, task)),  # type: ignore[misc]
             )
-    return _table(rows, found)
+    read = read_out_frozen(work, suite).rename(columns={"readout": "variant"})
+    parts = [_table(rows, found), _table(read.assign(experiment="E1", dose=last), [])]
+    return pd.concat([part for part in parts if len(part)], ignore_index=True)
 
 
 def continued_rows(work: Continuation, suite: Suite) -> pd.DataFrame:

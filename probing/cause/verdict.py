@@ -353,13 +353,13 @@ def _arms(rows: pd.DataFrame, frozen: tuple[int, ...]) -> list[str]:
     made = [f"pooler − cls with the body frozen, {start}: {'; '.join(told)}."]
     if _effect(rows, "E1", PLACEBO, None, frozen[-1]) is not None and len(frozen) > 1:
         made.append(_slope(slopes(rows, "E1", FROZEN_NSP, PLACEBO), "E1"))
-    return made
+    return made + _readouts(rows, "E1", (FROZEN_NSP, PLACEBO), frozen[-1])
 
 
 def _secondary(rows: pd.DataFrame, doses: tuple[int, ...]) -> list[str]:
     """S1 to S6 of E2, of what is finished."""
     if not doses:
-        return ["S1 to S3, S5 and S6 are of E2, which has no finished pair yet."]
+        return ["S1 to S3 and S6 are of E2, which has no finished pair yet."]
     made = []
     for name, view in (("S1", difference("pooler", "mean")), ("S2", "cls"), ("S3", "mean")):
         found = _effect(rows, "E2", NSP.name, MLM.name, doses[-1], view)
@@ -368,13 +368,23 @@ def _secondary(rows: pd.DataFrame, doses: tuple[int, ...]) -> list[str]:
             made.append(f"{name}: with next sentence prediction {words} is {_interval(found)}.")
     if len(doses) > 1 and _effect(rows, "E2", NSP.name, MLM.name, doses[0]) is not None:
         made.append(_slope(slopes(rows, "E2", NSP.name, MLM.name), "E2"))
+    made += _readouts(rows, "S5", (NSP.name, MLM.name), doses[-1])
+    return made + _paths(rows, doses[-1])
+
+
+def _readouts(rows: pd.DataFrame, experiment: str, arms: tuple[str, str], dose: int) -> list[str]:
+    """S5: information or geometry?"""
+    told = []
     for readout, words in (("ridge", "a ridge readout"), ("whitened", "whitening")):
         try:
-            found = effect(rows, "S5", NSP.name, MLM.name, doses[-1], variants=(readout, readout))
+            found = effect(rows, experiment, *arms, dose, variants=(readout, readout))
         except ValueError:
             continue
-        made.append(f"S5: after {words} pooler − cls is {_interval(found)} against MLM.")
-    return made + _paths(rows, doses[-1])
+        told.append(
+            f"after {words} pooler − cls is {_interval(found)} against {ARM_WORDS[arms[1]]}"
+        )
+    of = "E1" if experiment == "E1" else "E2"
+    return [f"S5 ({of}): {'; '.join(told)}."] if told else []
 
 
 def _paths(rows: pd.DataFrame, dose: int) -> list[str]:
