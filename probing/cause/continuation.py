@@ -63,6 +63,9 @@ class Change:
     what: str
     why: str
 
+    def __str__(self) -> str:
+        return f"{self.date}: {self.what} ({self.why})."
+
 
 CHANGES: Final = (
     Change(
@@ -87,6 +90,30 @@ CHANGES: Final = (
         "2026-11-27",
         "pairs of the dev split of STS-B are left out of STS12-16 too, not only of SICK-R",
         "STS-B was drawn from STS12-17: there lie the pairs that it shares, none in SICK-R",
+    ),
+    Change(
+        "2026-11-27",
+        "P1 is given at every look of E1 and decided at the last",
+        "the protocol names no look; the last was fixed in the code before any was seen",
+    ),
+    Change(
+        "2026-11-27",
+        "in E1 every seed starts from a drawn W, not from the encoder's own, and the placebo's "
+        "labels are permuted for each seed by itself",
+        "the protocol makes the initial W a part of the seed; one permutation for all seeds would "
+        "be one draw of the placebo",
+    ),
+    Change(
+        "2026-11-27",
+        "E1 has two more arms: a tenth of the pairs, and (where asked for) no pair twice",
+        "pooler − cls came half back between 4,000 and 16,000 steps, after ten passes over the "
+        "pairs; the two arms tell repetition from dose. They are descriptive",
+    ),
+    Change(
+        "2026-11-27",
+        "the gates of E1 and its comparisons with placebo, positive control and sentence order "
+        "are made at the last look, and an effect of one arm is its change from its own start",
+        "the protocol names no look for them either, and no base",
     ),
     Change(
         "2026-11-27",
@@ -171,7 +198,7 @@ PLANS: Final[Mapping[str, Plan]] = {
         looks=(0, 4 * _STEP, 8 * _STEP),
         seeds={MLM.name: 2, NSP.name: 2, SHUFFLED.name: 1},
         held_out_pairs=64,
-        tasks=("stsb",),
+        tasks=("sts-mini",),
     ),
     "pilot": Plan(
         head_tokens=250_000,
@@ -208,6 +235,13 @@ class Continuation:
     plan: Plan
     data_dir: Path | None = None
     source_weights: tuple[tuple[str, float], ...] = ()
+    texts: Path | None = None
+    """Where the tokenised corpus is kept; in `out` where None."""
+
+    @property
+    def cache(self) -> Path:
+        """Where the tokenised corpus is kept."""
+        return self.texts or self.out / "corpus-cache"
 
     def config(self, tokens: int, **choices: object) -> PretrainingConfig:
         """Of one training run."""
@@ -228,7 +262,7 @@ class Continuation:
             held_out_pairs=self.plan.held_out_pairs,
             final_held_out_pairs=self.plan.held_out_pairs,
             snapshots=snapshots,
-            cache=self.out / "corpus-cache",
+            cache=self.cache,
         )
 
 

@@ -93,6 +93,13 @@ class Claim:
 
 _POOLER_MEAN: Final = "pooler@{last} - mean@{last}"
 _POOLER_CLS: Final = "pooler@{last} - cls@{last}"
+PREDICTION: Final = Claim(
+    id="R1",
+    sentence="pooler_output is more than 5 points worse than [CLS] of the last layer",
+    view=_POOLER_CLS,
+    threshold=-0.05,
+)
+"""Registered for bert-base-uncased before it was measured (docs/cause.md)."""
 WHITENED: Final = "whitened:train"
 """The transform of C5: whitening fitted on training sentences that are not scored."""
 

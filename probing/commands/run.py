@@ -306,7 +306,13 @@ def report_command(
     """Write report.html, report.md and figures/ into a run folder."""
     from probing.reporting.run import load_run
 
-    path = load_run(run).report()
+    finished = load_run(run)
+    if "cause" in finished.manifest:
+        from probing.cause.experiment import rewrite
+
+        path = rewrite(run)
+    else:
+        path = finished.report()
     Console(highlight=False, soft_wrap=True).print(f"report: {escape(str(path))}")
 
 

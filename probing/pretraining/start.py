@@ -29,6 +29,8 @@ class Start:
     revision: str
     weight_hash: str
     tokenizer: Tokenizer
+    positions: int
+    """Tokens it can take."""
     changed: Path | None = None
     """Tensors that replace those of the folder's body."""
 
@@ -67,6 +69,7 @@ def find_start(name: str | Path, revision: str | None = None) -> Start:
         revision=checkpoint.revision,
         weight_hash=checkpoint.weight_hash,
         tokenizer=tokenizer,
+        positions=int(config.max_position_embeddings),
         changed=checkpoint.changed,
     )
 

@@ -132,7 +132,17 @@ def write_report(
     Returns:
         The path of ``report.html``.
     """
-    report = build_report(scores, manifest, run_notes(run_folder), claims=claims)
+    return write_pages(
+        run_folder, build_report(scores, manifest, run_notes(run_folder), claims=claims)
+    )
+
+
+def write_pages(run_folder: Path, report: Report) -> Path:
+    """Write a report as ``report.html``, ``report.md`` and ``figures/*.svg``.
+
+    Returns:
+        The path of ``report.html``.
+    """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("probing.reporting"),
         autoescape=jinja2.select_autoescape(["html.jinja"]),
