@@ -365,7 +365,8 @@ def _secondary(rows: pd.DataFrame, doses: tuple[int, ...]) -> list[str]:
         found = _effect(rows, "E2", NSP.name, MLM.name, doses[-1], view)
         if found is not None:
             words = view.replace(MINUS, " − ")
-            made.append(f"{name}: with next sentence prediction {words} is {_interval(found)}.")
+            moved = f"next sentence prediction moves {words} by {_interval(found)}"
+            made.append(f"{name}: {moved} against MLM.")
     if len(doses) > 1 and _effect(rows, "E2", NSP.name, MLM.name, doses[0]) is not None:
         made.append(_slope(slopes(rows, "E2", NSP.name, MLM.name), "E2"))
     made += _readouts(rows, "S5", (NSP.name, MLM.name), doses[-1])
@@ -384,7 +385,7 @@ def _readouts(rows: pd.DataFrame, experiment: str, arms: tuple[str, str], dose: 
             f"after {words} pooler − cls is {_interval(found)} against {ARM_WORDS[arms[1]]}"
         )
     of = "E1" if experiment == "E1" else "E2"
-    return [f"S5 ({of}): {'; '.join(told)}."] if told else []
+    return [f"S5 ({of}, intervals over seeds): {'; '.join(told)}."] if told else []
 
 
 def _paths(rows: pd.DataFrame, dose: int) -> list[str]:
@@ -400,7 +401,7 @@ def _paths(rows: pd.DataFrame, dose: int) -> list[str]:
         return []
     both = float((weight[1].by_seed - weight[0].by_seed).mean())
     told = (
-        f"S6: the trained pooler moves pooler − cls by {_interval(weight[0])} on MLM's body and "
+        f"S6 (intervals over seeds): the trained pooler moves pooler − cls by {_interval(weight[0])} on MLM's body and "
         f"{_interval(weight[1])} on its own; the body by {_interval(body[0])} under the pooler of "
         f"the start and {_interval(body[1])} under the trained one; interaction {_points(both)}."
     )
