@@ -12,7 +12,9 @@ hand.
 import argparse
 from pathlib import Path
 
-from probing.cause.continuation import CHANGES, PLANS, Continuation
+from probing.cause.changes import CHANGES
+from probing.cause.continuation import PLANS, Continuation
+from probing.cause.criteria import ARM_WORDS, Criterion
 from probing.cause.experiment import (
     TITLES,
     figures_of,
@@ -23,7 +25,7 @@ from probing.cause.experiment import (
 )
 from probing.cause.frozen_vectors import FROZEN_PLANS, Frozen
 from probing.cause.suite import POOLED_TASKS
-from probing.cause.verdict import ARM_WORDS, Criterion, Verdict, decide
+from probing.cause.verdict import Verdict, decide
 from probing.results.writing import write_text
 
 DOCS = Path(__file__).parent

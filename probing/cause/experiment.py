@@ -14,8 +14,8 @@ from typing import Any, Final
 
 import pandas as pd
 
+from probing.cause.changes import CHANGES
 from probing.cause.continuation import (
-    CHANGES,
     NSP,
     PLANS,
     SHUFFLED,
