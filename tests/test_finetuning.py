@@ -144,6 +144,13 @@ def test_batches_are_a_function_of_seed_and_step(data: FinetuningData) -> None:
     assert sorted(an_epoch) == sorted(data.train.tolist())
 
 
+def test_by_default_every_row_is_gone_through_as_often_as_the_epochs_say() -> None:
+    for n in (100, 5452, 200_000):
+        recipe = TrainingRecipe()
+        assert recipe.steps(n) == max(60, math.ceil(3 * math.ceil(n / 16)))
+    assert recipes_for(epochs=0.5)[0].steps(16_000) == 500
+
+
 def test_steps_grow_with_the_rows_between_two_bounds() -> None:
     recipe = TrainingRecipe(batch_size=10, epochs=2, least_steps=5, most_steps=50)
     assert [recipe.steps(n) for n in (1, 100, 105, 10_000)] == [5, 20, 22, 50]
@@ -318,8 +325,8 @@ def test_the_frozen_limit_on_real_data(real_data: Path, head: Head) -> None:
 def _planted(accuracies: dict[tuple[str, Head, int], float], n: int = 400) -> list[Trained]:
     """Predictions that are right on the first items, as many as wanted; gold is 1."""
     return [
-        Trained(head, subset, seed, (np.arange(n) < round(share * n)).astype(float))
-        for (subset, head, seed), share in accuracies.items()
+        Trained(head, trained_on, seed, (np.arange(n) < round(share * n)).astype(float))
+        for (trained_on, head, seed), share in accuracies.items()
     ]
 
 
@@ -348,17 +355,17 @@ def _rows(encoder: Encoder, accuracies: dict[tuple[str, Head, int], float]) -> p
 def _cells(few: float, many: float, spread: float = 0.0) -> dict[tuple[str, Head, int], float]:
     """The pooler head below the mean head by so much on few and on many items; three seeds."""
     cells: dict[tuple[str, Head, int], float] = {}
-    for subset, gap in (("train:100", few), ("all", many)):
+    for trained_on, gap in (("100", few), ("all", many)):
         for seed in range(3):
-            cells[subset, Head.POOLER, seed] = 0.8 - gap + spread * (seed - 1)
+            cells[trained_on, Head.POOLER, seed] = 0.8 - gap + spread * (seed - 1)
         for seed in range(3):
-            cells[subset, Head.MEAN, seed] = 0.8
+            cells[trained_on, Head.MEAN, seed] = 0.8
     return cells
 
 
 def test_differences_carry_the_chance_of_items_and_of_seeds(encoder: Encoder) -> None:
     calm, noisy = (_rows(encoder, _cells(0.2, 0.05, spread)) for spread in (0.0, 0.04))
-    key = {"view": "pooler@3 - mean@3", "subset": "all"}
+    key = {"view": "pooler@3 - mean@3", "trained_on": "all"}
 
     def row(table: pd.DataFrame, metric: str) -> Any:
         chosen = table[
@@ -376,7 +383,7 @@ def test_differences_carry_the_chance_of_items_and_of_seeds(encoder: Encoder) ->
     moving = row(noisy, "accuracy_difference")
     assert moving["value"] == pytest.approx(-0.05)
     assert moving["upper"] - moving["lower"] > 2 * (still["upper"] - still["lower"])
-    change = calm[(calm["subset"] == "all - train:100") & (calm["metric"] == "accuracy_difference")]
+    change = calm[(calm["trained_on"] == "all - 100") & (calm["metric"] == "accuracy_difference")]
     assert change["value"].tolist() == [pytest.approx(0.15)]
     single = calm[(calm["metric"] == "accuracy") & (calm["aggregation"] == "none")]
     assert len(single) == 12
@@ -397,6 +404,23 @@ def test_heads_that_learned_nothing_are_not_compared(
     assert table.loc[~compared, "value"].notna().all()
     verdict = decide(table, "toy")
     assert {finding.outcome for finding in verdict.by_task} == {Outcome.UNDECIDED}
+
+
+def test_fine_tuned_heads_know_the_clusters_of_the_test_items(encoder: Encoder) -> None:
+    """Forty clusters of ten items: a standard error three times as large, and counted."""
+    cells, data = _planted(_cells(0.3, 0.1)), _data_of_ones(encoder)
+    kept = {"probe": "finetuned", "layer": 3, "seed": 0, "n_resamples": 500}
+    errors = []
+    for clusters in (None, np.tile(np.repeat(np.arange(40), 10), 2)):
+        rows = finetuning_scores(cells, replace(data, clusters=clusters), **kept)  # type: ignore[arg-type]
+        (row,) = [
+            row
+            for row in rows
+            if (row.metric, row.view, row.subset) == ("standard_error", "pooler@3 - mean@3", "all")
+        ]
+        assert (row.clusters, row.largest_cluster) == ((None, None) if not errors else (40, 10))
+        errors.append(row.value)
+    assert errors[1] > 2.5 * errors[0]
 
 
 def test_the_majority_is_a_floor(encoder: Encoder) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from probing.errors import InputError
 from probing.study.floors import measure_floors
-from probing.study.measurements import Settings
+from probing.study.settings import Settings
 from probing.tasks import LabelledSentences, load_task
 
 

@@ -24,7 +24,7 @@ class Side(StrEnum):
 class Claim:
     """A sentence, the rows of the table that decide it, and what follows from it.
 
-    ``view``, ``transform``, ``probe`` and ``subset`` are written as in the table; `` - `` stands
+    ``view``, ``transform``, ``probe`` and ``trained_on`` are written as in the table; `` - `` is
     between the two sides of a difference, ``{last}`` for the last layer, ``{earlier}`` for the best
     layer before it under mean pooling, chosen on development pairs, ``{least}`` and ``{most}`` for
     the fewest and the most training items that an encoder was fine-tuned on. What no single
@@ -36,7 +36,7 @@ class Claim:
     view: str = ""
     transform: str = "raw"
     probe: str = "cosine"
-    subset: str = "all"
+    trained_on: str = "all"
     measure: Callable[[pd.DataFrame], Iterable[Difference]] | None = None
     """Given the rows of the model, one difference for each task; the columns above then only name
     what is measured."""
@@ -74,7 +74,7 @@ class Claim:
     def row(
         self, last: int, earlier: int | None, sizes: tuple[str, str] | None = None
     ) -> tuple[str, str, str, str] | None:
-        """View, transform, probe and subset, filled in; None where what is to be is unknown.
+        """View, transform, probe and training items, filled in; None where one of them is unknown.
 
         Args:
             last: The last layer.
@@ -84,11 +84,11 @@ class Claim:
         """
         if earlier is None and "{earlier}" in self.view:
             return None
-        if sizes is None and "{" in self.subset:
+        if sizes is None and "{" in self.trained_on:
             return None
         least, most = sizes or ("", "")
         view = self.view.format(last=last, earlier=earlier)
-        return view, self.transform, self.probe, self.subset.format(least=least, most=most)
+        return view, self.transform, self.probe, self.trained_on.format(least=least, most=most)
 
 
 _POOLER_MEAN: Final = "pooler@{last} - mean@{last}"
@@ -173,7 +173,7 @@ CLAIMS: Final = (
         "that on mean pooling",
         view=_POOLER_MEAN,
         probe="finetuned",
-        subset="{most}",
+        trained_on="{most}",
     ),
     Claim(
         id="C8a",
@@ -181,14 +181,14 @@ CLAIMS: Final = (
         "that on mean pooling",
         view=_POOLER_MEAN,
         probe="finetuned",
-        subset="{least}",
+        trained_on="{least}",
     ),
     Claim(
         id="C9",
         sentence="the deficit of C8a shrinks with the number of training items",
         view=_POOLER_MEAN,
         probe="finetuned",
-        subset="{most} - {least}",
+        trained_on="{most} - {least}",
         predicts=Side.ABOVE,
         given="C8a",
     ),

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 
 from probing.commands.cause import cause_command
+from probing.commands.choose import choose_command
 from probing.commands.extract import cache_app, extract_command
 from probing.commands.finetune import finetune_command
 from probing.commands.inspect import inspect_command
@@ -34,6 +35,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.command("run")(run_command)
+app.command("choose")(choose_command)
 app.command("report")(report_command)
 app.command("compare")(compare_command)
 app.command("extract")(extract_command)

@@ -54,7 +54,7 @@ class SegmentPairs:
 
 
 @dataclass(frozen=True)
-class Batch:
+class PairBatch:
     """Token ids of some pairs, without masks.
 
     Attributes:
@@ -304,7 +304,7 @@ def gather_batch(
     cls_id: int,
     sep_id: int,
     pad_id: int,
-) -> Batch:
+) -> PairBatch:
     """``[CLS] first [SEP] second [SEP]`` of some pairs, padded on the right to `length`."""
     starts, lengths = pairs.starts[rows], pairs.lengths[rows].astype(np.int64)
     position = np.arange(length)[None, :]
@@ -323,7 +323,7 @@ def gather_batch(
     np.put_along_axis(ids, first_sep, sep_id, axis=1)
     np.put_along_axis(ids, second_sep, sep_id, axis=1)
     segments = (position > first_sep) & (position <= second_sep)
-    return Batch(
+    return PairBatch(
         ids=ids,
         segments=segments.astype(np.int64),
         attended=position <= second_sep,

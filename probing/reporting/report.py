@@ -11,7 +11,7 @@ from typing import Any, Final
 import jinja2
 import pandas as pd
 
-from probing.claims.catalogue import NEXT_SENTENCE_CLAIMS, pair_claims
+from probing.claims.catalogue import CLAIMS, NEXT_SENTENCE_CLAIMS, Claim, pair_claims
 from probing.claims.deciding import Verdict, decide
 from probing.claims.outcomes import SMALLEST_EFFECT
 from probing.claims.verdict import POOLER_STATES, verdict_text
@@ -26,6 +26,7 @@ from probing.reporting.page_tables import (
     task_table,
 )
 from probing.reporting.summary import Summary, summarise
+from probing.results.differences import usable_aggregation
 from probing.results.names import twin_name
 from probing.results.quantities import (
     DIFFERENCE,
@@ -112,7 +113,12 @@ class Report:
     notes: tuple[str, ...]
 
 
-def write_report(run_folder: Path, scores: pd.DataFrame, manifest: dict[str, Any]) -> Path:
+def write_report(
+    run_folder: Path,
+    scores: pd.DataFrame,
+    manifest: dict[str, Any],
+    claims: Sequence[Claim] = CLAIMS,
+) -> Path:
     """Write ``report.html``, ``report.md`` and ``figures/*.svg`` into the folder of a run.
 
     The page is one file: figures inline, no request leaves it. Earlier files are replaced.
@@ -121,11 +127,14 @@ def write_report(run_folder: Path, scores: pd.DataFrame, manifest: dict[str, Any
         run_folder: Where the report goes; its log has the warnings of the run.
         scores: The results table.
         manifest: What was studied.
+        claims: What the verdict on each model decides.
 
     Returns:
         The path of ``report.html``.
     """
-    return write_pages(run_folder, build_report(scores, manifest, run_notes(run_folder)))
+    return write_pages(
+        run_folder, build_report(scores, manifest, run_notes(run_folder), claims=claims)
+    )
 
 
 def write_pages(run_folder: Path, report: Report) -> Path:
@@ -159,19 +168,28 @@ def write_pages(run_folder: Path, report: Report) -> Path:
 
 
 def build_report(
-    scores: pd.DataFrame, manifest: dict[str, Any], notes: Sequence[str] = ()
+    scores: pd.DataFrame,
+    manifest: dict[str, Any],
+    notes: Sequence[str] = (),
+    *,
+    claims: Sequence[Claim] = CLAIMS,
 ) -> Report:
     """What is to be said of a run, before it takes a form."""
     models = models_of(scores)
     tasks = [task["name"] for task in manifest["tasks"]]
     states = {encoder["name"]: encoder["pooler"] for encoder in manifest["encoders"]}
-    aggregation = manifest.get("aggregation", SIMILARITY.aggregation)
+    aggregation = usable_aggregation(scores, manifest.get("aggregation", SIMILARITY.aggregation))
     smallest = manifest["study"].get("smallest_effect", SMALLEST_EFFECT)
-    verdicts = {model: _verdicts(scores, model, aggregation, smallest) for model in models}
+    verdicts = {model: _verdicts(scores, model, claims, aggregation, smallest) for model in models}
     further = _further_verdicts(scores, models, aggregation, manifest, smallest)
     return Report(
         title=_title(models, tasks),
-        summary=summarise(scores, manifest, aggregation=aggregation),
+        summary=summarise(
+            scores,
+            manifest,
+            {model: found[0] for model, found in verdicts.items() if found},
+            aggregation=aggregation,
+        ),
         passages=tuple(
             _passage(scores, model, tasks, verdicts[model], states[model]) for model in models
         )
@@ -197,7 +215,11 @@ def _title(models: Sequence[str], tasks: Sequence[str]) -> str:
 
 
 def _verdicts(
-    scores: pd.DataFrame, model: str, aggregation: str, smallest_effect: float
+    scores: pd.DataFrame,
+    model: str,
+    claims: Sequence[Claim],
+    aggregation: str,
+    smallest_effect: float,
 ) -> tuple[Verdict, ...]:
     """The verdict on a model under the run's aggregation, then under the others it measured.
 
@@ -209,7 +231,7 @@ def _verdicts(
         return ()
     found = dict.fromkeys((aggregation, *compared["aggregation"].unique()))
     verdicts = [
-        decide(scores, model, aggregation=str(name), smallest_effect=smallest_effect)
+        decide(scores, model, claims=claims, aggregation=str(name), smallest_effect=smallest_effect)
         for name in found
     ]
     return tuple(verdict for verdict in verdicts if verdict.by_task)

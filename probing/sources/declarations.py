@@ -39,6 +39,8 @@ class TaskKind(StrEnum):
     """Sentences, or pairs of them, with a class."""
     WORDS = "words"
     """Words within sentences, each with a tag."""
+    MINIMAL_PAIRS = "minimal pairs"
+    """A good and a bad sentence that differ in little else."""
 
 
 def _none() -> Mapping[str, int]:
@@ -90,7 +92,7 @@ class DatasetSource:
 
 @dataclass(frozen=True)
 class TreebankSource:
-    """Linguistic tasks derived from a treebank, shipped with the project."""
+    """A treebank shipped with the project, and the linguistic tasks derived from it."""
 
     name: str
     """What stands before the colon, as in ``ewt:subj_number``."""
@@ -99,8 +101,14 @@ class TreebankSource:
     citation: str
     url: str
     shipped: str
-    """File under the project's own ``data/``."""
+    """File of the ten tasks under the project's own ``data/``."""
     sha256: str
+    files: str
+    """Common beginning of the files of the treebank there, one a split."""
+    files_sha256: tuple[str, ...]
+    """Of what is in them."""
+    sizes: Mapping[str, int]
+    """Sentences of each split."""
 
 
 MODELS: Final[tuple[ModelSource, ...]] = (
@@ -343,6 +351,13 @@ TREEBANKS: Final = (
         url="https://universaldependencies.org/treebanks/en_ewt/",
         shipped="treebank/ewt.parquet",
         sha256="d75448a489d54d3b943dd6e7fb8d6a8ca7f16d092a61e007a6afddd7fc8ea5b6",
+        files="treebank/en_ewt-ud",
+        files_sha256=(
+            "3fb78e2b55482c8ee00caa653af436c88c9e5bc9a73ce26e4ae3ddc79d2b7e7b",
+            "531a54ff90d6ab12201c5a50c3e78e6ddac4de69abc4bce5d275d3cd29efe2b6",
+            "e266e515a0a7547657ed3d90d9ba46487d6bd251f27ad4269d4e8a427c8555cd",
+        ),
+        sizes=MappingProxyType({"train": 12_544, "dev": 2001, "test": 2077}),
     ),
 )
 """Treebanks from which the ten tasks are shipped, made by ``probing tasks --treebank``."""
@@ -476,20 +491,6 @@ _TRANSFER: Final = (
     ),
 )
 
-_WORDS: Final = (
-    DatasetSource(
-        name="ewt",
-        title="English Web Treebank, one tag a word: ewt for UPOS, ewt:xpos, ewt:feats.Number, ...",
-        kind=TaskKind.WORDS,
-        licence="CC BY-SA 4.0",
-        citation="Silveira et al. 2014, A gold standard dependency corpus for English",
-        url="https://universaldependencies.org/treebanks/en_ewt/",
-        local="words/en_ewt-ud-{split}.conllu",
-        sizes=_map(train=12_544, dev=2001, test=2077),
-        classes=17,
-    ),
-)
-
 _SHIPPED: Final = (
     DatasetSource(
         name="sts-mini",
@@ -516,5 +517,5 @@ _SHIPPED: Final = (
     ),
 )
 
-DATASETS: Final[tuple[DatasetSource, ...]] = (*_SHIPPED, *_STS, *LINGUISTIC, *_TRANSFER, *_WORDS)
+DATASETS: Final[tuple[DatasetSource, ...]] = (*_SHIPPED, *_STS, *LINGUISTIC, *_TRANSFER)
 """Every task known by name, in the order in which they are listed."""

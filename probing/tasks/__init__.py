@@ -14,6 +14,7 @@ from probing.tasks.registry import (
 from probing.tasks.sentences import LabelledSentences
 from probing.tasks.spans import LabelledSpans
 from probing.tasks.tagged_words import TaggedSentences
+from probing.tasks.trees import ParsedSentences
 
 __all__ = [
     "DEFAULT_PROTOCOL",
@@ -22,6 +23,7 @@ __all__ = [
     "SHIPPED_TREEBANK_TASKS",
     "LabelledSentences",
     "LabelledSpans",
+    "ParsedSentences",
     "Protocol",
     "SentencePairs",
     "TaggedSentences",
