@@ -4,16 +4,16 @@
     python docs/cause.py
 
 The first form takes the cells that are finished in the folders of ``probing cause --size full``
-(its ``e1`` and ``e2``) and keeps their rows in ``docs/cause/rows.csv``. Both forms then write the
-page, its figures and the marked block of README.md from there, so that nothing in them is typed by
-hand.
+(its ``e1``, and ``e2`` when all pairs of seeds are finished) and keeps their rows in
+``docs/cause/rows.csv``. Both forms then write the page, its figures and the marked block of
+README.md from there, so that nothing in them is typed by hand.
 """
 
 import argparse
 from pathlib import Path
 
 from probing.cause.changes import CHANGES
-from probing.cause.continuation import PLANS, Continuation
+from probing.cause.continuation import MLM, NSP, PLANS, Continuation
 from probing.cause.criteria import ARM_WORDS, Criterion
 from probing.cause.experiment import (
     TITLES,
@@ -129,6 +129,13 @@ def main() -> None:
         rows = gather(frozen)
         if given.e2 is not None:
             continued = Continuation(ENCODER, corpus, given.e2, PLANS["full"], data, WEIGHTS)
+            missing = [
+                cell.folder
+                for cell in continued.plan.cells()
+                if cell.arm in (MLM, NSP) and not (given.e2 / cell.folder / "cell.json").is_file()
+            ]
+            if missing:  # a look at P2 before all its seeds are there would be one look more
+                parser.error(f"E2 is not finished, {missing[0]} is not there: leave --e2 out")
             rows = with_continued(rows, continued)
         KEPT.mkdir(exist_ok=True)
         write_cause_rows(rows, ROWS)
