@@ -4,15 +4,17 @@
     python docs/cause.py
 
 The first form takes the cells that are finished in the folders of ``probing cause --size full``
-(its ``e1`` and ``e2``) and keeps their rows in ``docs/cause/rows.csv``. Both forms then write the
-page, its figures and the marked block of README.md from there, so that nothing in them is typed by
-hand.
+(its ``e1``, and ``e2`` when all pairs of seeds are finished) and keeps their rows in
+``docs/cause/rows.csv``. Both forms then write the page, its figures and the marked block of
+README.md from there, so that nothing in them is typed by hand.
 """
 
 import argparse
 from pathlib import Path
 
-from probing.cause.continuation import CHANGES, PLANS, Continuation
+from probing.cause.changes import CHANGES
+from probing.cause.continuation import MLM, NSP, PLANS, Continuation
+from probing.cause.criteria import ARM_WORDS, Criterion
 from probing.cause.experiment import (
     TITLES,
     figures_of,
@@ -23,7 +25,7 @@ from probing.cause.experiment import (
 )
 from probing.cause.frozen_vectors import FROZEN_PLANS, Frozen
 from probing.cause.suite import POOLED_TASKS
-from probing.cause.verdict import ARM_WORDS, Criterion, Verdict, decide
+from probing.cause.verdict import Verdict, decide
 from probing.results.writing import write_text
 
 DOCS = Path(__file__).parent
@@ -127,6 +129,13 @@ def main() -> None:
         rows = gather(frozen)
         if given.e2 is not None:
             continued = Continuation(ENCODER, corpus, given.e2, PLANS["full"], data, WEIGHTS)
+            missing = [
+                cell.folder
+                for cell in continued.plan.cells()
+                if cell.arm in (MLM, NSP) and not (given.e2 / cell.folder / "cell.json").is_file()
+            ]
+            if missing:  # a look at P2 before all its seeds are there would be one look more
+                parser.error(f"E2 is not finished, {missing[0]} is not there: leave --e2 out")
             rows = with_continued(rows, continued)
         KEPT.mkdir(exist_ok=True)
         write_cause_rows(rows, ROWS)

@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from probing.cause.criteria import Answer
 from probing.cause.estimands import ROW_COLUMNS, START, effect, values
 from probing.cause.experiment import Cause, figures_of, read_cause_rows, rewrite, run_cause
 from probing.cause.smoke_texts import python_help
-from probing.cause.verdict import Answer, decide
+from probing.cause.verdict import decide
 from probing.errors import InputError
 from probing.pretraining.corpus import read_documents
 from probing.reporting.run import load_run

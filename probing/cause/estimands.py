@@ -159,16 +159,17 @@ def effect(
     errors, borrowed = item_errors_of(rows, experiment, name, dose, view, variants[0])
     found = mine.to_numpy(dtype=np.float64)
     known = not np.isnan(errors).any()
+    if not known:
+        errors = np.zeros(len(errors))
+    mean = effect_over_seeds(found, errors, level=level, tasks_vary=False)
     return Effect(
         name=name,
         dose=dose,
-        mean=effect_over_seeds(
-            found, errors if known else np.zeros(len(errors)), level=level, tasks_vary=False
-        ),
+        mean=mean,
         by_seed=found.mean(axis=1),
         by_task=dict(zip(map(str, mine.columns), found.mean(axis=0).tolist(), strict=True)),
-        seed_error=float(found.mean(axis=1).std(ddof=1)) / math.sqrt(len(found)),
-        item_error=float(np.sqrt((errors**2).sum())) / len(errors),
+        seed_error=mean.seeds.error,
+        item_error=mean.items.error if known else math.nan,
         items_borrowed=borrowed,
     )
 

@@ -14,8 +14,8 @@ from typing import Any, Final
 
 import pandas as pd
 
+from probing.cause.changes import CHANGES
 from probing.cause.continuation import (
-    CHANGES,
     NSP,
     PLANS,
     SHUFFLED,
@@ -301,7 +301,7 @@ def _report(rows: pd.DataFrame, verdict: Verdict, manifest: dict[str, Any]) -> R
     return Report(
         title=f"Does next sentence prediction spoil the pooler of {name}?",
         summary=Summary((verdict.headline, *verdict.estimates[:2]), _criteria(verdict)),
-        passages=(verdict.sentences,),
+        passages=((verdict.headline, *verdict.estimates),),
         sections=tuple(sections),
         command=manifest["command"],
         repeat=(settings, f"Versions: {versions}."),

@@ -237,7 +237,7 @@ def common_table(rows: pd.DataFrame, encoder: str, revision: str, layer: int) ->
                 view=MINUS.join(f"{side}@{layer}" for side in sides(view)) if view else "none",
                 layer=layer if view else None,
                 pooling=view or "none",
-                transform="whitened" if variant == "whitened" else "raw",
+                transform=variant if variant in ("whitened", "ridge") else "raw",
                 probe="cosine" if similar else "none",
                 metric=str(row["metric"]),
                 value=float(row["value"]),

@@ -83,6 +83,8 @@ def load_suite(
         task = _pairs(name, data_dir)
         rows = zip(task.sentences1, task.sentences2, task.scores.tolist(), strict=True)
         kept[name] = [row for row in rows if frozenset(row[:2]) not in seen]
+        if not kept[name]:
+            raise InputError(f"every pair of {name} is in the dev split of STS-B: expected others")
     sentences = sorted({text for rows in kept.values() for row in rows for text in row[:2]})
     place = {text: index for index, text in enumerate(sentences)}
     return Suite(

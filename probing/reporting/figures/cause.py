@@ -17,6 +17,7 @@ from probing.reporting.figures.drawing import (
     PAPER,
     REFERENCE,
     Described,
+    apart,
     canvas,
     label_right,
 )
@@ -81,13 +82,16 @@ def swap(swapped: pd.DataFrame) -> Described:
         raise InputError("no seed with both of its arms finished: nothing to swap")
     losses = list(dict.fromkeys(swapped["loss"]))
     poolers = list(dict.fromkeys(swapped["pooler"]))
-    said = []
+    said: list[str] = []
+    labels: list[tuple[Axes, dict[str, float]]] = []
     with canvas(height=2.4, width=COLUMN * max(1.2, len(losses))) as (figure, first):
         first.remove()
         every = np.atleast_1d(figure.subplots(1, len(losses), sharey=True))
         figure.subplots_adjust(left=0.11, bottom=0.16, top=0.9, right=0.86, wspace=0.55)
         for axes, loss in zip(every, losses, strict=True):
             mine = swapped[swapped["loss"] == loss]
+            ends: dict[str, float] = {}
+            told = []
             for number, body in enumerate(dict.fromkeys(mine["body"])):
                 colour, marker = _COLOURS[number], _MARKERS[number]
                 means = []
@@ -95,27 +99,33 @@ def swap(swapped: pd.DataFrame) -> Described:
                     cell = mine[(mine["body"] == body) & (mine["pooler"] == pooler)]
                     _cell(axes, x + 0.06 * (number - 0.5), cell["value"], colour, marker)
                     means.append(float(cell["value"].mean()))
-                    said.append(f"{body} body, {pooler} pooler {_points(means[-1])}")
+                    told.append(f"{body} body, {pooler} pooler {_points(means[-1])}")
                 axes.plot(range(len(poolers)), means, color=colour, linewidth=1)
-                axes.annotate(
-                    f"{body} body",
-                    (len(poolers) - 1, means[-1]),
-                    (8, 0),
-                    textcoords="offset points",
-                    va="center",
-                    fontsize=7,
-                    annotation_clip=False,
-                )
+                ends[f"{body} body"] = means[-1]
+            labels.append((axes, ends))
+            said.append(f"{loss}: {', '.join(told)}")
             axes.axhline(0, color=REFERENCE, linewidth=0.6, zorder=0)
             axes.set_xticks(range(len(poolers)), [f"{pooler} pooler" for pooler in poolers])
             axes.set_xlim(-0.3, len(poolers) - 0.7)
             axes.set_title(loss)
         every[0].set_ylabel("pooler − cls (points)")
+        for axes, ends in labels:
+            _name_ends(axes, ends, len(poolers) - 1)
     return Described(
         figure,
         "pooler − cls with bodies and poolers swapped, dots are seeds, bars 95 % intervals over "
         f"seeds: {'; '.join(said)}.",
     )
+
+
+def _name_ends(axes: Axes, ends: dict[str, float], x: float) -> None:
+    """Names beside the ends of lines, pushed apart."""
+    low, high = axes.get_ylim()
+    order = sorted(ends, key=lambda name: ends[name])
+    places = apart([ends[name] for name in order], 0.06 * (high - low), low, high)
+    for name, place in zip(order, places, strict=True):
+        put: dict[str, Any] = {"textcoords": "offset points", "annotation_clip": False}
+        axes.annotate(name, (x, place), (8, 0), va="center", fontsize=7, **put)
 
 
 def _panel(axes: Axes, drawn: pd.DataFrame, arms: Sequence[str], place: dict[int, float]) -> None:
