@@ -289,12 +289,13 @@ def _passage(
 
 
 def _headline(scores: pd.DataFrame, model: str, task: str, quantity: Quantity) -> str:
-    """The best view of a task, the pooler, and what they are to be held against."""
+    """The highest view of a task, the pooler, and what they are to be held against."""
     table = select(scores, quantity, model=model, task=task)
     best = best_row(table)
     if best is None:
         return f"{task}: undefined under every view."
-    parts = [f"{task}, {quantity}: best {best['view']} {with_interval(best)}"]
+    n = len(table)
+    parts = [f"{task}, {quantity}: highest of {n} views {best['view']} {with_interval(best)}"]
     parts += [
         f"pooler_output {with_interval(row)}"
         for row in records(table[table["pooling"] == "pooler"])

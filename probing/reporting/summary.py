@@ -63,11 +63,8 @@ class _Decided:
 
         def plain(finding: Finding) -> bool:
             cell = (finding.model, finding.transform, finding.probe, finding.trained_on)
-            return (
-                finding.claim in claims
-                and finding.view == view
-                and (cell == (verdict.model, "raw", "cosine", "all"))
-            )
+            wanted = (verdict.model, "raw", "cosine", "all")
+            return finding.claim in claims and finding.view == view and cell == wanted
 
         by_task = {f.task: f for f in verdict.by_task if plain(f)}
         return cls(tuple(by_task.values()), next(filter(plain, verdict.overall), None))
@@ -179,10 +176,11 @@ def _spread(decided: _Decided, other: str, these: str = "") -> str:
     """
     groups: dict[str, list[Finding]] = {}
     for finding in decided.by_task:
-        word = {-1: "below", 1: "above"}.get(_side(finding))
-        if word is None:
-            small = finding.outcome is Outcome.NEGLIGIBLE
-            word = f"within {_margin(finding)} of" if small else "not told apart from"
+        word = {-1: "below", 1: "above"}.get(_side(finding), "not told apart from")
+        if finding.outcome is Outcome.NEGLIGIBLE:
+            word = f"within {_margin(finding)} of"
+        elif math.isnan(finding.effect):
+            word = "undefined against"
         groups.setdefault(word, []).append(finding)
     parts: list[str] = []
     for word, group in groups.items():
