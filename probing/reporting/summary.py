@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from probing.reporting.page_tables import PageCell, PageTable
+from probing.reporting.page_tables import TUNED_FOR, PageCell, PageTable
 from probing.results.names import difference, place_of, twin_name
 from probing.results.quantities import (
     ACCURACY,
@@ -70,7 +70,7 @@ def summarise(
         described = next((e for e in manifest["encoders"] if e["name"] == model), None)
         if described is not None:
             sentences += model_sentences(scores, model, described, aggregation)
-    return Summary(sentences=tuple(sentences), table=_table(scores, aggregation))
+    return Summary(sentences=tuple(sentences), table=_table(scores, manifest, aggregation))
 
 
 def model_sentences(
@@ -80,9 +80,9 @@ def model_sentences(
     last = described["num_layers"]
     state = str(described["pooler"])
     mean, cls, pooler = (f"{pooling}@{last}" for pooling in ("mean", "cls", "pooler"))
-    best = _best_view(scores, model, aggregation, last)
+    best = _best_view(scores, model, aggregation, last, described.get("declared_view"))
     to_pooler = _changes(scores, model, difference(pooler, mean), aggregation)
-    use = [] if best is None else [f"Use `{best[0]}`: {best[1]}."]
+    use = [] if best is None else [f"Use {best[0]}: {best[1]}."]
     if not to_pooler:
         probed = _probed_poolings(scores, model, mean, pooler)
         absent = [f"{model} has no pooler."] if state == "absent" else []
@@ -209,9 +209,12 @@ def _signed_words(value: float) -> str:
 
 
 def _best_view(
-    scores: pd.DataFrame, model: str, aggregation: str, last: int
+    scores: pd.DataFrame, model: str, aggregation: str, last: int, declared: str | None
 ) -> tuple[str, str] | None:
-    """The view to use, and why: the last layer's mean unless another is higher by `_ALIKE`."""
+    """The view to use, and why: the usual one unless another is higher by `_ALIKE`.
+
+    The usual one is that which the checkpoint was tuned for, else mean pooling of the last layer.
+    """
     quantity = replace(SIMILARITY, aggregation=aggregation)
     for wanted, noun in ((quantity, "similarity set"), (ACCURACY, "labelled task")):
         tables = _values(scores, model, wanted)
@@ -222,13 +225,16 @@ def _best_view(
             continue
         means = frame.mean(axis=1)
         highest = float(means.max())
-        usual = f"mean@{last}"
+        usual = declared or f"mean@{last}"
         view = usual if highest - means.get(usual, -math.inf) <= _ALIKE else str(means.idxmax())
         n = frame.shape[1]
         place = f"on average over {_number(n)} {noun}s" if n > 1 else f"on {frame.columns[0]}"
         gap = points(highest - float(means[view]))
         rest = "no view is higher" if gap == points(0) else f"no view is more than {gap} higher"
-        return view, f"{points(float(means[view]))} {place}, and {rest}"
+        named = f"`{view}`" + (", the view it was tuned for" if view == declared else "")
+        if declared and view != declared and declared in means:
+            rest += f" (`{declared}`, which it was tuned for, has {points(means[declared])})"
+        return named, f"{points(float(means[view]))} {place}, and {rest}"
     return None
 
 
@@ -243,11 +249,24 @@ def _values(scores: pd.DataFrame, model: str, quantity: Quantity) -> "dict[str, 
     return found
 
 
-def _table(scores: pd.DataFrame, aggregation: str) -> PageTable:
+def made_for(described: Mapping[str, Any]) -> list[str]:
+    """What a checkpoint was tuned for, and that its attention is causal, a sentence each."""
+    name, lines = described["name"], []
+    if described.get("tuned_for"):
+        view = described["declared_view"]
+        own = f": its own view is {view}" if view else ": none of the views is its own"
+        lines.append(f"{name} is {described['tuned_for']}{own}")
+    if described.get("attention") == "causal":
+        lines.append(f"the attention of {name} is causal: last and wmean take the place of cls")
+    return lines
+
+
+def _table(scores: pd.DataFrame, manifest: Mapping[str, Any], aggregation: str) -> PageTable:
     """Encoders as rows: mean, [CLS], pooler and best view, beside random weights and floors."""
     measured = ("mean", "[CLS]", "pooler", "best view", "random weights", "floor")
     header = ("encoder", "measured", *measured)
     rows: list[tuple[PageCell, ...]] = []
+    own = {e["name"]: e.get("declared_view") for e in manifest["encoders"]}
     similarity = replace(SIMILARITY, aggregation=aggregation)
     for model in models_of(scores):
         for quantity, name in ((similarity, "Spearman × 100"), (ACCURACY, "accuracy, %")):
@@ -268,21 +287,27 @@ def _table(scores: pd.DataFrame, aggregation: str) -> PageTable:
             sets = next(iter(tables)) if len(tables) == 1 else f"mean of {len(tables)}"
             cells = [PageCell(model), PageCell(f"{name}, {sets}")]
             for pooling in ("mean", "cls", "pooler"):
-                value = float(means.get(f"{pooling}@{last}", math.nan))
-                cells.append(_number_cell(value))
+                view = f"{pooling}@{last}"
+                value = float(means.get(view, math.nan))
+                cells.append(_number_cell(value, mark=view == own.get(model)))
             if best is None:
                 cells.append(PageCell(_UNTOLD))
             else:
-                cells.append(PageCell(f"{points(float(means[best]))} {best}", float(means[best])))
+                mark = f" {TUNED_FOR}" if best == own.get(model) else ""
+                cells.append(
+                    PageCell(f"{points(float(means[best]))} {best}{mark}", float(means[best]))
+                )
             cells += [_number_cell(float(control)), _number_cell(floor)]
             rows.append(tuple(cells))
     return PageTable(
         caption="Last layer under three poolings, the best of all views, the highest view with "
-        "random weights, and the best floor (a baseline without a model)",
+        "random weights, and the best floor (a baseline without a model)"
+        + (f"; {TUNED_FOR}: the view that the encoder was tuned for" if any(own.values()) else ""),
         header=header,
         rows=tuple(rows),
     )
 
 
-def _number_cell(value: float) -> PageCell:
-    return PageCell(_UNTOLD if math.isnan(value) else points(value), value)
+def _number_cell(value: float, *, mark: bool = False) -> PageCell:
+    shown = points(value) + (f" {TUNED_FOR}" if mark else "")
+    return PageCell(_UNTOLD if math.isnan(value) else shown, value)
