@@ -29,6 +29,8 @@ class Start:
     revision: str
     weight_hash: str
     tokenizer: Tokenizer
+    positions: int
+    """Tokens it can take."""
     changed: Path | None = None
     """Tensors that replace those of the folder's body."""
 
@@ -67,6 +69,7 @@ def find_start(name: str | Path, revision: str | None = None) -> Start:
         revision=checkpoint.revision,
         weight_hash=checkpoint.weight_hash,
         tokenizer=tokenizer,
+        positions=int(config.max_position_embeddings),
         changed=checkpoint.changed,
     )
 
@@ -117,15 +120,21 @@ def _from_nothing(config: PretrainingConfig, tokenizer: Tokenizer) -> BertForPre
 
 def _continued(config: PretrainingConfig, start: Start) -> BertForPreTraining:
     with quiet():
-        loaded: Any = BertForPreTraining.from_pretrained(
-            start.folder,
-            dtype=torch.float32,
-            use_safetensors=True,
-            local_files_only=True,
-            hidden_dropout_prob=config.dropout,
-            attention_probs_dropout_prob=config.dropout,
-            output_loading_info=True,
-        )
+        try:
+            loaded: Any = BertForPreTraining.from_pretrained(
+                start.folder,
+                dtype=torch.float32,
+                use_safetensors=True,
+                local_files_only=True,
+                hidden_dropout_prob=config.dropout,
+                attention_probs_dropout_prob=config.dropout,
+                output_loading_info=True,
+            )
+        except RuntimeError as error:
+            raise InputError(
+                f"weights of {start.name} do not have the sizes that its config.json says "
+                f"({str(error).splitlines()[0]}): use a complete checkpoint"
+            ) from error
     model, report = loaded
     body = sorted(
         name

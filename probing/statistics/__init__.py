@@ -1,5 +1,6 @@
 """Intervals and tests on plain arrays; knows nothing of the rest of the package."""
 
+from probing.statistics.best import BestSet, best_set
 from probing.statistics.bootstrap import (
     bootstrap_accuracies,
     bootstrap_correlations,
@@ -34,6 +35,7 @@ from probing.statistics.significance import (
 
 __all__ = [
     "Aggregation",
+    "BestSet",
     "EffectOverSeeds",
     "ErrorPart",
     "Interval",
@@ -44,6 +46,7 @@ __all__ = [
     "WilliamsTest",
     "accuracy_interval",
     "aggregate_correlations",
+    "best_set",
     "bootstrap_accuracies",
     "bootstrap_correlations",
     "bootstrap_with_subsets",

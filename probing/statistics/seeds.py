@@ -31,7 +31,11 @@ class EffectOverSeeds:
 
 
 def effect_over_seeds(
-    effects: ArrayLike, item_errors: ArrayLike, *, level: float = 0.95
+    effects: ArrayLike,
+    item_errors: ArrayLike,
+    *,
+    level: float = 0.95,
+    tasks_vary: bool = True,
 ) -> EffectOverSeeds:
     """Mean of an effect that was measured with every seed on every task.
 
@@ -48,6 +52,8 @@ def effect_over_seeds(
         item_errors: (n_tasks,) standard error of the mean over seeds on each task, the seeds held
             fixed: from a bootstrap in which all of them see the same resamples.
         level: share of intervals that hold the truth, in (0, 1).
+        tasks_vary: take the spread over tasks where it is more than the items'; without it the mean
+            is over these tasks, whose items alone are a sample.
 
     Returns:
         The mean with its interval; NaN where an effect or an error is.
@@ -68,7 +74,7 @@ def effect_over_seeds(
     n_seeds, n_tasks = values.shape
     seeds = ErrorPart(float(values.mean(axis=1).std(ddof=1)) / math.sqrt(n_seeds), n_seeds - 1)
     items = ErrorPart(math.hypot(*errors.tolist()) / n_tasks, math.inf)
-    if n_tasks > 1:
+    if n_tasks > 1 and tasks_vary:
         tasks = float(values.mean(axis=0).std(ddof=1)) / math.sqrt(n_tasks)
         if tasks > items.error:
             items = ErrorPart(tasks, n_tasks - 1)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from probing.encoding.encoder import Encoder
 from probing.encoding.forward import encode_batch
 from probing.encoding.tokenization import Batch
-from probing.pretraining.config import PretrainingConfig
+from probing.pretraining.config import Negatives, PretrainingConfig
 from probing.pretraining.corpus import (
     TokenizedCorpus,
     corpus_digest,
@@ -238,7 +238,7 @@ def segment_pairs(
         sentence_order=False,
         short_share=0.0,
         seed=0,
-        same_source=same_source,
+        negatives=Negatives.SAME_SOURCE if same_source else Negatives.OTHER_DOCUMENT,
     )
 
 
