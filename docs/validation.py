@@ -254,7 +254,7 @@ def left_behind(encoder: Encoder, options: argparse.Namespace) -> list[dict[str,
     trained = [p for name, p in model.named_parameters() if "pooler" not in name]
     optimizer = torch.optim.AdamW(trained, lr=3e-5)
     order = np.random.default_rng(_SEED).permutation(len(task))
-    for step in range(1, 361):
+    for step in range(1, 241):
         model.train()
         some = order[np.arange(16 * step, 16 * step + 16) % len(order)]
         texts = [side[row] for side in (task.sentences1, task.sentences2) for row in some]
@@ -266,7 +266,7 @@ def left_behind(encoder: Encoder, options: argparse.Namespace) -> list[dict[str,
         optimizer.zero_grad()
         (cosines - torch.tensor(task.scores[some] / 5).float()).square().mean().backward()
         optimizer.step()
-        if step in (20, 120, 360):
+        if step in (20, 60, 240):
             moved = replace(own, model=copy.deepcopy(model).eval(), weight_hash=str(step))
             rows.append(_fit(f"trained on, {step} steps", own, moved))
     rows.append(_fit("random weights", own, random_twin(own, seed=_SEED)))

@@ -272,9 +272,9 @@ def _share(value: float | None) -> str:
 def _left_behind(rows: Sequence[Row]) -> list[str]:
     lines = [
         (
-            "The trained pooler of minilm-nsp on its own body, on that body trained further on STS-B "
-            "without its pooler (mean pooling, rate 3e-5), and on a body of random weights. *Reads* "
-            "is the variance of `[CLS]` that the dense layer passes on, as a multiple of what it "
+            "The trained pooler of minilm-nsp on its own body, on that body trained further on "
+            "STS-B without its pooler (mean pooling, rate 3e-5), and on random weights. *Reads* is "
+            "the variance of `[CLS]` that the dense layer passes on, as a multiple of what it "
             "passes on with its columns shuffled (mean of 200, with their standard deviation); "
             "*cls* and *pooler* are the mean cosines with the vectors of its own body."
         ),
