@@ -72,8 +72,7 @@ def test_every_probing_command_runs(
     (tmp_path / "my_study.py").write_text(MY_STUDY, encoding="utf-8")
     (tmp_path / "sentences.txt").write_text("a cat\nthe dog\n", encoding="utf-8")
     tiny = Study(models=(str(tiny_encoder_folder("bert")),), tasks=("stsb",))
-    for preset in ("paper", "objective"):
-        monkeypatch.setitem(PRESETS, preset, tiny)  # type: ignore[misc]
+    monkeypatch.setitem(PRESETS, "paper", tiny)  # type: ignore[misc]
     texts = tmp_path / "texts"
     texts.mkdir()
     documents = ["\n".join(f"the cat sat on mat {n}" for n in range(30))] * 8
@@ -125,7 +124,7 @@ def test_the_example_of_a_task_runs(code: str, capsys: pytest.CaptureFixture[str
 
 def test_the_presets_of_the_readme_are_there() -> None:
     named = re.findall(r"--preset (\S+)", README + USAGE)
-    assert set(named) == {"paper", "objective"}
+    assert set(named) == {"paper"}
     assert set(named) <= set(PRESETS)
 
 

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from probing.commands.terminal import kept
+from probing.commands.terminal import PIPED_WIDTH, kept
 from probing.encoding.dtypes import Dtype
 from probing.encoding.weight_forms import Weights
 from probing.errors import InputError
@@ -18,9 +18,6 @@ from probing.results.names import sides
 if TYPE_CHECKING:
     from probing.reporting.run import Run
     from probing.study.study import Study
-
-_PIPED_WIDTH = 120
-"""Columns of a table that goes to a file or a pipe, where nothing wraps."""
 
 
 def run_command(
@@ -203,12 +200,13 @@ def run_command(
 def _show(result: "Run", study: "Study", report: Path, *, tables: bool) -> None:
     """The summary of a run, with ``tables`` every view and claim, and where all of it is."""
     from probing.commands.summary_table import rich_table
+    from probing.reporting.summary import made_for
 
     console = Console(highlight=False)
     if not console.is_terminal:
-        console.width = max(console.width, _PIPED_WIDTH)
+        console.width = max(console.width, PIPED_WIDTH)
     for name in result.models:
-        for line in _made_for(result, name):
+        for line in made_for(result.described(name)):
             console.print(escape(line))
     summary = result.summary()
     for sentence in summary.sentences:
@@ -242,6 +240,7 @@ def _show_tables(console: Console, result: "Run", study: "Study") -> None:
             metric=str(settings.metric),
             aggregation=str(settings.aggregation),
             width=console.width,
+            declared=result.declared_view(name),
         ):
             console.print(table)
         console.print(f"pooler of {escape(name)}: [bold]{result.pooler_state(name)}[/]")
@@ -253,19 +252,6 @@ def _show_tables(console: Console, result: "Run", study: "Study") -> None:
     for name in contrast_names(study.contrasts):
         verdict = result.verdict(name, claims=result.pair_claims())
         console.print(escape(wrapped(verdict_text(verdict), console.width)))
-
-
-def _made_for(result: "Run", name: str) -> list[str]:
-    """What a checkpoint was tuned for, and that its attention is causal."""
-    described = next(entry for entry in result.manifest["encoders"] if entry["name"] == name)
-    lines = []
-    if described.get("tuned_for"):
-        view = described["declared_view"]
-        own = f": its own view is {view}" if view else ": none of the views is its own"
-        lines.append(f"{name} is {described['tuned_for']}{own}")
-    if described.get("attention") == "causal":
-        lines.append(f"the attention of {name} is causal: last and wmean take the place of cls")
-    return lines
 
 
 def _vector_files(paths: list[Path]) -> list[str]:
@@ -309,7 +295,13 @@ def report_command(
     """Write report.html, report.md and figures/ into a run folder."""
     from probing.reporting.run import load_run
 
-    path = load_run(run).report()
+    finished = load_run(run)
+    if "cause" in finished.manifest:
+        from probing.cause.experiment import rewrite
+
+        path = rewrite(run)
+    else:
+        path = finished.report()
     Console(highlight=False, soft_wrap=True).print(f"report: {escape(str(path))}")
 
 

@@ -46,6 +46,7 @@ class Quantity:
     subset: str = "all"
     transform: str = "raw"
     labels: str = "real"
+    trained_on: str = "all"
 
     @property
     def unit(self) -> str:
@@ -73,6 +74,8 @@ class Quantity:
             words.append(f"after {self.transform}")
         if self.subset != "all":
             words.append(f"of the subset {self.subset}")
+        if self.trained_on != "all":
+            words.append(f"trained on {self.trained_on} items")
         return " ".join(words)
 
 
@@ -146,9 +149,9 @@ def select(scores: pd.DataFrame, quantity: Quantity, *, model: str, task: str) -
     return table.reset_index()
 
 
-def training_items(subset: str) -> float:
-    """How many items a subset of fine-tuning was trained on: ``train:100``; infinite for all."""
-    return float(subset.removeprefix("train:")) if subset.startswith("train:") else math.inf
+def training_items(trained_on: str) -> float:
+    """The number in the column ``trained_on``; infinite for all."""
+    return math.inf if trained_on == "all" else float(trained_on)
 
 
 def models_of(scores: pd.DataFrame) -> tuple[str, ...]:
@@ -261,6 +264,7 @@ def _rows(scores: pd.DataFrame, quantity: Quantity, model: str, task: str) -> pd
         & (scores["probe"] == quantity.probe)
         & (scores["aggregation"] == quantity.aggregation)
         & (scores["subset"] == quantity.subset)
+        & (scores["trained_on"] == quantity.trained_on)
         & (scores["transform"] == quantity.transform)
         & (scores["labels"] == quantity.labels)
     ]

@@ -22,7 +22,7 @@ class ModelSource:
     hub_id: str | None = None
     """None for an encoder that is not on the Hub."""
     shipped: str | None = None
-    """Folder under the project's own ``data/``, such as ``encoders/nsp-mini``."""
+    """Folder under the project's own ``data/``, such as ``encoders/minilm-nsp``."""
     module: str | None = None
     """Python package that carries the weights and offers ``get_model_path()``."""
     weights_sha256: str | None = None
@@ -123,22 +123,22 @@ MODELS: Final[tuple[ModelSource, ...]] = (
         weights_sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
     ),
     ModelSource(
-        alias="nsp-mini",
+        alias="minilm-nsp",
         revision="shipped",
         licence="Apache-2.0",
-        citation="Devlin et al. 2019, BERT",
-        note="4-layer BertModel made here; its pooler was trained by next sentence prediction",
-        shipped="encoders/nsp-mini",
-        weights_sha256="86e906cd8a5f9cf8a17ed4871c9dcb39ea9ca59ef3c3b8a89ca9d1fda3809043",
+        citation="docs/cause.md",
+        note="minilm with another pooler, trained here by next sentence prediction",
+        shipped="encoders/minilm-nsp",
+        weights_sha256="6911261c69a7008705071fc47e51a580d6e1ec21156b336ae0300d07520497f0",
     ),
     ModelSource(
-        alias="mlm-mini",
+        alias="minilm-placebo",
         revision="shipped",
         licence="Apache-2.0",
-        citation="Devlin et al. 2019, BERT",
-        note="twin of nsp-mini without next sentence prediction; its pooler was never trained",
-        shipped="encoders/mlm-mini",
-        weights_sha256="e6f7d3a0805881eee9cd3909fa60954fbcdbfaa03e84020a98518dea8b502b18",
+        citation="docs/cause.md",
+        note="minilm with another pooler, trained here as minilm-nsp's with its labels permuted",
+        shipped="encoders/minilm-placebo",
+        weights_sha256="a184c73db65cb426947a53b6029eed84459b0feb0a012212b0b578bb0337871d",
     ),
     ModelSource(
         alias="bert-base-uncased",
@@ -176,11 +176,6 @@ MODELS: Final[tuple[ModelSource, ...]] = (
         weights_sha256="5e3f1108e3cb34ee048634875d8482665b65ac713291a7e32396fb18f6ff0063",
     ),
 )
-
-
-TWINS: Final[tuple[tuple[str, str], ...]] = (("mlm-mini", "nsp-mini"),)
-"""Pairs of shipped encoders that differ in the pre-training objective alone: without and with next
-sentence prediction."""
 
 
 def _map(**entries: int) -> Mapping[str, int]:

@@ -29,6 +29,8 @@ from probing.probes.mixing import (
 from probing.probes.predictions import Predictions, probe_scores
 from probing.probes.ridge import PairFeatures
 from probing.probes.structural import Tree, fit_structure, structure_scores
+from probing.results.items import Items
+from probing.results.names import is_twin
 from probing.results.scores import Score
 from probing.results.target import Target
 from probing.study.settings import ATTENTION, CODELENGTH, SCALAR_MIX, Settings, composite_views
@@ -40,7 +42,7 @@ Vectors = NDArray[np.float32]
 LabelledTask = LabelledSentences | TaggedSentences | LabelledSpans
 
 MOST_MIXED: Final = 8000
-"""Items of train that the layers of a mix are held in memory of, at most."""
+"""LabelledItems of train that the layers of a mix are held in memory of, at most."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,8 +69,7 @@ class Labels:
         if task.sentences2 is not None:
             both = zip(texts, task.sentences2, strict=True)
             texts = tuple(f"{one} {two}" for one, two in both)
-        groups = None if task.groups is None else np.array(task.groups)
-        return cls(texts, task.labels, task.splits, groups, has_sentences=True)
+        return cls(texts, task.labels, task.splits, task.clusters, has_sentences=True)
 
     def subset(self, rows: NDArray[np.intp]) -> "Labels":
         """The items at these places."""
@@ -80,7 +81,7 @@ class Labels:
 
 
 @dataclass(frozen=True, eq=False)
-class Items:
+class LabelledItems:
     """The items of a task that an encoder has vectors of."""
 
     labels: Labels
@@ -97,7 +98,7 @@ class Items:
         return self.of_raw(self.raw)
 
 
-def items_of(extract: SharedExtraction, task: LabelledTask, settings: Settings) -> Items:
+def items_of(extract: SharedExtraction, task: LabelledTask, settings: Settings) -> LabelledItems:
     """The items of a task with their vectors.
 
     The vector of a span is that of its first or last word, or the mean of its words
@@ -112,7 +113,7 @@ def items_of(extract: SharedExtraction, task: LabelledTask, settings: Settings) 
         if composite:
             vectors = ChainMap(composite, cast("dict[str, Vectors]", both))
         in_pairs = task.sentences2 is not None
-        return Items(labels, vectors, PairFeatures if in_pairs else _same, both.n_truncated)
+        return LabelledItems(labels, vectors, PairFeatures if in_pairs else _same, both.n_truncated)
     spans = task.as_spans() if isinstance(task, TaggedSentences) else task
     words = extract_words(
         cast("Encoder", extract.encoder), spans.sentences, cache_dir=settings.cache_dir
@@ -140,7 +141,7 @@ def items_of(extract: SharedExtraction, task: LabelledTask, settings: Settings) 
             )
         return found
 
-    return Items(labels.subset(kept), words, of_spans, len(spans) - len(kept))
+    return LabelledItems(labels.subset(kept), words, of_spans, len(spans) - len(kept))
 
 
 def _same(vectors: Mapping[str, Vectors]) -> Mapping[str, Vectors]:
@@ -225,7 +226,7 @@ def measure_structure(
 
 def _probed(
     extract: SharedExtraction,
-    items: Items,
+    items: LabelledItems,
     vectors: Mapping[str, Vectors],
     target: Target,
     settings: Settings,
@@ -263,9 +264,19 @@ def _probed(
                 _fit(vectors, wanted, splits, probe, seed)
                 for seed, wanted in list(zip(seeds, draws, strict=True))[: 1 if certain else None]
             ]
-            rows += probe_scores(
-                predictions, target, labels=kind, groups=_of(groups, predictions[0])
-            )
+            tested = _of(groups, predictions[0])
+            rows += probe_scores(predictions, target, labels=kind, groups=tested)
+            name = extract.encoder.name
+            if settings.keep is not None and kind == "real" and not is_twin(name):
+                settings.keep(
+                    Items(
+                        model=name,
+                        probe=predictions[0].probe,
+                        views=predictions[0].view_ids,
+                        columns=np.mean([each.correct for each in predictions], axis=0),
+                        target=replace(target, clusters=tested),
+                    )
+                )
     return rows
 
 
@@ -282,7 +293,7 @@ def _of(groups: NDArray[np.int64] | None, predictions: Predictions) -> NDArray[n
 
 def _mixed(
     extract: SharedExtraction,
-    items: Items,
+    items: LabelledItems,
     vectors: Mapping[str, Vectors],
     labels: Sequence[str],
     target: Target,
@@ -329,7 +340,7 @@ def _mixed(
 
 def _attended(
     extract: SharedExtraction,
-    items: Items,
+    items: LabelledItems,
     labels: Sequence[str],
     target: Target,
     settings: Settings,

@@ -1,6 +1,6 @@
 """What all measurements of a study share."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -14,6 +14,7 @@ from probing.encoding.views import View
 from probing.errors import InputError
 from probing.probes.driver import NAMED
 from probing.probes.erasing import Eraser
+from probing.results.items import Items
 from probing.results.target import Target
 from probing.similarity.own_transforms import TransformFunction
 from probing.tasks import SentencePairs, Task
@@ -57,6 +58,8 @@ class Settings:
     against."""
     erasers: Mapping[str, Mapping[str, Eraser]] = field(default_factory=dict)
     """Of one encoder: transform → view id → what takes a label out of the vectors."""
+    keep: Callable[[Items], object] | None = None
+    """What is done with what every view says of every item; None to forget it."""
 
     def target(self, task: Task) -> Target:
         """What vectors of the task's items are measured against."""

@@ -20,10 +20,11 @@ from probing.encoding.weight_forms import Weights
 from probing.errors import InputError
 from probing.reporting.finished import finished_run
 from probing.reporting.run import Run
+from probing.results.items import FOLDER as ITEMS_FOLDER
 from probing.results.run_folder import describe_versions, new_run_folder, write_run
 from probing.results.scores import Score, score_table
 from probing.similarity.own_transforms import TransformFunction
-from probing.sources.declarations import LINGUISTIC, TWINS
+from probing.sources.declarations import LINGUISTIC
 from probing.study.brought import (
     checked_model_name,
     load_model,
@@ -264,7 +265,10 @@ def _names(tasks: Sequence[str | Task]) -> tuple[str, ...]:
 _STS_SUITE: Final = ("sts12", "sts13", "sts14", "sts15", "sts16", "stsb", "sickr")
 
 PRESETS: Final[dict[str, Study]] = {
-    "embedded": Study(models=("nsp-mini", "minilm"), tasks=("sts-mini", *SHIPPED_TREEBANK_TASKS)),
+    "embedded": Study(
+        models=("minilm", "minilm-nsp", "minilm-placebo"),
+        tasks=("sts-mini", *SHIPPED_TREEBANK_TASKS),
+    ),
     "paper": Study(
         models=(
             "bert-base-uncased",
@@ -275,15 +279,10 @@ PRESETS: Final[dict[str, Study]] = {
         ),
         tasks=(*_STS_SUITE, *(source.name for source in LINGUISTIC)),
     ),
-    "objective": Study(
-        models=tuple(model for twins in TWINS for model in twins),
-        tasks=("sts-mini", *SHIPPED_TREEBANK_TASKS),
-        contrasts=TWINS,
-    ),
 }
-"""Studies by name. ``embedded`` needs nothing but what the installation brings, and so does
-``objective``, the shipped encoders that differ in their pre-training alone; ``paper`` takes models
-and official data from the Hub where ``--data-dir`` does not have the data."""
+"""Studies by name. ``embedded`` needs nothing but what the installation brings, one body under
+three poolers; ``paper`` takes models and official data from the Hub where ``--data-dir`` does not
+have the data."""
 
 
 def run_study(study: Study, out: Path, command: Sequence[str] = ()) -> Run:
@@ -331,6 +330,7 @@ def run_study(study: Study, out: Path, command: Sequence[str] = ()) -> Run:
             claims=tuple(study.claims),
             views=tuple(study.views),
             transforms=named_transforms(study.transforms),
+            keep=lambda items: items.write(folder / ITEMS_FOLDER),
         )
         unscored = Unscored.of(study.task_names, tasks, study.data_dir, study.protocol)
         corpus = None if study.corpus is None else Path(study.corpus)

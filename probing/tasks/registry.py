@@ -159,6 +159,12 @@ def load_task_repository(
     return repository, wanted_files(repository, source.hub_config)
 
 
+def in_data_folder(name: str, data_dir: str | Path | None = None) -> bool:
+    """Whether the data folder has the file of a declared task."""
+    folder = _data_folder(data_dir)
+    return folder is not None and _local_file(_SOURCES[name], folder) is not None
+
+
 def task_entry_points() -> Mapping[str, EntryPoint]:
     """The tasks that other installed packages offer, by name; none of them is loaded."""
     return {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
@@ -234,9 +240,9 @@ def _read_own(
         return read_labelled(table, name=path.name, split=None if split == "all" else split)
     raise InputError(
         f"{path}: found the columns {quote_all(table.columns)}; expected sentence1, sentence2, "
-        "score[, subset][, split][, group] (pairs) or sentence, label[, split] (labelled) or "
-        "sentence1, sentence2, label[, split] (labelled pairs) or good, bad[, phenomenon][, split] "
-        "(minimal pairs)"
+        "score[, subset][, split][, group] (pairs) or sentence, label[, split][, group] (labelled) "
+        "or sentence1, sentence2, label[, split][, group] (labelled pairs) or good, bad"
+        "[, phenomenon][, split] (minimal pairs)"
     )
 
 
@@ -355,10 +361,13 @@ def _load_entry_point(point: EntryPoint) -> Task:
 
 
 def _clusters(task: Task) -> dict[str, int]:
-    """How many clusters the pairs of a task fall into, and the pairs of the largest."""
-    if not isinstance(task, SentencePairs):
+    """How many clusters the items of a task fall into, and the items of the largest."""
+    clusters = None
+    if isinstance(task, SentencePairs | LabelledSentences):
+        clusters = task.clusters
+    if clusters is None:
         return {}
-    sizes = np.bincount(task.clusters)
+    sizes = np.bincount(clusters)
     return {"clusters": len(sizes), "largest_cluster": int(sizes.max())}
 
 

@@ -3,9 +3,14 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import ClassVar, Self
 
+import numpy as np
+from numpy.typing import NDArray
+
 from probing.errors import InputError
+from probing.tasks.pairs import numbered, sharing_clusters
 from probing.tasks.tables import SPLIT_NAMES, Table, quote
 
 SPLITS: tuple[str, ...] = ("train", "dev", "test")
@@ -79,9 +84,24 @@ class LabelledSentences(SplitItems):
     sentences2: tuple[str, ...] | None = None
     remark: str = ""
     """What a reader of the numbers must know, such as a row count that is not the official one."""
-    groups: tuple[int, ...] | None = None
-    """``n`` numbers: items of one group, such as a minimal pair, are resampled together; None where
-    every item is by itself."""
+    groups: tuple[int | str, ...] | None = None
+    """What the items are not independent within, such as the text they are from, n entries; None
+    where pairs that share a sentence are all that hangs together."""
+
+    @cached_property
+    def clusters(self) -> NDArray[np.intp] | None:
+        """``(n,)`` code of the cluster each item is of; None where every item is by itself.
+
+        The groups that were given, or pairs of one split that share a sentence. Clusters are
+        resampled as a whole.
+        """
+        if self.groups is not None:
+            found = numbered(self.groups)
+        elif self.sentences2 is not None:
+            found = sharing_clusters(self.sentences, self.sentences2, self.splits)
+        else:
+            return None
+        return found if int(found.max()) + 1 < len(found) else None
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -120,6 +140,8 @@ def read_labelled(
 ) -> LabelledSentences:
     """The rows of a table with ``sentence, label[, split]`` or ``sentence1, sentence2, label``.
 
+    A column ``group`` names what items are not independent within.
+
     Args:
         table: as read.
         name: what the task is called.
@@ -140,6 +162,7 @@ def read_labelled(
     ]
     labels = table.labels(label_column)
     splits = table.splits() if "split" in table.columns else ("",) * len(table)
+    groups = table.labels("group") if "group" in table.columns else None
     rows = range(len(table))
     if split is not None:
         wanted = SPLIT_NAMES.get(split, split)
@@ -157,4 +180,5 @@ def read_labelled(
         splits=tuple(splits[row] for row in keep),
         origin=table.origin,
         sentences2=tuple(texts[1][row] for row in keep) if in_pairs else None,
+        groups=None if groups is None else tuple(groups[row] for row in keep),
     )
