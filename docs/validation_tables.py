@@ -230,15 +230,16 @@ def _rules(rows: Sequence[Row]) -> list[str]:
 
 
 _AFTERWARDS: Final = """
-What was changed after a first run. Rules without a bootstrap are repeated 4,000 times, as 1,000 left
-single rows on either side of a bar. The interval for one more task is judged where the verdict shows
-it, that is where tasks differ; over four tasks it was called conservative after it had held the truth
-in 97.1 %. The two parts of an error, of seeds and of items, had one t with Satterthwaite's degrees of
-freedom, no more than those of the seeds, which rejected in 0.0 to 4.4 % and found two points in
-26.9 % less five draws that differ by two points: now their margins add up by their squares, and all
-these rows are called conservative, as the sum is wider than need be unless one part is all there is.
-Which rules must find two points is said by the error for a single set (0.69 points or less); for
-means over sets and over seeds it was chosen after the first run.
+What was changed after a first run. Rules without a bootstrap are repeated 4,000 times, as 1,000
+left single rows on either side of a bar. The interval for one more task is judged where the
+verdict shows it, that is where tasks differ; over four tasks it was called conservative after it
+had held the truth in 97.1 %. The two parts of an error, of seeds and of items, had one t with
+Satterthwaite's degrees of freedom, no more than those of the seeds, which rejected in 0.0 to 4.4
+% and found two points in 26.9 % less five draws that differ by two points: now their margins add
+up by their squares, and all these rows are called conservative, as the sum is wider than need be
+unless one part is all there is. Which rules must find two points is said by the error for a
+single set (0.69 points or less); for means over sets and over seeds it was chosen after the first
+run.
 """
 
 
@@ -255,10 +256,10 @@ def _out_of_reach(rows: Sequence[Row]) -> str:
     alike = means["6 sets, 1 points between sets"]
     own = next(row for name, row in means.items() if name.endswith("of minilm"))
     return f"""
-Two points are out of reach of any test at 5 % on {len(few)} of {len(single)} sets, which have too few
-pairs: {named}. For 80 % the error must be 0.71 points or less. Over six sets together two points are
-found in {_percent(alike["found"])} % where sets differ by a point, and in {_percent(own["found"])} %
-where they differ as much as they do for `pooler - mean` of minilm
+Two points are out of reach of any test at 5 % on {len(few)} of {len(single)} sets, which have
+too few pairs: {named}. For 80 % the error must be 0.71 points or less. Over six sets together
+two points are found in {_percent(alike["found"])} % where sets differ by a point, and in
+{_percent(own["found"])} % where they differ as much as they do for `pooler - mean` of minilm
 ({own["setting"].split(", ")[1]}): six sets then say little of sets like these, and the verdict
 leaves it undecided.
 """.strip()

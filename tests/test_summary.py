@@ -1,5 +1,6 @@
 """The summary says what the verdict decides, and chooses nothing on the pairs it is shown on."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -97,6 +98,12 @@ def test_every_word_follows_from_the_outcome(outcome: Outcome) -> None:
         Outcome.UNDECIDED: "not told apart from mean pooling",
     }
     assert f"pooler_output is {words[outcome]} on all two sets." in first
+
+
+def test_what_is_undefined_is_said_to_be() -> None:
+    nothing = {"pooler@2 - mean@2": (math.nan, math.nan)}
+    first = said(nothing, {}).sentences[0]
+    assert "undefined against mean pooling on set0 and 5.0 points below it on set1" in first
 
 
 def test_of_all_tasks_it_says_what_the_verdict_says_of_them() -> None:

@@ -9,6 +9,7 @@ from typing import Any, Final
 import pandas as pd
 
 from probing.results.differences import Difference
+from probing.results.names import sides
 
 logger = logging.getLogger(__name__)
 
@@ -26,9 +27,9 @@ class Claim:
 
     ``view``, ``transform``, ``probe`` and ``trained_on`` are written as in the table; `` - `` is
     between the two sides of a difference, ``{last}`` for the last layer, ``{earlier}`` for the best
-    layer before it under mean pooling, chosen on development pairs, ``{least}`` and ``{most}`` for
-    the fewest and the most training items that an encoder was fine-tuned on. What no single
-    difference of the table says, ``measure`` works out instead.
+    layer before it under the same pooling (else under the mean), chosen on development pairs,
+    ``{least}`` and ``{most}`` for the fewest and the most training items that an encoder was
+    fine-tuned on. What no single difference of the table says, ``measure`` works out instead.
     """
 
     id: str
@@ -47,6 +48,8 @@ class Claim:
     """Whether the same difference of the random-weight twins is taken away."""
     given: str | None = None
     """Id of the claim without whose support this one has nothing to speak of."""
+    causal: bool = False
+    """Whether it is asked only of encoders whose tokens see nothing after them."""
     spares: str | None = None
     """Id of the claim whose effect must not lie below zero by the smallest effect of interest or
     more: a deficit is not made good by spoiling what it is measured against."""
@@ -71,23 +74,30 @@ class Claim:
             )
         return cls(**{**fields, "predicts": Side(said["predicts"])})
 
+    @property
+    def chosen_under(self) -> str:
+        """The pooling under which ``{earlier}`` is chosen, where it was."""
+        side = next((side for side in sides(self.view) if "{earlier}" in side), "")
+        return side.partition("@")[0]
+
     def row(
-        self, last: int, earlier: int | None, sizes: tuple[str, str] | None = None
+        self, last: int, earlier: Mapping[str, int], sizes: tuple[str, str] | None = None
     ) -> tuple[str, str, str, str] | None:
         """View, transform, probe and training items, filled in; None where one of them is unknown.
 
         Args:
             last: The last layer.
-            earlier: The best earlier layer, None where none was chosen.
+            earlier: Pooling → the best earlier layer under it; empty where none was chosen.
             sizes: Subset of the fewest and of the most training items, None where nothing was
                 fine-tuned on both.
         """
-        if earlier is None and "{earlier}" in self.view:
+        best = earlier.get(self.chosen_under, earlier.get("mean"))
+        if best is None and "{earlier}" in self.view:
             return None
         if sizes is None and "{" in self.trained_on:
             return None
         least, most = sizes or ("", "")
-        view = self.view.format(last=last, earlier=earlier)
+        view = self.view.format(last=last, earlier=best)
         return view, self.transform, self.probe, self.trained_on.format(least=least, most=most)
 
 
@@ -192,8 +202,21 @@ CLAIMS: Final = (
         predicts=Side.ABOVE,
         given="C8a",
     ),
+    Claim(
+        id="D1",
+        sentence="the last token of the last layer is worse than mean pooling of the last layer",
+        view="last@{last} - mean@{last}",
+        causal=True,
+    ),
+    Claim(
+        id="D2",
+        sentence="the last token of the last layer is worse than that of the best earlier layer",
+        view="last@{last} - last@{earlier}",
+        causal=True,
+        then="{selection}",
+    ),
 )
-"""The claims of a study."""
+"""The claims of a study. C4 is about decoders too; D1 and D2 are about them only."""
 
 NEXT_SENTENCE_CLAIMS: Final = (
     Claim(

@@ -113,8 +113,8 @@ class Verdict:
     claims: tuple[Claim, ...]
     not_tested: tuple[Claim, ...]
     road: Road
-    selection: str
-    """``earlier`` layer and where it was chosen, in words; empty where there was no choice."""
+    selection: Mapping[str, str]
+    """Pooling → ``earlier`` layer and where it was chosen; empty where there was no choice."""
     smallest_effect: float = SMALLEST_EFFECT
 
     def table(self) -> pd.DataFrame:
@@ -123,21 +123,27 @@ class Verdict:
 
 
 def claim_rows(
-    last: int, earlier: int | None, claims: Sequence[Claim] = CLAIMS, *, control: bool = False
+    last: int,
+    earlier: Mapping[str, int],
+    claims: Sequence[Claim] = CLAIMS,
+    *,
+    control: bool = False,
+    causal: bool = False,
 ) -> list[tuple[str, str, str]]:
     """View, transform and probe of every row that the claims need of a model.
 
     Args:
         last: The last layer.
-        earlier: The best earlier layer, None where none was chosen.
+        earlier: Pooling → the best earlier layer under it; empty where none was chosen.
         claims: The claims.
         control: Whether the rows are wanted from which those of the random-weight twins are taken
             away.
+        causal: Whether the attention of the model is causal.
     """
     rows = [
         claim.row(last, earlier)
         for claim in claims
-        if claim.control == control and claim.measure is None
+        if claim.control == control and claim.measure is None and causal >= claim.causal
     ]
     return list(dict.fromkeys(row[:3] for row in rows if row is not None))
 
@@ -177,7 +183,8 @@ def decide(
     check_aggregation(mine, aggregation)
     layers = mine["layer"].dropna()
     last = int(layers.max()) if len(layers) else 0  # vectors from outside show no layers
-    chosen = _chosen_layer(mine, last)
+    chosen = _chosen_layers(mine, last)
+    earlier = {pooling: layer for pooling, (layer, _) in chosen.items()}
     sizes = _training_sizes(mine)
     less_twin = difference(model, twin_name(model))
     pairs = _pairs(model)
@@ -188,7 +195,7 @@ def decide(
     overall: list[_Measured] = []
     beside: dict[str, None] = {}
     for claim in claims:
-        row = claim.row(last, None if chosen is None else chosen[0], sizes)
+        row = claim.row(last, earlier, sizes)
         if row is None:
             continue
         place = Place(less_twin if claim.control else model, *row)
@@ -215,19 +222,22 @@ def decide(
         claims=tuple(claims),
         not_tested=tuple(claim for claim in claims if claim.id not in tested),
         road=road_to_pooler(differences, model, last=last, tasks=tasks),
-        selection="" if chosen is None else f"layer {chosen[0]} chosen on {chosen[1]}",
+        selection={
+            pooling: f"layer {layer} chosen on {pairs}"
+            for pooling, (layer, pairs) in chosen.items()
+        },
         smallest_effect=smallest_effect,
     )
 
 
-def _chosen_layer(scores: pd.DataFrame, last: int) -> tuple[int, str] | None:
-    """The best layer before the last on development pairs, and the name of those pairs."""
+def _chosen_layers(scores: pd.DataFrame, last: int) -> dict[str, tuple[int, str]]:
+    """Pooling → its best layer before the last on development pairs, and those pairs' name."""
     rows = scores[(scores["metric"] == "selection_spearman") & (scores["layer"] < last)]
     rows = rows[rows["value"].notna()].sort_values("value", ascending=False, kind="stable")
-    if rows.empty:
-        return None
-    best = rows.iloc[0]
-    return int(best["layer"]), f"{best['task']} {best['split']}"
+    return {
+        str(best["pooling"]): (int(best["layer"]), f"{best['task']} {best['split']}")
+        for best in rows.drop_duplicates("pooling").to_dict("records")
+    }
 
 
 def _training_sizes(scores: pd.DataFrame) -> tuple[str, str] | None:

@@ -41,6 +41,8 @@ _POOLINGS: Final[Mapping[str, str]] = MappingProxyType(
         "mean": "mean pooling of layer {layer}",
         "mean_words": "mean pooling of the words of layer {layer}",
         "max": "max pooling of layer {layer}",
+        "last": "the last token of layer {layer}",
+        "wmean": "position-weighted mean pooling of layer {layer}",
     }
 )
 _STEPS: Final[Mapping[str, str]] = MappingProxyType(
@@ -78,7 +80,11 @@ _READOUTS: Final[Mapping[str, str]] = MappingProxyType(
 
 
 def verdict_text(
-    verdict: Verdict, *, pooler: str | None = None, others: Sequence[Verdict] = ()
+    verdict: Verdict,
+    *,
+    pooler: str | None = None,
+    declared: str | None = None,
+    others: Sequence[Verdict] = (),
 ) -> str:
     """The verdict as lines of text.
 
@@ -87,6 +93,7 @@ def verdict_text(
         others: The same with other aggregations; where an outcome is another, one line says so.
         pooler: The state of the encoder's pooler as in the manifest: one of `POOLER_STATES`; None
             for the difference of two encoders.
+        declared: The view that the checkpoint was tuned for, where it says so.
 
     Raises:
         ValueError: The state is none of these.
@@ -111,9 +118,17 @@ def verdict_text(
         lines.append(_replaced_line(verdict.road))
     if pooler is not None:
         lines.append(POOLER_STATES[pooler])
+    if declared:
+        held = [f.claim for f in verdict.by_task if declared in sides(f.view)]
+        of_claims = f": {', '.join(dict.fromkeys(held))} hold others against it" if held else ""
+        lines.append(f"{declared} is the view that this encoder was tuned for{of_claims}.")
     # a run either holds encoders fixed or fine-tunes them: the claims of the other kind go unnamed
     tuned = any(finding.probe in FINETUNED for finding in verdict.by_task)
-    not_tested = [claim for claim in verdict.not_tested if (claim.probe in FINETUNED) == tuned]
+    not_tested = [
+        claim
+        for claim in verdict.not_tested
+        if (claim.probe in FINETUNED) == tuned and not claim.causal
+    ]
     if not_tested:
         missing = ", ".join(f"{claim.id} ({claim.sentence})" for claim in not_tested)
         lines.append(f"Not measured in this run: {missing}.")
@@ -208,7 +223,8 @@ def _consequence(verdict: Verdict, claim: Claim, finding: Finding, among: Sequen
     effect, whole = _points(abs(finding.effect)), _points(abs(given[0].effect)) if given else ""
     if given and abs(finding.effect) > abs(given[0].effect):
         effect = f"all of them and more, {effect}"
-    return claim.then.format(effect=effect, given=whole, selection=verdict.selection)
+    selection = verdict.selection.get(claim.chosen_under, verdict.selection.get("mean", ""))
+    return claim.then.format(effect=effect, given=whole, selection=selection)
 
 
 def _effect(finding: Finding) -> str:

@@ -25,7 +25,7 @@ from probing.reporting.page_tables import (
     sentences_table,
     task_table,
 )
-from probing.reporting.summary import Summary, summarise
+from probing.reporting.summary import Summary, made_for, summarise
 from probing.results.differences import usable_aggregation
 from probing.results.names import twin_name
 from probing.results.quantities import (
@@ -177,7 +177,7 @@ def build_report(
     """What is to be said of a run, before it takes a form."""
     models = models_of(scores)
     tasks = [task["name"] for task in manifest["tasks"]]
-    states = {encoder["name"]: encoder["pooler"] for encoder in manifest["encoders"]}
+    described = {encoder["name"]: encoder for encoder in manifest["encoders"]}
     aggregation = usable_aggregation(scores, manifest.get("aggregation", SIMILARITY.aggregation))
     smallest = manifest["study"].get("smallest_effect", SMALLEST_EFFECT)
     verdicts = {model: _verdicts(scores, model, claims, aggregation, smallest) for model in models}
@@ -191,11 +191,11 @@ def build_report(
             aggregation=aggregation,
         ),
         passages=tuple(
-            _passage(scores, model, tasks, verdicts[model], states[model]) for model in models
+            _passage(scores, model, tasks, verdicts[model], described[model]) for model in models
         )
         + tuple(tuple(verdict_text(verdict).splitlines()) for verdict in further),
         sections=tuple(
-            _section(scores, model, tasks, verdicts[model], states[model]) for model in models
+            _section(scores, model, tasks, verdicts[model], described[model]) for model in models
         )
         + tuple(_claims_section(verdict) for verdict in further),
         command=manifest["command"],
@@ -275,10 +275,20 @@ def _claims_section(verdict: Verdict) -> Section:
 
 
 def _passage(
-    scores: pd.DataFrame, model: str, tasks: Sequence[str], verdicts: Sequence[Verdict], state: str
+    scores: pd.DataFrame,
+    model: str,
+    tasks: Sequence[str],
+    verdicts: Sequence[Verdict],
+    described: Mapping[str, Any],
 ) -> tuple[str, ...]:
+    state = described["pooler"]
     if verdicts:
-        text = verdict_text(verdicts[0], pooler=state, others=verdicts[1:])
+        text = verdict_text(
+            verdicts[0],
+            pooler=state,
+            declared=described.get("declared_view"),
+            others=verdicts[1:],
+        )
         return tuple(text.splitlines())
     headlines = [
         _headline(scores, model, task, quantity)
@@ -289,12 +299,13 @@ def _passage(
 
 
 def _headline(scores: pd.DataFrame, model: str, task: str, quantity: Quantity) -> str:
-    """The best view of a task, the pooler, and what they are to be held against."""
+    """The highest view of a task, the pooler, and what they are to be held against."""
     table = select(scores, quantity, model=model, task=task)
     best = best_row(table)
     if best is None:
         return f"{task}: undefined under every view."
-    parts = [f"{task}, {quantity}: best {best['view']} {with_interval(best)}"]
+    n = len(table)
+    parts = [f"{task}, {quantity}: highest of {n} views {best['view']} {with_interval(best)}"]
     parts += [
         f"pooler_output {with_interval(row)}"
         for row in records(table[table["pooling"] == "pooler"])
@@ -309,7 +320,11 @@ def _headline(scores: pd.DataFrame, model: str, task: str, quantity: Quantity) -
 
 
 def _section(
-    scores: pd.DataFrame, model: str, tasks: Sequence[str], verdicts: Sequence[Verdict], state: str
+    scores: pd.DataFrame,
+    model: str,
+    tasks: Sequence[str],
+    verdicts: Sequence[Verdict],
+    described: Mapping[str, Any],
 ) -> Section:
     measured: dict[Quantity, list[str]] = {}
     for task in tasks:
@@ -332,12 +347,16 @@ def _section(
         for quantity in quantities(scores, model, task):
             drawn |= _task_figures(scores, model, task, quantity)
         groups.append(_group(model, task, drawn))
-    tables = [score_table(scores, model, those, quantity) for quantity, those in measured.items()]
+    declared = described.get("declared_view")
+    tables = [
+        score_table(scores, model, those, quantity, declared=declared)
+        for quantity, those in measured.items()
+    ]
     if verdicts:
         tables = [sentences_table(verdicts[0]), findings_table(verdicts[0]), *tables]
     return Section(
         title=model,
-        lines=(f"Pooler: {state}.",),
+        lines=(f"Pooler: {described['pooler']}.", *(f"{line}." for line in made_for(described))),
         groups=tuple(groups),
         tables=tuple(tables),
     )

@@ -15,7 +15,7 @@ import pandas as pd
 
 from probing.claims.deciding import Finding, Verdict
 from probing.claims.outcomes import Outcome
-from probing.reporting.page_tables import PageCell, PageTable
+from probing.reporting.page_tables import TUNED_FOR, PageCell, PageTable
 from probing.results.names import difference, place_of, sides, twin_name
 from probing.results.quantities import (
     ACCURACY,
@@ -63,11 +63,8 @@ class _Decided:
 
         def plain(finding: Finding) -> bool:
             cell = (finding.model, finding.transform, finding.probe, finding.trained_on)
-            return (
-                finding.claim in claims
-                and finding.view == view
-                and (cell == (verdict.model, "raw", "cosine", "all"))
-            )
+            wanted = (verdict.model, "raw", "cosine", "all")
+            return finding.claim in claims and finding.view == view and cell == wanted
 
         by_task = {f.task: f for f in verdict.by_task if plain(f)}
         return cls(tuple(by_task.values()), next(filter(plain, verdict.overall), None))
@@ -113,7 +110,7 @@ def summarise(
         described = next((e for e in manifest["encoders"] if e["name"] == model), None)
         if described is not None:
             sentences += model_sentences(scores, model, described, verdicts.get(model))
-    return Summary(sentences=tuple(sentences), table=_table(scores, aggregation))
+    return Summary(sentences=tuple(sentences), table=_table(scores, manifest, aggregation))
 
 
 def model_sentences(
@@ -124,7 +121,7 @@ def model_sentences(
     state = str(described["pooler"])
     mean, cls, pooler = (f"{pooling}@{last}" for pooling in ("mean", "cls", "pooler"))
     to_pooler = _Decided.of(verdict, difference(pooler, mean))
-    layer = _layer_to_use(verdict, mean)
+    layer = _layer_to_use(verdict, mean, described.get("declared_view"))
     if not to_pooler.by_task:
         probed = _probed_poolings(scores, model, mean, pooler)
         absent = [f"{model} has no pooler."] if state == "absent" else []
@@ -179,10 +176,11 @@ def _spread(decided: _Decided, other: str, these: str = "") -> str:
     """
     groups: dict[str, list[Finding]] = {}
     for finding in decided.by_task:
-        word = {-1: "below", 1: "above"}.get(_side(finding))
-        if word is None:
-            small = finding.outcome is Outcome.NEGLIGIBLE
-            word = f"within {_margin(finding)} of" if small else "not told apart from"
+        word = {-1: "below", 1: "above"}.get(_side(finding), "not told apart from")
+        if finding.outcome is Outcome.NEGLIGIBLE:
+            word = f"within {_margin(finding)} of"
+        elif math.isnan(finding.effect):
+            word = "undefined against"
         groups.setdefault(word, []).append(finding)
     parts: list[str] = []
     for word, group in groups.items():
@@ -256,7 +254,7 @@ def _small(decided: _Decided) -> str:
     return f"negligible, less than {_margin(found)}{numbers}"
 
 
-def _layer_to_use(verdict: Verdict | None, mean: str) -> list[str]:
+def _layer_to_use(verdict: Verdict | None, mean: str, declared: str | None) -> list[str]:
     """The last layer's mean or that of the best earlier layer, chosen on pairs not scored."""
     if verdict is None or not verdict.selection:
         return []
@@ -267,7 +265,8 @@ def _layer_to_use(verdict: Verdict | None, mean: str) -> list[str]:
         return []
     named = f"`{other}`, the best earlier layer on pairs that are not scored,"
     side = decided.side if decided.overall is None else _side(decided.overall)
-    use = f"Of mean pooling use `{other if side < 0 else mean}`: "
+    best = other if side < 0 else mean
+    use = f"Of mean pooling use `{best}`{', the view it was tuned for' * (best == declared)}: "
     told = f"`{mean}` is {_spread(decided, named)}{_of_all(decided)}."
     return [(use if side or decided.negligible else "") + told]
 
@@ -283,11 +282,24 @@ def _values(scores: pd.DataFrame, model: str, quantity: Quantity) -> "dict[str, 
     return found
 
 
-def _table(scores: pd.DataFrame, aggregation: str) -> PageTable:
+def made_for(described: Mapping[str, Any]) -> list[str]:
+    """What a checkpoint was tuned for, and that its attention is causal, a sentence each."""
+    name, lines = described["name"], []
+    if described.get("tuned_for"):
+        view = described["declared_view"]
+        own = f": its own view is {view}" if view else ": none of the views is its own"
+        lines.append(f"{name} is {described['tuned_for']}{own}")
+    if described.get("attention") == "causal":
+        lines.append(f"the attention of {name} is causal: last and wmean take the place of cls")
+    return lines
+
+
+def _table(scores: pd.DataFrame, manifest: Mapping[str, Any], aggregation: str) -> PageTable:
     """Encoders as rows: mean, [CLS], pooler and chosen layer, beside random weights and floors."""
     measured = ("mean", "[CLS]", "pooler", "chosen layer", "random weights", "floor")
     header = ("encoder", "measured", *measured)
     rows: list[tuple[PageCell, ...]] = []
+    own = {e["name"]: e.get("declared_view") for e in manifest["encoders"]}
     similarity = replace(SIMILARITY, aggregation=aggregation)
     for model in models_of(scores):
         for quantity, name in ((similarity, "Spearman × 100"), (ACCURACY, "accuracy, %")):
@@ -308,11 +320,13 @@ def _table(scores: pd.DataFrame, aggregation: str) -> PageTable:
             sets = next(iter(tables)) if len(tables) == 1 else f"mean of {len(tables)}"
             cells = [PageCell(model), PageCell(f"{name}, {sets}")]
             for pooling in ("mean", "cls", "pooler"):
-                value = float(means.get(f"{pooling}@{last}", math.nan))
-                cells.append(_number_cell(value))
+                view = f"{pooling}@{last}"
+                value = float(means.get(view, math.nan))
+                cells.append(_number_cell(value, mark=view == own.get(model)))
             if chosen in means.index:
                 value = float(means[chosen])
-                cells.append(PageCell(f"{points(value)} {chosen}", value))
+                mark = f" {TUNED_FOR}" if chosen == own.get(model) else ""
+                cells.append(PageCell(f"{points(value)} {chosen}{mark}", value))
             else:
                 cells.append(PageCell(_UNTOLD))
             cells += [_number_cell(float(control)), _number_cell(floor)]
@@ -320,7 +334,8 @@ def _table(scores: pd.DataFrame, aggregation: str) -> PageTable:
     return PageTable(
         caption="Last layer under three poolings, mean pooling of the layer that was chosen on "
         "pairs that are not scored, the highest view with random weights, and the highest floor (a "
-        "baseline without a model)",
+        "baseline without a model)"
+        + (f"; {TUNED_FOR}: the view that the encoder was tuned for" if any(own.values()) else ""),
         header=header,
         rows=tuple(rows),
     )
@@ -329,9 +344,11 @@ def _table(scores: pd.DataFrame, aggregation: str) -> PageTable:
 def _chosen_view(scores: pd.DataFrame, model: str) -> str:
     """Mean pooling of the best layer on development pairs; empty where none was chosen."""
     rows = scores[(scores["metric"] == "selection_spearman") & (scores["model"] == model)]
+    rows = rows[rows["pooling"] == "mean"]
     values = rows.set_index("view")["value"].dropna()
     return str(values.idxmax()) if len(values) else ""
 
 
-def _number_cell(value: float) -> PageCell:
-    return PageCell(_UNTOLD if math.isnan(value) else points(value), value)
+def _number_cell(value: float, *, mark: bool = False) -> PageCell:
+    shown = points(value) + (f" {TUNED_FOR}" if mark else "")
+    return PageCell(_UNTOLD if math.isnan(value) else shown, value)

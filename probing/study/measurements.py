@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 def measure_pairs(
     extract: SharedExtraction,
     task: SentencePairs,
-    selection: LayerSelection | None,
+    selections: Mapping[str, LayerSelection],
     settings: Settings,
     *,
     control: bool,
@@ -49,7 +49,7 @@ def measure_pairs(
     Args:
         extract: Of the encoder or its random-weight twin.
         task: n_pairs sentence pairs.
-        selection: The layer chosen on development pairs; None where there was nothing to choose.
+        selections: From `choose_layers`.
         settings: Of the study.
         control: Whether the encoder is the twin, of which only what the claims need is measured.
         unscored: What whitening and the supervised readout are fitted on; without it they are left
@@ -110,7 +110,7 @@ def measure_pairs(
         predicted = supervised_columns(
             extract, task, supervision, settings.probes, seed=settings.seed
         )
-    wanted = [Cell(*row) for row in _claimed(encoder, selection, settings, control=control)]
+    wanted = [Cell(*row) for row in _claimed(encoder, selections, settings, control=control)]
     wanted += [
         Cell(cell.view, difference(cell.transform, other))
         for cell in transformed
@@ -120,8 +120,8 @@ def measure_pairs(
     ]
     if not control:
         # what is to be taken away from the twins' own is a row of the model too
-        wanted += [Cell(*row) for row in _claimed(encoder, selection, settings, control=True)]
-    wanted += road_contrasts(vectors, best=None if selection is None else selection.best)
+        wanted += [Cell(*row) for row in _claimed(encoder, selections, settings, control=True)]
+    wanted += road_contrasts(vectors, best=selections["mean"].best if selections else None)
     rows += contrast_scores(
         {**columns, **transformed, **predicted},
         target,
@@ -148,14 +148,15 @@ def _erased_similarities(
     return found
 
 
-def choose_layer(
+def choose_layers(
     extract: SharedExtraction, development: SentencePairs, settings: Settings
-) -> tuple[LayerSelection | None, list[Score]]:
+) -> tuple[dict[str, LayerSelection], list[Score]]:
     """The best layer on development pairs, and the rows that are about no one task.
 
     Returns:
-        The choice (None for an encoder of a single layer) with its record, the weights of the
-        pooler, and linear CKA between all views on the development sentences.
+        The choice under mean pooling, of a decoder under the last token too (none for an encoder
+        of a single layer), with its record, the weights of the pooler, and linear CKA between all
+        views on the development sentences.
     """
     encoder = extract.encoder
     representations = extract(development.sentences1 + development.sentences2)
@@ -168,30 +169,39 @@ def choose_layer(
         rows += weight_scores(weights, layer=encoder.num_layers, seed=settings.seed)
     if encoder.num_layers == 0:
         logger.warning("%s has no layer to choose from", encoder.name)
-        return None, rows
-    selection = select_layer(
-        representations,
-        settings.target(development),
-    )
-    logger.info(
-        "%s: layer %d chosen on %s %s",
-        encoder.name,
-        selection.best,
-        development.name,
-        development.split,
-    )
-    return selection, rows + list(selection.rows)
+        return {}, rows
+    target = settings.target(development)
+    selections = {
+        pooling: select_layer(representations, target, pooling)
+        for pooling in ("mean", *(["last"] if encoder.is_causal else []))
+    }
+    for pooling, selection in selections.items():
+        rows += selection.rows
+        logger.info(
+            "%s: %s@%d chosen on %s %s",
+            encoder.name,
+            pooling,
+            selection.best,
+            development.name,
+            development.split,
+        )
+    return selections, rows
 
 
 def _claimed(
     encoder: Encoder | VectorSource,
-    selection: LayerSelection | None,
+    selections: Mapping[str, LayerSelection],
     settings: Settings,
     *,
     control: bool,
 ) -> list[tuple[str, str, str]]:
-    earlier = None if selection is None else selection.best_earlier
-    return claim_rows(encoder.num_layers, earlier, settings.claims, control=control)
+    return claim_rows(
+        encoder.num_layers,
+        {pooling: selection.best_earlier for pooling, selection in selections.items()},
+        settings.claims,
+        control=control,
+        causal=encoder.is_causal,
+    )
 
 
 def _pooler_weights(encoder: Encoder | VectorSource) -> PoolerWeights | None:

@@ -12,9 +12,10 @@ from probing.encoding.sharing import SharedExtraction
 from probing.encoding.vector_sources import VectorSource
 from probing.errors import InputError
 from probing.results.scores import Score
+from probing.similarity.layer_selection import LayerSelection
 from probing.study.floors import measure_floors, static_word_floor
 from probing.study.labelled import measure_labelled, measure_structure
-from probing.study.measurements import choose_layer, measure_pairs
+from probing.study.measurements import choose_layers, measure_pairs
 from probing.study.next_sentence import next_sentence_floors, next_sentence_scores
 from probing.study.settings import Settings
 from probing.study.unscored import Unscored
@@ -110,10 +111,10 @@ def measure_model(
     """The rows of one encoder on all tasks, and how many sentences of each were truncated."""
     rows: list[Score] = []
     encoder = extract.encoder
-    selection = None
+    selections: dict[str, LayerSelection] = {}
     has_pairs = any(isinstance(task, SentencePairs) for task in tasks)
     if has_pairs and isinstance(encoder, Encoder):
-        selection, rows = choose_layer(extract, unscored.development, settings)
+        selections, rows = choose_layers(extract, unscored.development, settings)
     truncated = {}
     for task in tasks:
         logger.info("measuring %s on %s", encoder.name, task.name)
@@ -121,7 +122,7 @@ def measure_model(
             scores, n_truncated = measure_pairs(
                 extract,
                 task,
-                selection,
+                selections,
                 settings,
                 control=control,
                 unscored=unscored,

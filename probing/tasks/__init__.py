@@ -8,6 +8,7 @@ from probing.tasks.registry import (
     SHIPPED_TREEBANK_TASKS,
     Task,
     describe_task,
+    in_data_folder,
     load_task,
     load_task_repository,
 )
@@ -32,6 +33,7 @@ __all__ = [
     "catalogue",
     "describe_task",
     "find_protocol",
+    "in_data_folder",
     "load_task",
     "load_task_repository",
 ]

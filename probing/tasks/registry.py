@@ -159,6 +159,12 @@ def load_task_repository(
     return repository, wanted_files(repository, source.hub_config)
 
 
+def in_data_folder(name: str, data_dir: str | Path | None = None) -> bool:
+    """Whether the data folder has the file of a declared task."""
+    folder = _data_folder(data_dir)
+    return folder is not None and _local_file(_SOURCES[name], folder) is not None
+
+
 def task_entry_points() -> Mapping[str, EntryPoint]:
     """The tasks that other installed packages offer, by name; none of them is loaded."""
     return {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
