@@ -268,11 +268,11 @@ def _in_short(
     told = f"With the body of {encoder} frozen, next sentence prediction moves pooler − cls by "
     told += f"{interval_words(p1)} against permuted labels after {p1.dose:,} steps"
     lowest = min((look for look in looks if look is not None), key=lambda look: look.mean.effect)
-    if lowest.dose != p1.dose:
-        told += f", by {interval_words(lowest)} after {lowest.dose:,}"
     whitened = readout_effect(rows, "E1", (FROZEN_NSP, PLACEBO), p1.dose, "whitened")
     if whitened is not None:
-        told += f", and by {interval_words(whitened)} once whitened"
+        told += f" ({points(whitened.mean.effect)} once whitened)"
+    if lowest.dose != p1.dose:
+        told += f" and by {interval_words(lowest)} after {lowest.dose:,}"
     whole = "" if p2 is not None else "; the whole encoder continued (E2) is not finished"
     return [f"{told}{whole}."]
 
