@@ -37,7 +37,7 @@ from probing.tasks.pairs import sharing_clusters
 
 HERE: Final = Path(__file__).parent
 RESULTS: Final = HERE / "choose.json"
-ENCODERS: Final = ("minilm", "nsp-mini", "mlm-mini")
+ENCODERS: Final = ("minilm", "minilm-nsp")
 PAIRS: Final = ("stsb", "sickr", "sts12", "sts13", "sts14", "sts15", "sts16")
 LABELLED: Final = ("trec", "subj", "bigram_shift", "tree_depth", "past_present", "subj_number")
 N_ITEMS: Final = 1000

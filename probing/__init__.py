@@ -14,7 +14,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from probing.claims.catalogue import CLAIMS, NEXT_SENTENCE_CLAIMS, Claim, Side
+    from probing.cause.experiment import Cause, CauseResult, read_cause
+    from probing.claims.catalogue import CLAIMS, NEXT_SENTENCE_CLAIMS, PREDICTION, Claim, Side
     from probing.claims.choice import Choice
     from probing.claims.deciding import Verdict
     from probing.claims.outcomes import Outcome
@@ -53,7 +54,14 @@ if TYPE_CHECKING:
 __version__ = "0.2.0"
 
 _MODULES = {
-    "probing.claims.catalogue": ("CLAIMS", "NEXT_SENTENCE_CLAIMS", "Claim", "Side"),
+    "probing.cause.experiment": ("Cause", "CauseResult", "read_cause"),
+    "probing.claims.catalogue": (
+        "CLAIMS",
+        "NEXT_SENTENCE_CLAIMS",
+        "PREDICTION",
+        "Claim",
+        "Side",
+    ),
     "probing.claims.choice": ("Choice",),
     "probing.claims.deciding": ("Verdict",),
     "probing.claims.outcomes": ("Outcome",),
@@ -94,7 +102,10 @@ _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 __all__ = [
     "CLAIMS",
     "NEXT_SENTENCE_CLAIMS",
+    "PREDICTION",
     "PRESETS",
+    "Cause",
+    "CauseResult",
     "Choice",
     "Claim",
     "Difference",
@@ -131,6 +142,7 @@ __all__ = [
     "load_task",
     "random_twin",
     "raw_outputs",
+    "read_cause",
     "read_vectors",
     "recipes_for",
     "spearman",

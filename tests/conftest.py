@@ -84,7 +84,8 @@ def _byte_level_bpe(*special: str) -> Tokenizer:
     return tokenizer
 
 
-def _bpe(*special: str) -> dict[str, Any]:
+def build_byte_bpe(*special: str) -> dict[str, Any]:
+    """Vocabulary and merges of a byte-level BPE, for a tokenizer of GPT-2's kind."""
     model = json.loads(_byte_level_bpe(*special).to_str())["model"]
     return {"vocab": model["vocab"], "merges": [tuple(pair) for pair in model["merges"]]}
 
@@ -102,18 +103,41 @@ def _modernbert_tokenizer() -> Any:
     )
 
 
-def build_bpe_tokenizer(start: str | None) -> Any:
-    """A decoder's tokenizer: no padding token, an end of text, and a start or nothing added."""
-    special = ("<|endoftext|>", *([start] if start else []))
-    tokenizer = Tokenizer.from_str(_byte_level_bpe(*special).to_str())
-    if start:
-        number = tokenizer.token_to_id(start)
-        tokenizer.post_processor = processors.TemplateProcessing(
-            single=f"{start} $A", pair=f"{start} $A $B", special_tokens=[(start, number)]
-        )
-    return transformers.PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, eos_token=special[0], bos_token=start or special[0]
+def build_sentencepiece_bpe() -> dict[str, Any]:
+    """The same for one of Llama's kind: a mark for the space, bytes for what is unknown."""
+    special = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))]
+    merges = [
+        (f"▁{word[:end]}" if end else "▁", word[end])
+        for word in (w for w in _WORDS if not w.startswith("##"))
+        for end in range(len(word))
+    ]
+    letters = [*_LETTERS, *_PUNCTUATION, "▁"]
+    pieces = dict.fromkeys([*special, *letters, *("".join(pair) for pair in merges)])
+    return {
+        "vocab": {piece: number for number, piece in enumerate(pieces)},
+        "merges": list(dict.fromkeys(merges)),
+    }
+
+
+def build_tiny_decoder(tokenizer: Any, config_class: Any, folder: Path) -> Path:
+    """Write a tiny decoder: 3 layers, width 16, a few rows more than its tokenizer has tokens."""
+    own = {
+        "GPT2Config": {"n_embd": HIDDEN_SIZE, "n_layer": 3, "n_head": 2, "n_positions": 64},
+        "LlamaConfig": {**_SIZES, "num_key_value_heads": 1},
+        "Qwen3Config": {**_SIZES, "num_key_value_heads": 1, "head_dim": 8},
+    }
+    config = config_class(
+        **{"max_position_embeddings": 64, **own.get(config_class.__name__, _SIZES)},
+        vocab_size=len(tokenizer) + 7,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
     )
+    config.initializer_range = 0.3
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        transformers.AutoModel.from_config(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
 
 
 _Family = tuple[Callable[[], Any], Callable[..., Any], dict[str, Any]]
@@ -124,7 +148,7 @@ _FAMILIES_WITH_POOLER: dict[str, _Family] = {
         {**_SIZES, "max_position_embeddings": MAX_LENGTH},
     ),
     "roberta": (
-        lambda: transformers.RobertaTokenizer(**_bpe(*_ROBERTA_SPECIAL)),
+        lambda: transformers.RobertaTokenizer(**build_byte_bpe(*_ROBERTA_SPECIAL)),
         transformers.RobertaConfig,
         # positions are numbered from padding_idx + 1 = 2
         {**_SIZES, "max_position_embeddings": MAX_LENGTH + 2, "type_vocab_size": 1},
@@ -163,7 +187,9 @@ _FAMILIES_WITHOUT_POOLER: dict[str, _Family] = {
         {**_SIZES, "max_position_embeddings": MAX_LENGTH, "embedding_size": 8},
     ),
     "deberta": (
-        lambda: transformers.DebertaTokenizer(**_bpe("[CLS]", "[PAD]", "[SEP]", "[UNK]", "[MASK]")),
+        lambda: transformers.DebertaTokenizer(
+            **build_byte_bpe("[CLS]", "[PAD]", "[SEP]", "[UNK]", "[MASK]")
+        ),
         transformers.DebertaConfig,
         {
             **_SIZES,

@@ -18,22 +18,9 @@ from probing.encoding.encoder import Encoder, PoolerState, load_encoder, random_
 from probing.encoding.extraction import extract
 from probing.errors import InputError
 from probing.pretraining.vocabulary import encode_sentences
-from tests.conftest import build_bpe_tokenizer
+from tests.test_decoders import decoder
 
 CASES = Path(__file__).resolve().parents[2] / "shared" / "cases"
-DECODERS: dict[str, tuple[Any, dict[str, Any]]] = {
-    "gpt2": (transformers.GPT2Config, {"n_embd": 16, "n_layer": 3, "n_head": 2, "n_positions": 64}),
-    "llama": (
-        transformers.LlamaConfig,
-        {"num_key_value_heads": 1, "max_position_embeddings": 64},
-    ),
-    "qwen3": (
-        transformers.Qwen3Config,
-        {"num_key_value_heads": 1, "head_dim": 8, "max_position_embeddings": 64},
-    ),
-    "gpt-neox": (transformers.GPTNeoXConfig, {"max_position_embeddings": 64}),
-}
-"""Decoders, and how their own tokenizers differ: see `decoder`."""
 
 
 @pytest.fixture
@@ -44,75 +31,6 @@ def case() -> Callable[[str], Path]:
         return CASES / name
 
     return folder
-
-
-def decoder(family: str, folder: Path) -> Path:
-    """A tiny decoder; GPT-2 and GPT-NeoX have no padding and no start, Llama starts with one."""
-    config_class, settings = DECODERS[family]
-    tokenizer = build_bpe_tokenizer(start="<s>" if family == "llama" else None)
-    sizes = {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2}
-    if family == "gpt2":
-        sizes = {}
-    else:
-        sizes["intermediate_size"] = 32
-    config = config_class(
-        **sizes,
-        **settings,
-        vocab_size=len(tokenizer),
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        initializer_range=0.3,
-    )
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        transformers.AutoModel.from_config(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
-
-
-@torch.inference_mode()
-def by_hand(encoder: Encoder, sentence: str, side: str = "right", padding: int = 0) -> torch.Tensor:
-    """``(n_layers + 1, tokens, hidden_size)``: the model on one sentence, padded on a side."""
-    ids = encoder.tokenizer(sentence)["input_ids"]
-    pad, kept = [encoder.tokenizer.pad_token_id] * padding, [1] * len(ids)
-    row = pad + ids if side == "left" else ids + pad
-    mask = [0] * padding + kept if side == "left" else kept + [0] * padding
-    positions = np.clip(np.cumsum(mask) - 1, 0, None)
-    outputs = encoder.model(
-        input_ids=torch.tensor([row]),
-        attention_mask=torch.tensor([mask]),
-        position_ids=torch.from_numpy(positions)[None],
-        output_hidden_states=True,
-    )
-    tokens = torch.stack(outputs.hidden_states)[:, 0]
-    return tokens[:, torch.tensor(mask, dtype=torch.bool)]
-
-
-@pytest.mark.parametrize("family", DECODERS)
-def test_the_last_token_of_a_decoder_by_hand_padded_on_either_side(
-    family: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    encoder = load_encoder(decoder(family, tmp_path))
-    assert encoder.is_causal
-    assert encoder.batching is Batching.PADDED
-    assert encoder.pooler_state is PoolerState.ABSENT
-    assert caplog.text.count("so there is no cls") == 1
-    poolings = {view.pooling for view in encoder.views}
-    assert poolings == {"mean", "mean_words", "max", "last", "wmean"}
-    vectors = extract(encoder, SENTENCES)
-    for row, sentence in enumerate(SENTENCES):
-        for side, padding in (("right", 0), ("right", 3), ("left", 3)):
-            tokens = by_hand(encoder, sentence, side, padding)
-            weights = torch.arange(1.0, tokens.shape[1] + 1)
-            expected = {
-                "last": tokens[:, -1],
-                "mean": tokens.mean(dim=1),
-                "wmean": (tokens * weights[:, None]).sum(dim=1) / weights.sum(),
-            }
-            for pooling, values in expected.items():
-                for layer, vector in enumerate(values):
-                    found = vectors[f"{pooling}@{layer}"][row]
-                    np.testing.assert_allclose(found, vector, atol=2e-5, rtol=1e-4)
 
 
 def test_a_model_without_a_limit_takes_long_sentences(case: Callable[[str], Path]) -> None:
@@ -336,42 +254,3 @@ def test_a_damaged_pooling_configuration_is_one_line(
     (folder / "1_Pooling" / "config.json").write_text('{"pooling_mode": "attention"}')
     with pytest.raises(InputError, match="names the pooling 'attention'"):
         load_encoder(folder)
-
-
-@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore:fan_in", "ignore:The following")
-@pytest.mark.parametrize(
-    "options", [{}, {"use_rslora": True}, {"rank_pattern": {"query": 2, "c_attn": 2}}]
-)
-@pytest.mark.parametrize("family", ["bert", "gpt2"])
-def test_a_merged_adapter_equals_that_of_peft(
-    family: str,
-    options: dict[str, Any],
-    tmp_path: Path,
-    tiny_encoder_folder: Callable[[str], Path],
-) -> None:
-    peft = pytest.importorskip("peft")
-    base = tiny_encoder_folder("bert") if family == "bert" else decoder("gpt2", tmp_path / "gpt2")
-    model = transformers.AutoModel.from_pretrained(base)
-    targets = ["query", "value"] if family == "bert" else ["c_attn"]
-    config = peft.LoraConfig(r=4, lora_alpha=8, target_modules=targets, **options)
-    with torch.random.fork_rng():
-        torch.manual_seed(1)
-        adapted = peft.get_peft_model(model, config)
-        for name, parameter in adapted.named_parameters():
-            if "lora_B" in name:
-                torch.nn.init.normal_(parameter, std=0.3)
-    adapted.save_pretrained(tmp_path / "adapter")
-    encoder = load_encoder(tmp_path / "adapter")
-    plain = load_encoder(base)
-    merged = adapted.merge_and_unload().eval()
-    assert encoder.weight_hash != plain.weight_hash
-    assert encoder.adapter.startswith(str(base))
-    found, before = extract(encoder, SENTENCES), extract(plain, SENTENCES)
-    with torch.inference_mode():
-        for row, sentence in enumerate(SENTENCES):
-            ids = encoder.tokenizer(sentence, return_tensors="pt")["input_ids"]
-            hidden = merged(input_ids=ids, output_hidden_states=True).hidden_states
-            for layer, tokens in enumerate(hidden):
-                expected = tokens[0].mean(dim=0).numpy()
-                np.testing.assert_allclose(found[f"mean@{layer}"][row], expected, atol=1e-5)
-    assert np.abs(found["mean@3"] - before["mean@3"]).max() > 1e-2

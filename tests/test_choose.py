@@ -16,10 +16,10 @@ SENTENCES = ["A cat.", "The big red dog sat on the mat.", "cat " * 90, "Dogs run
 
 
 @pytest.mark.filterwarnings("ignore:.*:FutureWarning", "ignore:.*:DeprecationWarning")
-@pytest.mark.parametrize("view", ["mean@4", "cls@2", "pooler@4", "pooler_dense@4", "max@1"])
+@pytest.mark.parametrize("view", ["mean@6", "cls@2", "pooler@6", "pooler_dense@6", "max@1"])
 def test_an_exported_folder_gives_the_vectors_of_the_view(view: str, tmp_path: Path) -> None:
     library = pytest.importorskip("sentence_transformers")
-    encoder = probing.load_encoder("nsp-mini")
+    encoder = probing.load_encoder("minilm-nsp")
     folder = probing.export_view(encoder, view, tmp_path / "out")
     found = library.SentenceTransformer(str(folder), device="cpu").encode(SENTENCES)
     expected = probing.extract(encoder, SENTENCES)[view]
@@ -48,7 +48,7 @@ def test_a_middle_layer_is_exported_right_or_refused(
 @pytest.mark.parametrize("view", ["mean_words@2", "mean@1+2", "cls@1,2"])
 def test_what_sentence_transformers_cannot_express_is_refused(view: str, tmp_path: Path) -> None:
     pytest.importorskip("sentence_transformers")
-    encoder = probing.load_encoder("nsp-mini")
+    encoder = probing.load_encoder("minilm-nsp")
     with pytest.raises(InputError, match=r"pools one layer by cls, last, max, mean"):
         probing.export_view(encoder, view, tmp_path / "out")
 
@@ -57,11 +57,11 @@ def test_an_occupied_folder_is_refused(tmp_path: Path) -> None:
     pytest.importorskip("sentence_transformers")
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(InputError, match="not empty"):
-        probing.export_view(probing.load_encoder("nsp-mini"), "mean@4", tmp_path)
+        probing.export_view(probing.load_encoder("minilm-nsp"), "mean@6", tmp_path)
 
 
 def test_choosing_for_pairs_and_for_labelled_sentences(tmp_path: Path) -> None:
-    encoder = probing.load_encoder("nsp-mini")
+    encoder = probing.load_encoder("minilm-nsp")
     choice = probing.choose(encoder, "sts-mini", cache_dir=tmp_path, n_resamples=200)
     task = probing.load_task("sts-mini")
     vectors = probing.extract(encoder, [*task.sentences1, *task.sentences2])
@@ -83,6 +83,7 @@ def test_choosing_for_pairs_and_for_labelled_sentences(tmp_path: Path) -> None:
     assert read.table["value"].iloc[0] == 1
     words_of_a_sentence = TaggedSentences(
         name="words",
+        column="upos",
         sentences=(("A", "cat"),),
         tags=(("DET", "NOUN"),),
         splits=("",),
@@ -95,11 +96,11 @@ def test_choosing_for_pairs_and_for_labelled_sentences(tmp_path: Path) -> None:
 
 def test_a_run_chooses_as_the_function_does(tmp_path: Path) -> None:
     study = probing.Study(
-        ["nsp-mini"], ["sts-mini"], n_resamples=100, n_draws=1, cache_dir=str(tmp_path)
+        ["minilm-nsp"], ["sts-mini"], n_resamples=100, n_draws=1, cache_dir=str(tmp_path)
     )
     run = study.run(tmp_path / "run")
     choice = probing.load_run(run.folder).choose()
-    direct = probing.choose("nsp-mini", "sts-mini", cache_dir=tmp_path, n_resamples=100)
+    direct = probing.choose("minilm-nsp", "sts-mini", cache_dir=tmp_path, n_resamples=100)
     both = choice.table.merge(direct.table, on="view")  # a run has averages of layers too
     np.testing.assert_allclose(both["value_x"], both["value_y"], atol=1e-6)
     assert choice.usual == direct.usual
@@ -111,7 +112,7 @@ def test_the_command_says_what_to_use_in_one_sentence(tmp_path: Path) -> None:
     rows = [f"The cat sat {i} times.\tA cat was sitting {i // 2}.\t{i % 6}" for i in range(40)]
     data = tmp_path / "mine.tsv"
     data.write_text("sentence1\tsentence2\tscore\n" + "\n".join(rows) + "\n")
-    command = [sys.executable, "-m", "probing", "choose", "--model", "nsp-mini"]
+    command = [sys.executable, "-m", "probing", "choose", "--model", "minilm-nsp"]
     command += ["--data", str(data), "--cache-dir", str(tmp_path / "cache")]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr

@@ -242,8 +242,8 @@ def test_random_weights_are_taken_from_the_deficit() -> None:
     alike = _decide(_rows(C1_ROW, -0.2, 0.002), _draws([0.001, -0.001, 0.0, 0.0, 0.0], 0.001))
     assert _of(alike, "C7").outcome is Outcome.NEGLIGIBLE
     assert "are not there" not in verdict_text(alike, pooler="trained")
-    assert claim_rows(2, 1, control=True) == [C1_ROW]
-    assert C1_ROW in claim_rows(2, 1)
+    assert claim_rows(2, {"mean": 1}, control=True) == [C1_ROW]
+    assert C1_ROW in claim_rows(2, {"mean": 1})
 
 
 def test_draws_that_differ_leave_c7_undecided() -> None:
@@ -255,14 +255,14 @@ def test_the_earlier_layer_is_the_best_one_on_development_pairs() -> None:
     rows = [_rows((f"mean@2 - mean@{layer}", "raw", "cosine"), -0.1, 0.01) for layer in (0, 1)]
     chosen = _decide(*rows, _chosen([0.6, 0.5, 0.9]))
     assert _of(chosen, "C4").view == "mean@2 - mean@0"
-    assert chosen.selection == "layer 0 chosen on stsb dev"
+    assert chosen.selection == {"mean": "layer 0 chosen on stsb dev"}
     # A layer without a value, and the last, are not to be chosen.
     other = _decide(*rows, _chosen([math.nan, 0.5, 0.9]))
     assert _of(other, "C4").view == "mean@2 - mean@1"
     unchosen = _decide(*rows)
     assert "C4" in {claim.id for claim in unchosen.not_tested}
-    assert ("mean@2 - mean@0", "raw", "cosine") in claim_rows(2, 0)
-    assert not [row for row in claim_rows(2, None) if "{" in row[0] or "None" in row[0]]
+    assert ("mean@2 - mean@0", "raw", "cosine") in claim_rows(2, {"mean": 0})
+    assert not [row for row in claim_rows(2, {}) if "{" in row[0] or "None" in row[0]]
 
 
 def _seven(seed: int = 0, effect: float = -0.1, spread: float = 0.01) -> list[list[Score]]:
@@ -418,7 +418,7 @@ def test_a_new_claim_is_five_lines() -> None:
         view="max@{last} - mean@{last}",
     )
     row = ("max@2 - mean@2", "raw", "cosine")
-    assert claim_rows(2, None, [*CLAIMS, claim])[-1] == row
+    assert claim_rows(2, {}, [*CLAIMS, claim])[-1] == row
     verdict = _decide(_rows(row, -0.2, 0.01), claims=[*CLAIMS, claim])
     assert (
         "C20 supported on stsb: max pooling of layer 2 is 20.0 points (18.0 to 22.0 at 95 %) below "

@@ -9,6 +9,7 @@ from typing import Any, Final
 import pandas as pd
 
 from probing.results.differences import Difference
+from probing.results.names import sides
 
 logger = logging.getLogger(__name__)
 
@@ -24,11 +25,11 @@ class Side(StrEnum):
 class Claim:
     """A sentence, the rows of the table that decide it, and what follows from it.
 
-    ``view``, ``transform``, ``probe`` and ``subset`` are written as in the table; `` - `` stands
+    ``view``, ``transform``, ``probe`` and ``trained_on`` are written as in the table; `` - `` is
     between the two sides of a difference, ``{last}`` for the last layer, ``{earlier}`` for the best
-    layer before it under mean pooling, chosen on development pairs, ``{least}`` and ``{most}`` for
-    the fewest and the most training items that an encoder was fine-tuned on. What no single
-    difference of the table says, ``measure`` works out instead.
+    layer before it under the same pooling (else under the mean), chosen on development pairs,
+    ``{least}`` and ``{most}`` for the fewest and the most training items that an encoder was
+    fine-tuned on. What no single difference of the table says, ``measure`` works out instead.
     """
 
     id: str
@@ -36,7 +37,7 @@ class Claim:
     view: str = ""
     transform: str = "raw"
     probe: str = "cosine"
-    subset: str = "all"
+    trained_on: str = "all"
     measure: Callable[[pd.DataFrame], Iterable[Difference]] | None = None
     """Given the rows of the model, one difference for each task; the columns above then only name
     what is measured."""
@@ -47,6 +48,8 @@ class Claim:
     """Whether the same difference of the random-weight twins is taken away."""
     given: str | None = None
     """Id of the claim without whose support this one has nothing to speak of."""
+    causal: bool = False
+    """Whether it is asked only of encoders whose tokens see nothing after them."""
     spares: str | None = None
     """Id of the claim whose effect must not lie below zero by the smallest effect of interest or
     more: a deficit is not made good by spoiling what it is measured against."""
@@ -71,28 +74,42 @@ class Claim:
             )
         return cls(**{**fields, "predicts": Side(said["predicts"])})
 
+    @property
+    def chosen_under(self) -> str:
+        """The pooling under which ``{earlier}`` is chosen, where it was."""
+        side = next((side for side in sides(self.view) if "{earlier}" in side), "")
+        return side.partition("@")[0]
+
     def row(
-        self, last: int, earlier: int | None, sizes: tuple[str, str] | None = None
+        self, last: int, earlier: Mapping[str, int], sizes: tuple[str, str] | None = None
     ) -> tuple[str, str, str, str] | None:
-        """View, transform, probe and subset, filled in; None where what is to be is unknown.
+        """View, transform, probe and training items, filled in; None where one of them is unknown.
 
         Args:
             last: The last layer.
-            earlier: The best earlier layer, None where none was chosen.
+            earlier: Pooling → the best earlier layer under it; empty where none was chosen.
             sizes: Subset of the fewest and of the most training items, None where nothing was
                 fine-tuned on both.
         """
-        if earlier is None and "{earlier}" in self.view:
+        best = earlier.get(self.chosen_under, earlier.get("mean"))
+        if best is None and "{earlier}" in self.view:
             return None
-        if sizes is None and "{" in self.subset:
+        if sizes is None and "{" in self.trained_on:
             return None
         least, most = sizes or ("", "")
-        view = self.view.format(last=last, earlier=earlier)
-        return view, self.transform, self.probe, self.subset.format(least=least, most=most)
+        view = self.view.format(last=last, earlier=best)
+        return view, self.transform, self.probe, self.trained_on.format(least=least, most=most)
 
 
 _POOLER_MEAN: Final = "pooler@{last} - mean@{last}"
 _POOLER_CLS: Final = "pooler@{last} - cls@{last}"
+PREDICTION: Final = Claim(
+    id="R1",
+    sentence="pooler_output is more than 5 points worse than [CLS] of the last layer",
+    view=_POOLER_CLS,
+    threshold=-0.05,
+)
+"""Registered for bert-base-uncased before it was measured (docs/cause.md)."""
 WHITENED: Final = "whitened:train"
 """The transform of C5: whitening fitted on training sentences that are not scored."""
 
@@ -166,7 +183,7 @@ CLAIMS: Final = (
         "that on mean pooling",
         view=_POOLER_MEAN,
         probe="finetuned",
-        subset="{most}",
+        trained_on="{most}",
     ),
     Claim(
         id="C8a",
@@ -174,19 +191,32 @@ CLAIMS: Final = (
         "that on mean pooling",
         view=_POOLER_MEAN,
         probe="finetuned",
-        subset="{least}",
+        trained_on="{least}",
     ),
     Claim(
         id="C9",
         sentence="the deficit of C8a shrinks with the number of training items",
         view=_POOLER_MEAN,
         probe="finetuned",
-        subset="{most} - {least}",
+        trained_on="{most} - {least}",
         predicts=Side.ABOVE,
         given="C8a",
     ),
+    Claim(
+        id="D1",
+        sentence="the last token of the last layer is worse than mean pooling of the last layer",
+        view="last@{last} - mean@{last}",
+        causal=True,
+    ),
+    Claim(
+        id="D2",
+        sentence="the last token of the last layer is worse than that of the best earlier layer",
+        view="last@{last} - last@{earlier}",
+        causal=True,
+        then="{selection}",
+    ),
 )
-"""The claims of a study."""
+"""The claims of a study. C4 is about decoders too; D1 and D2 are about them only."""
 
 NEXT_SENTENCE_CLAIMS: Final = (
     Claim(

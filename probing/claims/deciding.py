@@ -33,8 +33,9 @@ from probing.results.differences import (
 )
 from probing.results.names import difference, is_difference, sides, twin_name
 from probing.results.quantities import training_items
-from probing.statistics import effect_over_seeds, random_effects
+from probing.statistics import EffectOverSeeds, effect_over_seeds, random_effects
 
+_UNDEFINED: Final = "the value is undefined"
 OVERALL: Final = "overall"
 """Stands for the task where all tasks are taken together."""
 FEWEST_TASKS: Final = 4
@@ -51,7 +52,7 @@ class Finding:
     """One claim on one task, or over all tasks: the numbers and what they say.
 
     Effects are differences of ``metric`` as fractions. ``model``, ``view``, ``transform``,
-    ``probe``, ``subset`` and ``aggregation`` name the rows of the table that the numbers come from.
+    ``probe``, ``trained_on`` and ``aggregation`` name the rows that the numbers come from.
     """
 
     claim: str
@@ -61,7 +62,7 @@ class Finding:
     view: str
     transform: str
     probe: str
-    subset: str
+    trained_on: str
     metric: str
     """``spearman`` or ``accuracy``; over tasks that differ, both names."""
     aggregation: str
@@ -73,7 +74,8 @@ class Finding:
     """Share of intervals that hold the truth, Holm's correction included."""
     standard_error: float
     degrees_of_freedom: float
-    """Of Student's t; infinite where the test is normal."""
+    """Of Student's t; infinite where the test is normal. Of several seeds, those of the part of the
+    error that the seeds add."""
     prediction_lower: float
     prediction_upper: float
     """95 % interval for the effect on one more task of this kind; NaN where tasks do not differ by
@@ -111,8 +113,8 @@ class Verdict:
     claims: tuple[Claim, ...]
     not_tested: tuple[Claim, ...]
     road: Road
-    selection: str
-    """``earlier`` layer and where it was chosen, in words; empty where there was no choice."""
+    selection: Mapping[str, str]
+    """Pooling → ``earlier`` layer and where it was chosen; empty where there was no choice."""
     smallest_effect: float = SMALLEST_EFFECT
 
     def table(self) -> pd.DataFrame:
@@ -121,21 +123,27 @@ class Verdict:
 
 
 def claim_rows(
-    last: int, earlier: int | None, claims: Sequence[Claim] = CLAIMS, *, control: bool = False
+    last: int,
+    earlier: Mapping[str, int],
+    claims: Sequence[Claim] = CLAIMS,
+    *,
+    control: bool = False,
+    causal: bool = False,
 ) -> list[tuple[str, str, str]]:
     """View, transform and probe of every row that the claims need of a model.
 
     Args:
         last: The last layer.
-        earlier: The best earlier layer, None where none was chosen.
+        earlier: Pooling → the best earlier layer under it; empty where none was chosen.
         claims: The claims.
         control: Whether the rows are wanted from which those of the random-weight twins are taken
             away.
+        causal: Whether the attention of the model is causal.
     """
     rows = [
         claim.row(last, earlier)
         for claim in claims
-        if claim.control == control and claim.measure is None
+        if claim.control == control and claim.measure is None and causal >= claim.causal
     ]
     return list(dict.fromkeys(row[:3] for row in rows if row is not None))
 
@@ -175,7 +183,8 @@ def decide(
     check_aggregation(mine, aggregation)
     layers = mine["layer"].dropna()
     last = int(layers.max()) if len(layers) else 0  # vectors from outside show no layers
-    chosen = _chosen_layer(mine, last)
+    chosen = _chosen_layers(mine, last)
+    earlier = {pooling: layer for pooling, (layer, _) in chosen.items()}
     sizes = _training_sizes(mine)
     less_twin = difference(model, twin_name(model))
     pairs = _pairs(model)
@@ -186,7 +195,7 @@ def decide(
     overall: list[_Measured] = []
     beside: dict[str, None] = {}
     for claim in claims:
-        row = claim.row(last, None if chosen is None else chosen[0], sizes)
+        row = claim.row(last, earlier, sizes)
         if row is None:
             continue
         place = Place(less_twin if claim.control else model, *row)
@@ -213,25 +222,28 @@ def decide(
         claims=tuple(claims),
         not_tested=tuple(claim for claim in claims if claim.id not in tested),
         road=road_to_pooler(differences, model, last=last, tasks=tasks),
-        selection="" if chosen is None else f"layer {chosen[0]} chosen on {chosen[1]}",
+        selection={
+            pooling: f"layer {layer} chosen on {pairs}"
+            for pooling, (layer, pairs) in chosen.items()
+        },
         smallest_effect=smallest_effect,
     )
 
 
-def _chosen_layer(scores: pd.DataFrame, last: int) -> tuple[int, str] | None:
-    """The best layer before the last on development pairs, and the name of those pairs."""
+def _chosen_layers(scores: pd.DataFrame, last: int) -> dict[str, tuple[int, str]]:
+    """Pooling → its best layer before the last on development pairs, and those pairs' name."""
     rows = scores[(scores["metric"] == "selection_spearman") & (scores["layer"] < last)]
     rows = rows[rows["value"].notna()].sort_values("value", ascending=False, kind="stable")
-    if rows.empty:
-        return None
-    best = rows.iloc[0]
-    return int(best["layer"]), f"{best['task']} {best['split']}"
+    return {
+        str(best["pooling"]): (int(best["layer"]), f"{best['task']} {best['split']}")
+        for best in rows.drop_duplicates("pooling").to_dict("records")
+    }
 
 
 def _training_sizes(scores: pd.DataFrame) -> tuple[str, str] | None:
-    """The subsets of the fewest and the most training items; None where there are not two."""
+    """The fewest and the most training items; None where there are not two."""
     rows = scores[(scores["probe"] == "finetuned") & (scores["metric"] == "standard_error")]
-    sizes = [str(subset) for subset in rows["subset"].unique() if not is_difference(subset)]
+    sizes = [str(size) for size in rows["trained_on"].unique() if not is_difference(size)]
     sizes.sort(key=training_items)
     return (sizes[0], sizes[-1]) if len(sizes) > 1 else None
 
@@ -309,10 +321,10 @@ def _on_task(claim: Claim, place: Place, sample: _Sample) -> _Measured:
     effect, error, freedom = sample.effects[0], sample.error, sample.degrees_of_freedom
     if len(sample.effects) > 1:
         mean = effect_over_seeds([[effect] for effect in sample.effects], [error])
-        effect, error, freedom = mean.effect, mean.standard_error, mean.degrees_of_freedom
+        return _of_seeds(claim, place, [sample], mean)
     if freedom < 1:
         error = math.nan
-    reason = "" if not math.isnan(effect + error) else "the value is undefined"
+    reason = "" if not math.isnan(effect + error) else _UNDEFINED
     return _measured(claim, place, [sample], effect, error, freedom, reason=reason)
 
 
@@ -324,9 +336,7 @@ def _over_tasks(claim: Claim, place: Place, samples: Sequence[_Sample]) -> _Meas
             [list(of_seed) for of_seed in zip(*effects, strict=True)],
             [sample.error for sample in samples],
         )
-        return _measured(
-            claim, place, samples, mean.effect, mean.standard_error, mean.degrees_of_freedom
-        )
+        return _of_seeds(claim, place, samples, mean)
     pooled = random_effects(
         [sample.effects[0] for sample in samples], [sample.error for sample in samples]
     )
@@ -341,6 +351,23 @@ def _over_tasks(claim: Claim, place: Place, samples: Sequence[_Sample]) -> _Meas
         prediction_upper=pooled.prediction_upper,
     )
     return replace(found, finding=finding)
+
+
+def _of_seeds(
+    claim: Claim, place: Place, samples: Sequence[_Sample], mean: EffectOverSeeds
+) -> _Measured:
+    found = _measured(
+        claim,
+        place,
+        samples,
+        mean.effect,
+        mean.seeds.error,
+        mean.seeds.freedom,
+        reason="" if not math.isnan(mean.effect + mean.standard_error) else _UNDEFINED,
+    )
+    test = replace(found.test, more=(mean.items,))
+    finding = replace(found.finding, standard_error=mean.standard_error, p=test.p)
+    return replace(found, finding=finding, test=test)
 
 
 def _measured(

@@ -41,6 +41,8 @@ _POOLINGS: Final[Mapping[str, str]] = MappingProxyType(
         "mean": "mean pooling of layer {layer}",
         "mean_words": "mean pooling of the words of layer {layer}",
         "max": "max pooling of layer {layer}",
+        "last": "the last token of layer {layer}",
+        "wmean": "position-weighted mean pooling of layer {layer}",
     }
 )
 _STEPS: Final[Mapping[str, str]] = MappingProxyType(
@@ -78,7 +80,11 @@ _READOUTS: Final[Mapping[str, str]] = MappingProxyType(
 
 
 def verdict_text(
-    verdict: Verdict, *, pooler: str | None = None, others: Sequence[Verdict] = ()
+    verdict: Verdict,
+    *,
+    pooler: str | None = None,
+    declared: str | None = None,
+    others: Sequence[Verdict] = (),
 ) -> str:
     """The verdict as lines of text.
 
@@ -87,6 +93,7 @@ def verdict_text(
         others: The same with other aggregations; where an outcome is another, one line says so.
         pooler: The state of the encoder's pooler as in the manifest: one of `POOLER_STATES`; None
             for the difference of two encoders.
+        declared: The view that the checkpoint was tuned for, where it says so.
 
     Raises:
         ValueError: The state is none of these.
@@ -111,9 +118,17 @@ def verdict_text(
         lines.append(_replaced_line(verdict.road))
     if pooler is not None:
         lines.append(POOLER_STATES[pooler])
+    if declared:
+        held = [f.claim for f in verdict.by_task if declared in sides(f.view)]
+        of_claims = f": {', '.join(dict.fromkeys(held))} hold others against it" if held else ""
+        lines.append(f"{declared} is the view that this encoder was tuned for{of_claims}.")
     # a run either holds encoders fixed or fine-tunes them: the claims of the other kind go unnamed
     tuned = any(finding.probe in FINETUNED for finding in verdict.by_task)
-    not_tested = [claim for claim in verdict.not_tested if (claim.probe in FINETUNED) == tuned]
+    not_tested = [
+        claim
+        for claim in verdict.not_tested
+        if (claim.probe in FINETUNED) == tuned and not claim.causal
+    ]
     if not_tested:
         missing = ", ".join(f"{claim.id} ({claim.sentence})" for claim in not_tested)
         lines.append(f"Not measured in this run: {missing}.")
@@ -208,7 +223,8 @@ def _consequence(verdict: Verdict, claim: Claim, finding: Finding, among: Sequen
     effect, whole = _points(abs(finding.effect)), _points(abs(given[0].effect)) if given else ""
     if given and abs(finding.effect) > abs(given[0].effect):
         effect = f"all of them and more, {effect}"
-    return claim.then.format(effect=effect, given=whole, selection=verdict.selection)
+    selection = verdict.selection.get(claim.chosen_under, verdict.selection.get("mean", ""))
+    return claim.then.format(effect=effect, given=whole, selection=selection)
 
 
 def _effect(finding: Finding) -> str:
@@ -226,8 +242,8 @@ def _effect(finding: Finding) -> str:
         cell = ", ".join(filter(None, (finding.view, finding.transform, finding.probe)))
         return f"the difference {cell} is {'-' if down else ''}{amount}"
     circumstances = [_PROBES[readouts[0]]] if len(readouts) == 1 and readouts[0] in _PROBES else []
-    if finding.subset != "all" or finding.probe == "finetuned":
-        circumstances.append(_training(finding.subset))
+    if finding.trained_on != "all" or finding.probe == "finetuned":
+        circumstances.append(_training(finding.trained_on))
     if len(changes) == 1 and changes[0] != "raw":
         circumstances.insert(0, f"after {_transform(changes[0])}")
     start = " ".join(circumstances) + ", " if circumstances else ""
@@ -244,7 +260,7 @@ def _effect(finding: Finding) -> str:
     if len(readouts) == 2:
         one, other = (_READOUTS.get(readout, readout) for readout in readouts)
         return f"{start}{one} in place of {other} {verb} {what} by {amount}"
-    if is_difference(finding.subset):
+    if is_difference(finding.trained_on):
         return f"{start}{what} {'falls' if down else 'rises'} by {amount}"
     if len(views) == 2:
         place = "below" if down else "above"
@@ -299,9 +315,9 @@ def _view(view_id: str) -> str:
     return _POOLINGS.get(pooling, view_id).format(layer=layer)
 
 
-def _training(subset: str) -> str:
+def _training(trained_on: str) -> str:
     """Training items in words: ``on 100 items``, ``on all items in place of 100``."""
-    most, *least = sides(subset)
+    most, *least = sides(trained_on)
     size = "all items" if most == "all" else f"{training_items(most):g} items"
     return f"on {size} in place of {training_items(least[0]):g}" if least else f"on {size}"
 

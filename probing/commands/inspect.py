@@ -56,7 +56,7 @@ def facts(encoder: "Encoder") -> dict[str, str]:
         "layers": f"0 to {last}, width {encoder.hidden_size}; {norm}",
         "length": f"{encoder.max_length:,} tokens a sentence",
         "attention": attention,
-        "batches": str(encoder.batching),
+        "batches": f"{encoder.batching}, filled up with {encoder.tokenizer.pad_token}",
         "poolings": ", ".join(encoder.token_poolings),
         "pooler": f"{encoder.pooler_state}: {POOLER_STATES[str(encoder.pooler_state)]}",
         "made for": "nothing is declared"

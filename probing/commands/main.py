@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.logging import RichHandler
 
+from probing.commands.cause import cause_command
 from probing.commands.choose import choose_command
 from probing.commands.compare import compare_command, verify_command
 from probing.commands.extract import cache_app, extract_command
@@ -40,6 +41,7 @@ app.command("report")(report_command)
 app.command("compare")(compare_command)
 app.command("verify")(verify_command)
 app.command("extract")(extract_command)
+app.command("cause")(cause_command)
 app.command("pretrain")(pretrain_command)
 app.command("export")(export_command)
 app.command("finetune")(finetune_command)

@@ -60,13 +60,20 @@ def run_command(
     probe: Annotated[
         list[str] | None,
         typer.Option(
-            help="linear, mlp, mlp-senteval, senteval, codelength, or module:name of a "
-            "scikit-learn classifier. May be repeated."
+            help="linear, mlp, mlp-senteval, senteval, codelength, scalar-mix, attention, or "
+            "module:name of a scikit-learn classifier. May be repeated."
         ),
     ] = None,
     transform: Annotated[
         list[str] | None,
         typer.Option(help="A transform of your own, module:name. May be repeated."),
+    ] = None,
+    erase: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A task whose labels are taken out of the vectors (LEACE, INLP, and a random "
+            "subspace as control); all is measured without them too. May be repeated."
+        ),
     ] = None,
     claim: Annotated[
         list[str] | None,
@@ -155,6 +162,7 @@ def run_command(
         "poolings": load_named(pooling or (), kind="pooling"),
         "transforms": load_named(transform or (), kind="transform"),
         "views": tuple(view or ()),
+        "erase": tuple(erase or ()),
         "device": device,
         "revision": revision,
         "max_length": max_length,
@@ -192,12 +200,13 @@ def run_command(
 def _show(result: "Run", study: "Study", report: Path, *, tables: bool) -> None:
     """The summary of a run, with ``tables`` every view and claim, and where all of it is."""
     from probing.commands.summary_table import rich_table
+    from probing.reporting.summary import made_for
 
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = max(console.width, PIPED_WIDTH)
     for name in result.models:
-        for line in _made_for(result, name):
+        for line in made_for(result.described(name)):
             console.print(escape(line))
     summary = result.summary()
     for sentence in summary.sentences:
@@ -231,6 +240,7 @@ def _show_tables(console: Console, result: "Run", study: "Study") -> None:
             metric=str(settings.metric),
             aggregation=str(settings.aggregation),
             width=console.width,
+            declared=result.declared_view(name),
         ):
             console.print(table)
         console.print(f"pooler of {escape(name)}: [bold]{result.pooler_state(name)}[/]")
@@ -242,19 +252,6 @@ def _show_tables(console: Console, result: "Run", study: "Study") -> None:
     for name in contrast_names(study.contrasts):
         verdict = result.verdict(name, claims=result.pair_claims())
         console.print(escape(wrapped(verdict_text(verdict), console.width)))
-
-
-def _made_for(result: "Run", name: str) -> list[str]:
-    """What a checkpoint was tuned for, and that its attention is causal."""
-    described = next(entry for entry in result.manifest["encoders"] if entry["name"] == name)
-    lines = []
-    if described.get("tuned_for"):
-        view = described["declared_view"]
-        own = f": its own view is {view}" if view else ": none of the views is its own"
-        lines.append(f"{name} is {described['tuned_for']}{own}")
-    if described.get("attention") == "causal":
-        lines.append(f"the attention of {name} is causal: last and wmean take the place of cls")
-    return lines
 
 
 def _vector_files(paths: list[Path]) -> list[str]:
@@ -298,5 +295,11 @@ def report_command(
     """Write report.html, report.md and figures/ into a run folder."""
     from probing.reporting.run import load_run
 
-    path = load_run(run).report()
+    finished = load_run(run)
+    if "cause" in finished.manifest:
+        from probing.cause.experiment import rewrite
+
+        path = rewrite(run)
+    else:
+        path = finished.report()
     Console(highlight=False, soft_wrap=True).print(f"report: {escape(str(path))}")

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 import pandas as pd
 from rich.table import Table
 
+from probing.reporting.page_tables import TUNED_FOR
 from probing.results.names import is_floor, twin_name
 from probing.results.quantities import points
 
@@ -17,7 +18,13 @@ Cells = dict[tuple[str, str, str], tuple[float, float, float]]
 
 
 def score_tables(
-    scores: pd.DataFrame, model: str, *, metric: str, aggregation: str, width: int
+    scores: pd.DataFrame,
+    model: str,
+    *,
+    metric: str,
+    aggregation: str,
+    width: int,
+    declared: str | None = None,
 ) -> Iterator[Table]:
     """Views as rows, tasks as columns, with 95 % interval and the random-weight twin beside it.
 
@@ -32,6 +39,7 @@ def score_tables(
         metric: ``spearman`` or ``pearson``, of the cosine.
         aggregation: Of the tasks with subsets; the others have one correlation.
         width: Columns of the terminal.
+        declared: The view that the model was tuned for, which is marked.
     """
     real = scores[
         (scores["subset"] == "all") & (scores["labels"] == "real") & (scores["transform"] == "raw")
@@ -44,7 +52,8 @@ def score_tables(
         | (cosine["aggregation"].eq("all") & ~cosine["task"].isin(several))
     ]
     how = f"{metric} × 100 ({aggregation} where there are subsets)"
-    yield from _tables(cosine, model, f"{model}: cosine against human similarity", how, width)
+    title = f"{model}: cosine against human similarity"
+    yield from _tables(cosine, model, title, how, width, declared)
     read = mine[mine["metric"].isin(["accuracy", "compression"])]
     kinds = zip(read["probe"], read["metric"], strict=True)
     for probe, measure in dict.fromkeys(kinds):
@@ -52,11 +61,17 @@ def score_tables(
         chosen = real[real["metric"].eq(measure) & (real["probe"].eq(probe) | of_floors)]
         scale = 1 if measure == "compression" else 100
         how = f"{measure} × {scale}" if scale > 1 else f"{measure} (times)"
-        yield from _tables(chosen, model, f"{model}: {probe} probe", how, width, scale)
+        yield from _tables(chosen, model, f"{model}: {probe} probe", how, width, declared, scale)
 
 
 def _tables(
-    chosen: pd.DataFrame, model: str, title: str, how: str, width: int, scale: int = 100
+    chosen: pd.DataFrame,
+    model: str,
+    title: str,
+    how: str,
+    width: int,
+    declared: str | None,
+    scale: int = 100,
 ) -> Iterator[Table]:
     cells: Cells = {
         (row["model"], row["task"], row["view"]): (
@@ -69,15 +84,19 @@ def _tables(
     tasks = list(dict.fromkeys(task for name, task, _ in cells if name == model))
     fitting = max(1, (width - _VIEW_WIDTH) // _TASK_WIDTH)
     for first in range(0, len(tasks), fitting):
-        yield _table(cells, model, tasks[first : first + fitting], title, how)
+        yield _table(cells, model, tasks[first : first + fitting], title, how, declared)
 
 
-def _table(cells: Cells, model: str, tasks: Sequence[str], title: str, how: str) -> Table:
-    table = Table(
-        title=title,
-        caption=f"{how}, ± half the 95 % interval, and in brackets the same with random weights; "
-        "the best view in bold",
+def _table(
+    cells: Cells, model: str, tasks: Sequence[str], title: str, how: str, declared: str | None
+) -> Table:
+    caption = (
+        f"{how}, ± half the 95 % interval, and in brackets the same with random weights; "
+        "the best view in bold"
     )
+    if declared:
+        caption += f"; {TUNED_FOR}: the view it was tuned for"
+    table = Table(title=title, caption=caption)
     table.add_column("view", no_wrap=True)
     for task in tasks:
         table.add_column(task, justify="right")
@@ -85,7 +104,7 @@ def _table(cells: Cells, model: str, tasks: Sequence[str], title: str, how: str)
     views = [view for view in views if any((model, task, view) in cells for task in tasks)]
     best = {task: _best(cells, model, task, views) for task in tasks}
     for view in views:
-        row = [view]
+        row = [f"{view} {TUNED_FOR}" if view == declared else view]
         for task in tasks:
             cell = cells.get((model, task, view))
             if cell is None:

@@ -172,12 +172,15 @@ def load_encoder(
     checkpoint, adapter = found, None
     if found.is_adapter:
         adapter = read_adapter(found.folder)
-        base = str(adapter["base_model_name_or_path"])
-        checkpoint = replace(find_checkpoint(base, adapter.get("revision"), weights), name=base)
+        base = str(adapter.base_model_name_or_path)
+        try:
+            checkpoint = replace(find_checkpoint(base, adapter.revision, weights), name=base)
+        except InputError as error:
+            raise InputError(f"{found.name} is an adapter of {base}: {error}") from error
     tokenizer = load_tokenizer(checkpoint)
     model, missing = load_model(checkpoint)
     if adapter is not None:
-        merge_adapter(model, found.folder, adapter)
+        model = merge_adapter(model, found.folder, adapter)
     with in_one_line(found):
         model = model.to(torch_device)
         check_vocabulary(model, tokenizer, found.name)
@@ -223,7 +226,8 @@ def _news(encoder: Encoder) -> list[str]:
     if encoder.is_causal:
         lines.append(
             "its attention is causal: position 0 does not see the sentence, so there is no cls; "
-            "last and wmean are measured too"
+            "last and wmean are measured too; batches are filled up with "
+            f"{encoder.tokenizer.pad_token}, which is masked"
         )
     elif not encoder.has_cls:
         lines.append("its sentences do not begin with a [CLS]: there is no cls")

@@ -43,6 +43,7 @@ class VectorSource:
 
     num_layers: int = 0
     pooler_dense: nn.Linear | None = None
+    is_causal: bool = False
 
     def __call__(self, sentences: Sequence[str]) -> Representations:
         """The vectors of n distinct sentences under every view of this source, float32.

@@ -22,6 +22,9 @@ from probing.results.quantities import (
     written,
 )
 
+TUNED_FOR = "†"
+"""Marks the view that a checkpoint was tuned for."""
+
 
 @dataclass(frozen=True)
 class PageCell:
@@ -51,9 +54,17 @@ class PageTable:
 
 
 def score_table(
-    scores: pd.DataFrame, model: str, tasks: Sequence[str], quantity: Quantity
+    scores: pd.DataFrame,
+    model: str,
+    tasks: Sequence[str],
+    quantity: Quantity,
+    *,
+    declared: str | None = None,
 ) -> PageTable:
-    """Views as rows; of each task the value with its interval, and the random-weight twin."""
+    """Views as rows; of each task the value with its interval, and the random-weight twin.
+
+    ``declared`` is the view that the model was tuned for, which is marked.
+    """
     measured = {task: _by_view(scores, quantity, model, task) for task in tasks}
     has_twin = twin_name(model) in set(scores["model"])
     control = {
@@ -69,7 +80,7 @@ def score_table(
         header += [task, "random weights"] if has_twin else [task]
     lines: list[tuple[PageCell, ...]] = []
     for view in dict.fromkeys(view for rows in measured.values() for view in rows):
-        line = [PageCell(view)]
+        line = [PageCell(f"{view} {TUNED_FOR}" if view == declared else view)]
         for task in tasks:
             row = measured[task].get(view)
             value = math.nan if row is None else row["value"]
@@ -91,7 +102,7 @@ def score_table(
         lines.append(tuple(line))
     return PageTable(
         caption=f"{str(quantity)[0].upper()}{str(quantity)[1:]} with 95 % interval; the best view "
-        "of each task in bold",
+        f"of each task in bold{f'; {TUNED_FOR}: the view it was tuned for' if declared else ''}",
         header=tuple(header),
         rows=tuple(lines),
     )
@@ -140,9 +151,9 @@ def findings_table(verdict: Verdict) -> PageTable:
 
 
 def _contrast(finding: Finding) -> str:
-    """The rows that a finding is read from; the subset only where it is not the whole task."""
+    """The rows that a finding is read from; the training items only where they are not all."""
     words = [finding.view, finding.transform, finding.probe]
-    return ", ".join(words + ([finding.subset] if finding.subset != "all" else []))
+    return ", ".join(words + ([finding.trained_on] if finding.trained_on != "all" else []))
 
 
 def _level(level: float) -> str:
@@ -162,7 +173,8 @@ def encoder_table(manifest: dict[str, Any]) -> PageTable:
     """The encoders of a run as its manifest describes them."""
     header = ("encoder", "architecture", "pooler", "layers", "width", "revision", "weights SHA-256")
     return PageTable(
-        caption="Encoders",
+        caption="Encoders; whether the body of a trained pooler was trained further since cannot "
+        "be seen",
         header=header,
         rows=tuple(
             (

@@ -12,7 +12,7 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup, escape
 
-from probing.claims.catalogue import NEXT_SENTENCE_CLAIMS, pair_claims
+from probing.claims.catalogue import CLAIMS, NEXT_SENTENCE_CLAIMS, Claim, pair_claims
 from probing.claims.deciding import Verdict, decide
 from probing.claims.outcomes import SMALLEST_EFFECT
 from probing.claims.verdict import POOLER_STATES, verdict_text
@@ -26,7 +26,8 @@ from probing.reporting.page_tables import (
     sentences_table,
     task_table,
 )
-from probing.reporting.summary import Summary, summarise
+from probing.reporting.summary import Summary, made_for, summarise
+from probing.results.differences import usable_aggregation
 from probing.results.names import twin_name
 from probing.results.quantities import (
     DIFFERENCE,
@@ -113,7 +114,12 @@ class Report:
     notes: tuple[str, ...]
 
 
-def write_report(run_folder: Path, scores: pd.DataFrame, manifest: dict[str, Any]) -> Path:
+def write_report(
+    run_folder: Path,
+    scores: pd.DataFrame,
+    manifest: dict[str, Any],
+    claims: Sequence[Claim] = CLAIMS,
+) -> Path:
     """Write ``report.html``, ``report.md`` and ``figures/*.svg`` into the folder of a run.
 
     The page is one file: figures inline, no request leaves it. Earlier files are replaced.
@@ -122,11 +128,22 @@ def write_report(run_folder: Path, scores: pd.DataFrame, manifest: dict[str, Any
         run_folder: Where the report goes; its log has the warnings of the run.
         scores: The results table.
         manifest: What was studied.
+        claims: What the verdict on each model decides.
 
     Returns:
         The path of ``report.html``.
     """
-    report = build_report(scores, manifest, run_notes(run_folder))
+    return write_pages(
+        run_folder, build_report(scores, manifest, run_notes(run_folder), claims=claims)
+    )
+
+
+def write_pages(run_folder: Path, report: Report) -> Path:
+    """Write a report as ``report.html``, ``report.md`` and ``figures/*.svg``.
+
+    Returns:
+        The path of ``report.html``.
+    """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("probing.reporting"),
         autoescape=jinja2.select_autoescape(["html.jinja"]),
@@ -153,25 +170,34 @@ def write_report(run_folder: Path, scores: pd.DataFrame, manifest: dict[str, Any
 
 
 def build_report(
-    scores: pd.DataFrame, manifest: dict[str, Any], notes: Sequence[str] = ()
+    scores: pd.DataFrame,
+    manifest: dict[str, Any],
+    notes: Sequence[str] = (),
+    *,
+    claims: Sequence[Claim] = CLAIMS,
 ) -> Report:
     """What is to be said of a run, before it takes a form."""
     models = models_of(scores)
     tasks = [task["name"] for task in manifest["tasks"]]
-    states = {encoder["name"]: encoder["pooler"] for encoder in manifest["encoders"]}
-    aggregation = manifest.get("aggregation", SIMILARITY.aggregation)
+    described = {encoder["name"]: encoder for encoder in manifest["encoders"]}
+    aggregation = usable_aggregation(scores, manifest.get("aggregation", SIMILARITY.aggregation))
     smallest = manifest["study"].get("smallest_effect", SMALLEST_EFFECT)
-    verdicts = {model: _verdicts(scores, model, aggregation, smallest) for model in models}
+    verdicts = {model: _verdicts(scores, model, claims, aggregation, smallest) for model in models}
     further = _further_verdicts(scores, models, aggregation, manifest, smallest)
     return Report(
         title=_title(models, tasks),
-        summary=summarise(scores, manifest, aggregation=aggregation),
+        summary=summarise(
+            scores,
+            manifest,
+            {model: found[0] for model, found in verdicts.items() if found},
+            aggregation=aggregation,
+        ),
         passages=tuple(
-            _passage(scores, model, tasks, verdicts[model], states[model]) for model in models
+            _passage(scores, model, tasks, verdicts[model], described[model]) for model in models
         )
         + tuple(tuple(verdict_text(verdict).splitlines()) for verdict in further),
         sections=tuple(
-            _section(scores, model, tasks, verdicts[model], states[model]) for model in models
+            _section(scores, model, tasks, verdicts[model], described[model]) for model in models
         )
         + tuple(_claims_section(verdict) for verdict in further),
         command=manifest["command"],
@@ -191,7 +217,11 @@ def _title(models: Sequence[str], tasks: Sequence[str]) -> str:
 
 
 def _verdicts(
-    scores: pd.DataFrame, model: str, aggregation: str, smallest_effect: float
+    scores: pd.DataFrame,
+    model: str,
+    claims: Sequence[Claim],
+    aggregation: str,
+    smallest_effect: float,
 ) -> tuple[Verdict, ...]:
     """The verdict on a model under the run's aggregation, then under the others it measured.
 
@@ -203,7 +233,7 @@ def _verdicts(
         return ()
     found = dict.fromkeys((aggregation, *compared["aggregation"].unique()))
     verdicts = [
-        decide(scores, model, aggregation=str(name), smallest_effect=smallest_effect)
+        decide(scores, model, claims=claims, aggregation=str(name), smallest_effect=smallest_effect)
         for name in found
     ]
     return tuple(verdict for verdict in verdicts if verdict.by_task)
@@ -247,10 +277,20 @@ def _claims_section(verdict: Verdict) -> Section:
 
 
 def _passage(
-    scores: pd.DataFrame, model: str, tasks: Sequence[str], verdicts: Sequence[Verdict], state: str
+    scores: pd.DataFrame,
+    model: str,
+    tasks: Sequence[str],
+    verdicts: Sequence[Verdict],
+    described: Mapping[str, Any],
 ) -> tuple[str, ...]:
+    state = described["pooler"]
     if verdicts:
-        text = verdict_text(verdicts[0], pooler=state, others=verdicts[1:])
+        text = verdict_text(
+            verdicts[0],
+            pooler=state,
+            declared=described.get("declared_view"),
+            others=verdicts[1:],
+        )
         return tuple(text.splitlines())
     headlines = [
         _headline(scores, model, task, quantity)
@@ -261,12 +301,13 @@ def _passage(
 
 
 def _headline(scores: pd.DataFrame, model: str, task: str, quantity: Quantity) -> str:
-    """The best view of a task, the pooler, and what they are to be held against."""
+    """The highest view of a task, the pooler, and what they are to be held against."""
     table = select(scores, quantity, model=model, task=task)
     best = best_row(table)
     if best is None:
         return f"{task}: undefined under every view."
-    parts = [f"{task}, {quantity}: best {best['view']} {with_interval(best)}"]
+    n = len(table)
+    parts = [f"{task}, {quantity}: highest of {n} views {best['view']} {with_interval(best)}"]
     parts += [
         f"pooler_output {with_interval(row)}"
         for row in records(table[table["pooling"] == "pooler"])
@@ -281,7 +322,11 @@ def _headline(scores: pd.DataFrame, model: str, task: str, quantity: Quantity) -
 
 
 def _section(
-    scores: pd.DataFrame, model: str, tasks: Sequence[str], verdicts: Sequence[Verdict], state: str
+    scores: pd.DataFrame,
+    model: str,
+    tasks: Sequence[str],
+    verdicts: Sequence[Verdict],
+    described: Mapping[str, Any],
 ) -> Section:
     measured: dict[Quantity, list[str]] = {}
     for task in tasks:
@@ -304,12 +349,16 @@ def _section(
         for quantity in quantities(scores, model, task):
             drawn |= _task_figures(scores, model, task, quantity)
         groups.append(_group(model, task, drawn))
-    tables = [score_table(scores, model, those, quantity) for quantity, those in measured.items()]
+    declared = described.get("declared_view")
+    tables = [
+        score_table(scores, model, those, quantity, declared=declared)
+        for quantity, those in measured.items()
+    ]
     if verdicts:
         tables = [sentences_table(verdicts[0]), findings_table(verdicts[0]), *tables]
     return Section(
         title=model,
-        lines=(f"Pooler: {state}.",),
+        lines=(f"Pooler: {described['pooler']}.", *(f"{line}." for line in made_for(described))),
         groups=tuple(groups),
         tables=tuple(tables),
     )

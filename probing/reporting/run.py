@@ -77,10 +77,18 @@ class Run:
         """The smallest effect of interest of the run, as a fraction."""
         return float(self.manifest["study"].get("smallest_effect", SMALLEST_EFFECT))
 
+    def described(self, model: str | None = None) -> dict[str, Any]:
+        """What the manifest says of a model."""
+        name = self._model(model)
+        return next(e for e in self.manifest["encoders"] if e["name"] == name)
+
     def pooler_state(self, model: str | None = None) -> str:
         """What was seen of a model's pooler, such as ``trained`` or ``untrained``."""
-        name = self._model(model)
-        return str(next(e["pooler"] for e in self.manifest["encoders"] if e["name"] == name))
+        return str(self.described(model)["pooler"])
+
+    def declared_view(self, model: str | None = None) -> str | None:
+        """The view that a model was tuned for, where its checkpoint says so."""
+        return self.described(model).get("declared_view") or None
 
     def verdict(
         self,
@@ -114,7 +122,8 @@ class Run:
         """The answer in a few sentences and one small table."""
         from probing.reporting.summary import summarise
 
-        return summarise(self.scores, self.manifest, aggregation=self.aggregation)
+        verdicts = {model: self.verdict(model) for model in self.models}
+        return summarise(self.scores, self.manifest, verdicts, aggregation=self.aggregation)
 
     def words(
         self,
@@ -133,8 +142,13 @@ class Run:
             width: Columns that the lines are folded to.
         """
         others = [self.verdict(model, claims=claims, aggregation=name) for name in beside]
-        pooler = None if is_difference(self._model(model)) else self.pooler_state(model)
-        text = verdict_text(self.verdict(model, claims=claims), pooler=pooler, others=others)
+        alone = not is_difference(self._model(model))
+        text = verdict_text(
+            self.verdict(model, claims=claims),
+            pooler=self.pooler_state(model) if alone else None,
+            declared=self.declared_view(model) if alone else None,
+            others=others,
+        )
         return wrapped(text, width)
 
     @property
@@ -228,7 +242,7 @@ class Run:
         from probing.reporting.figures import road
 
         name = self._model(model)
-        last = next(e["num_layers"] for e in self.manifest["encoders"] if e["name"] == name)
+        last = self.described(model)["num_layers"]
         views = [f"{pooling}@{last}" for pooling in ("mean", "cls", "pooler_dense", "pooler")]
         return road(self.scores, model=name, task=task, views=views)
 
@@ -301,7 +315,7 @@ class Run:
         """
         from probing.reporting.report import write_report
 
-        return write_report(self.folder, self.scores, self.manifest)
+        return write_report(self.folder, self.scores, self.manifest, self.claims)
 
     def notes(self) -> tuple[str, ...]:
         """The distinct warnings of the run, with how often each was given."""

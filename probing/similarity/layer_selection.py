@@ -16,7 +16,7 @@ from probing.similarity.cosine import cosine_similarities
 
 @dataclass(frozen=True)
 class LayerSelection:
-    """Spearman of mean pooling at every layer on the development pairs, and what follows."""
+    """Spearman of one pooling at every layer on the development pairs, and what follows."""
 
     rows: tuple[Score, ...]
     """``num_layers + 1`` rows in the order of the layers, metric ``selection_spearman``: the
@@ -45,14 +45,16 @@ class LayerSelection:
 def select_layer(
     vectors: Mapping[str, NDArray[np.float32]],
     target: Target,
+    pooling: str = Pooling.MEAN,
 ) -> LayerSelection:
-    """The best layer under mean pooling on development pairs.
+    """The best layer under one pooling on development pairs.
 
     Args:
         vectors: View id → ``(2 * n_pairs, hidden_size)``, first sentences then second ones; the
-            views ``mean@0`` to ``mean@last`` are used.
+            views of this pooling are used, such as ``mean@0`` to ``mean@last``.
         target: n_pairs gold scores of the split that the choice is made on, such as ``dev``;
             subsets are taken together.
+        pooling: Of the views.
 
     Raises:
         ValueError: A layer is missing, there is only one, or the split is ``test``.
@@ -60,10 +62,10 @@ def select_layer(
     if target.split == "test":
         raise ValueError("a layer is chosen on development pairs, found the split test")
     views = sorted(View.parse(view_id) for view_id in vectors)
-    by_layer = [v for v in views if v.pooling == Pooling.MEAN and v.layer is not None]
+    by_layer = [v for v in views if v.pooling == pooling and v.layer is not None]
     if [view.layer for view in by_layer] != list(range(len(by_layer))) or len(by_layer) < 2:
         found = ", ".join(map(str, by_layer)) or "none"
-        raise ValueError(f"expected mean@0 to mean@last, found {found}")
+        raise ValueError(f"expected {pooling}@0 to {pooling}@last, found {found}")
     view_ids = [str(view) for view in by_layer]
     similarities = cosine_similarities(vectors, view_ids)
     columns = {Cell(view_id): similarities[:, i] for i, view_id in enumerate(view_ids)}

@@ -21,6 +21,7 @@ from probing.statistics.intervals import (
     paired_difference,
     percentile_interval,
 )
+from probing.statistics.margins import ErrorPart, margin, tail_beyond
 from probing.statistics.random_effects import PooledEffect, random_effects
 from probing.statistics.seeds import EffectOverSeeds, effect_over_seeds
 from probing.statistics.significance import (
@@ -36,6 +37,7 @@ __all__ = [
     "Aggregation",
     "BestSet",
     "EffectOverSeeds",
+    "ErrorPart",
     "Interval",
     "Metric",
     "PairedDifference",
@@ -52,11 +54,13 @@ __all__ = [
     "effect_over_seeds",
     "holm",
     "holm_levels",
+    "margin",
     "paired_difference",
     "pearson",
     "percentile_interval",
     "permutation_test",
     "random_effects",
     "spearman",
+    "tail_beyond",
     "williams_test",
 ]

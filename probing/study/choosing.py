@@ -10,7 +10,8 @@ from probing.errors import InputError
 from probing.results.items import Items
 from probing.similarity.cosine import cosine_similarities
 from probing.study.brought import load_model
-from probing.study.measurements import Settings, measure_labelled
+from probing.study.labelled import measure_labelled
+from probing.study.settings import Settings
 from probing.tasks import LabelledSentences, SentencePairs, Task, load_task
 
 

@@ -12,7 +12,7 @@ from probing.results.names import difference, sides
 from probing.results.scores import Score
 from probing.similarity.cosine import cosine_similarities
 from probing.similarity.seeds import Columns, contrasts_over_seeds
-from probing.study.measurements import Settings
+from probing.study.settings import Settings
 from probing.tasks import SentencePairs
 
 logger = logging.getLogger(__name__)
@@ -83,7 +83,9 @@ def random_draw_scores(
     encoder = own.encoder
     if not isinstance(encoder, Encoder):
         return []
-    rows_of_claims = claim_rows(encoder.num_layers, None, settings.claims, control=True)
+    rows_of_claims = claim_rows(
+        encoder.num_layers, {}, settings.claims, control=True, causal=encoder.is_causal
+    )
     wanted = [
         view for view, transform, probe in rows_of_claims if (transform, probe) == ("raw", "cosine")
     ]
@@ -134,7 +136,7 @@ def _claimed_views(encoders: Sequence[Encoder], shared: Sequence[str]) -> list[s
     depths = {encoder.num_layers for encoder in encoders}
     if len(depths) != 1:
         return []
-    rows = claim_rows(depths.pop(), None, PAIR_CLAIMS)
+    rows = claim_rows(depths.pop(), {}, PAIR_CLAIMS)
     return [view for view, _, _ in rows if set(sides(view)) <= set(shared)]
 
 

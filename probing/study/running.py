@@ -5,29 +5,21 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 from probing.encoding.encoder import Encoder, random_twin
 from probing.encoding.sharing import SharedExtraction
 from probing.encoding.vector_sources import VectorSource
 from probing.errors import InputError
 from probing.results.scores import Score
+from probing.similarity.layer_selection import LayerSelection
 from probing.study.floors import measure_floors, static_word_floor
-from probing.study.measurements import (
-    Settings,
-    choose_layer,
-    measure_labelled,
-    measure_pairs,
-    measure_spans,
-    measure_words,
-)
+from probing.study.labelled import measure_labelled, measure_structure
+from probing.study.measurements import choose_layers, measure_pairs
 from probing.study.next_sentence import next_sentence_floors, next_sentence_scores
+from probing.study.settings import Settings
 from probing.study.unscored import Unscored
-from probing.tasks import (
-    LabelledSentences,
-    LabelledSpans,
-    SentencePairs,
-    Task,
-)
+from probing.tasks import LabelledSentences, ParsedSentences, SentencePairs, Task
 
 logger = logging.getLogger(__name__)
 
@@ -105,7 +97,8 @@ def check_task_names(tasks: Sequence[Task]) -> None:
 
 def this_command() -> list[str]:
     """The command line as typed, the program by its name alone."""
-    return [Path(sys.argv[0]).name, *sys.argv[1:]]
+    program = Path(sys.argv[0]).name
+    return ["probing" if program == "__main__.py" else program, *sys.argv[1:]]  # python -m probing
 
 
 def measure_model(
@@ -119,10 +112,10 @@ def measure_model(
     """The rows of one encoder on all tasks, and how many sentences of each were truncated."""
     rows: list[Score] = []
     encoder = extract.encoder
-    selection = None
+    selections: dict[str, LayerSelection] = {}
     has_pairs = any(isinstance(task, SentencePairs) for task in tasks)
     if has_pairs and isinstance(encoder, Encoder):
-        selection, rows = choose_layer(extract, unscored.development, settings)
+        selections, rows = choose_layers(extract, unscored.development, settings)
     truncated = {}
     for task in tasks:
         logger.info("measuring %s on %s", encoder.name, task.name)
@@ -130,20 +123,18 @@ def measure_model(
             scores, n_truncated = measure_pairs(
                 extract,
                 task,
-                selection,
+                selections,
                 settings,
                 control=control,
                 unscored=unscored,
             )
-        elif isinstance(task, LabelledSentences):
-            scores, n_truncated = measure_labelled(extract, task, settings)
-        elif isinstance(encoder, VectorSource):
+        elif isinstance(encoder, VectorSource) and not isinstance(task, LabelledSentences):
             logger.warning("%s gives no vectors of words: %s is left out", encoder.name, task.name)
             continue
-        elif isinstance(task, LabelledSpans):
-            scores, n_truncated = measure_spans(encoder, task, settings)
+        elif isinstance(task, ParsedSentences):
+            scores, n_truncated = measure_structure(cast("Encoder", encoder), task, settings)
         else:
-            scores, n_truncated = measure_words(encoder, task, settings)
+            scores, n_truncated = measure_labelled(extract, task, settings)
         rows += scores
         truncated[task.name] = n_truncated
     return rows, truncated

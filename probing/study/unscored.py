@@ -1,14 +1,12 @@
 """What is not scored: pairs that a layer is chosen on, a readout or whitening is fitted on."""
 
 import logging
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 from probing.errors import InputError
-from probing.tasks import SentencePairs, Task, load_task
-from probing.tasks.registry import DATA_VARIABLE
+from probing.tasks import SentencePairs, Task, in_data_folder, load_task
 
 logger = logging.getLogger(__name__)
 
@@ -149,12 +147,11 @@ def whitening_sentences(
 ) -> tuple[str, ...]:
     """Distinct training sentences of the tasks that have such, for whitening.
 
-    With a data folder they are those of all `SUPERVISED_TASKS`, whatever is scored, so that
-    whitening does not depend on which other tasks a study has; without one, those of the tasks of
-    the study. Empty where there are none.
+    They are those of all `SUPERVISED_TASKS` in the data folder, whatever is scored, so that
+    whitening does not depend on which other tasks a study has, and those of the tasks of the study
+    wherever they are. Empty where there are none.
     """
-    has_folder = bool(data_dir or os.environ.get(DATA_VARIABLE))
-    sources = [name for name in SUPERVISED_TASKS if has_folder or name in names]
+    sources = [name for name in SUPERVISED_TASKS if name in names or in_data_folder(name, data_dir)]
     parts = [_pairs(name, "train", data_dir, protocol) for name in sources]
     sentences = [s for part in parts if part for s in (*part.sentences1, *part.sentences2)]
     return tuple(dict.fromkeys(sentences))

@@ -8,12 +8,14 @@ from probing.tasks.registry import (
     SHIPPED_TREEBANK_TASKS,
     Task,
     describe_task,
+    in_data_folder,
     load_task,
     load_task_repository,
 )
 from probing.tasks.sentences import LabelledSentences
 from probing.tasks.spans import LabelledSpans
 from probing.tasks.tagged_words import TaggedSentences
+from probing.tasks.trees import ParsedSentences
 
 __all__ = [
     "DEFAULT_PROTOCOL",
@@ -22,6 +24,7 @@ __all__ = [
     "SHIPPED_TREEBANK_TASKS",
     "LabelledSentences",
     "LabelledSpans",
+    "ParsedSentences",
     "Protocol",
     "SentencePairs",
     "TaggedSentences",
@@ -30,6 +33,7 @@ __all__ = [
     "catalogue",
     "describe_task",
     "find_protocol",
+    "in_data_folder",
     "load_task",
     "load_task_repository",
 ]
