@@ -18,10 +18,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from probing import load_encoder, load_task
+from probing import load_encoder, load_task, random_twin
 from probing.encoding.sharing import SharedExtraction
 from probing.encoding.store.cache import cache_folder
 from probing.probes.driver import fit_probes
+from probing.results.names import TWIN_SUFFIX, is_twin
 from probing.results.writing import write_text
 from probing.similarity.cosine import cosine_similarities
 from probing.statistics import (
@@ -183,7 +184,9 @@ def measure(options: argparse.Namespace) -> None:
     cases: list[Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
     done = {(case["encoder"], case["task"]) for case in cases}
     for name in ENCODERS:
-        encoder = SharedExtraction(load_encoder(name), cache_folder(options.cache_dir))
+        loaded = load_encoder(name.removesuffix(TWIN_SUFFIX))
+        loaded = random_twin(loaded, seed=0) if is_twin(name) else loaded
+        encoder = SharedExtraction(loaded, cache_folder(options.cache_dir))
         for tasks, draws_of in ((PAIRS, pair_draws), (LABELLED, probe_draws)):
             for task in tasks if options.task is None else [t for t in tasks if t in options.task]:
                 if (name, task) in done:
