@@ -181,7 +181,7 @@ def page(measured: dict[str, Any]) -> str:
         "Does the side of the padding matter?": (
             "For `last_hidden_state[:, 0]` it does: padded on the left, position 0 is padding. "
             f"On {measured['pairs']} pairs of {TASK}, batches of {_BATCH}: right "
-            f"{padded['right']}, left {padded['left']}. Pad on the right, and mask padding in means."
+            f"{padded['right']}, left {padded['left']}. Pad on the right; mask padding in means."
         ),
         "The mean with or without special tokens?": (
             f"It hardly matters: `mean@6` {_mean(rows, 'mean@6')}, without special tokens "
