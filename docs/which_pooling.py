@@ -179,7 +179,8 @@ def page(measured: dict[str, Any]) -> str:
         ),
         "Why does `pooler_output` differ at every run?": (
             "The checkpoint has no pooler and the loader draws one. Two draws over the same "
-            f"`[CLS]` give vectors whose cosine is {points(measured['two drawn poolers'], 2)} on average: "
+            f"`[CLS]` give vectors whose cosine is {points(measured['two drawn poolers'], 2)} on "
+            "average: "
             "nothing is left of one in the other. `probing inspect MODEL` says `newly initialised`."
         ),
         "Does the side of the padding matter?": (
