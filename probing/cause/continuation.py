@@ -132,10 +132,10 @@ PLANS: Final[Mapping[str, Plan]] = {
         tasks=("sts-mini",),
     ),
     "pilot": Plan(
-        head_tokens=250_000,
-        shared_tokens=500_000,
+        head_tokens=200_000,
+        shared_tokens=400_000,
         until_loss=3.5,
-        looks=(0, 125_000, 250_000, 500_000),
+        looks=(0, 200_000, 400_000),
         seeds={MLM.name: 2, NSP.name: 2, SHUFFLED.name: 1},
         held_out_pairs=512,
     ),

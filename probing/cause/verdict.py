@@ -87,7 +87,7 @@ def decide(rows: pd.DataFrame, encoder: str) -> Verdict:
         *_secondary(rows, continued),
     ]
     headline = _headline(encoder, p1, p2, convincing, refuting, causal=causal)
-    short = (*_in_short(encoder, p1, p1s, p2, opened), headline)
+    short = (*_in_short(rows, encoder, p1, p1s, p2, opened), headline)
     return Verdict(headline, tuple(estimates), gates, convincing, refuting, short)
 
 
@@ -182,15 +182,22 @@ def _readouts(rows: pd.DataFrame, experiment: str, arms: tuple[str, str], dose: 
     """S5: information or geometry?"""
     told = []
     for readout, words in (("ridge", "a ridge readout"), ("whitened", "whitening")):
-        try:
-            found = effect(rows, experiment, *arms, dose, variants=(readout, readout))
-        except ValueError:
-            continue
-        told.append(
-            f"after {words} pooler − cls is {interval_words(found)} against {ARM_WORDS[arms[1]]}"
-        )
+        found = readout_effect(rows, experiment, arms, dose, readout)
+        if found is not None:
+            moved = f"after {words} pooler − cls is {interval_words(found)}"
+            told.append(f"{moved} against {ARM_WORDS[arms[1]]}")
     of = "E1" if experiment == "E1" else "E2"
     return [f"S5 ({of}, intervals over seeds): {'; '.join(told)}."] if told else []
+
+
+def readout_effect(
+    rows: pd.DataFrame, experiment: str, arms: tuple[str, str], dose: int, readout: str
+) -> Effect | None:
+    """One arm less the other after a readout; None where that was not measured."""
+    try:
+        return effect(rows, experiment, *arms, dose, variants=(readout, readout))
+    except ValueError:
+        return None
 
 
 def _paths(rows: pd.DataFrame, dose: int) -> list[str]:
@@ -245,6 +252,7 @@ def _headline(
 
 
 def _in_short(
+    rows: pd.DataFrame,
     encoder: str,
     p1: Effect | None,
     looks: list[Effect | None],
@@ -260,8 +268,11 @@ def _in_short(
     told = f"With the body of {encoder} frozen, next sentence prediction moves pooler − cls by "
     told += f"{interval_words(p1)} against permuted labels after {p1.dose:,} steps"
     lowest = min((look for look in looks if look is not None), key=lambda look: look.mean.effect)
+    whitened = readout_effect(rows, "E1", (FROZEN_NSP, PLACEBO), p1.dose, "whitened")
+    if whitened is not None:
+        told += f" ({points(whitened.mean.effect)} once whitened)"
     if lowest.dose != p1.dose:
-        told += f", and by {interval_words(lowest)} after {lowest.dose:,}"
+        told += f" and by {interval_words(lowest)} after {lowest.dose:,}"
     whole = "" if p2 is not None else "; the whole encoder continued (E2) is not finished"
     return [f"{told}{whole}."]
 

@@ -6,6 +6,9 @@
   classifier after another are projected out, until dev is at the most frequent class. The
   classifiers are least-squares ones;
 - ``random``: as many random directions as LEACE takes, the control.
+
+All three work on features standardised on train, which is where the probes read them: a feature of
+tiny scale holds a label as well as any other.
 """
 
 import warnings
@@ -84,12 +87,16 @@ def fit_erasers(
 
     def of_view(view_id: str) -> tuple[Eraser, ...]:
         rows = usable[view_id].astype(np.float64)
+        mean, scale = rows[train].mean(axis=0), rows[train].std(axis=0)
+        scale = np.where(scale > 0, scale, 1.0)
+        rows = (rows - mean) / scale
         held = dev if len(dev) else train
-        leace = _leace(rows[train], classes[train])
-        return (
-            leace,
-            _inlp((rows[train], classes[train]), (rows[held], codes[held])),
-            _random(leace, seed),
+        read, write = _leace(rows[train], classes[train])
+        inlp = _inlp((rows[train], classes[train]), (rows[held], codes[held]))
+        random = _random(read.shape, seed)
+        pairs = ((read, write), (inlp, inlp.T), (random, random.T))
+        return tuple(
+            Eraser(mean, one / scale[:, np.newaxis], other * scale) for one, other in pairs
         )
 
     found = over_views(of_view, list(usable))
@@ -117,38 +124,40 @@ def _library() -> ModuleType:
         return import_module("concept_erasure")
 
 
-def _leace(rows: FloatArray, classes: FloatArray) -> Eraser:
+def _leace(rows: FloatArray, classes: FloatArray) -> tuple[FloatArray, FloatArray]:
     fitted = _library().LeaceEraser.fit(
         torch.from_numpy(rows), torch.from_numpy(classes), svd_tol=_SMALLEST_CORRELATION
     )
     kept = (fitted.proj_left.abs().sum(0) > 0).numpy()
     read, write = fitted.proj_right.mH.numpy(), fitted.proj_left.mH.numpy()
-    return Eraser(fitted.bias.numpy(), read[:, kept], write[kept])
+    return read[:, kept], write[kept]
 
 
-def _inlp(train: tuple[FloatArray, FloatArray], dev: tuple[FloatArray, NDArray[np.intp]]) -> Eraser:
-    rows, classes = train
-    mean, shares = rows.mean(axis=0), classes.mean(axis=0)
-    centred, held = rows - mean, dev[0] - mean
-    moments, agreement = centred.T @ centred, centred.T @ (classes - shares)
-    penalty = _RIDGE * np.trace(moments) / len(moments) * np.eye(len(moments))
-    most_frequent = (dev[1] == shares.argmax()).mean()
+def _inlp(
+    train: tuple[FloatArray, FloatArray], dev: tuple[FloatArray, NDArray[np.intp]]
+) -> FloatArray:
+    """(d, k) orthonormal directions; the rows are of mean zero on train."""
+    (rows, classes), (held, gold) = train, dev
+    shares, d = classes.mean(axis=0), rows.shape[1]
+    moments, agreement = rows.T @ rows, rows.T @ (classes - shares)
+    penalty = _RIDGE * np.trace(moments) / d * np.eye(d)
+    most_frequent = (gold == shares.argmax()).mean()
     chance = most_frequent + np.sqrt(most_frequent * (1 - most_frequent) / len(held))
-    basis = np.empty((len(mean), 0))
+    basis = np.empty((d, 0))
     for _ in range(_MOST_ROUNDS):
-        left = np.eye(len(mean)) - basis @ basis.T
+        left = np.eye(d) - basis @ basis.T
         weights = left @ np.linalg.solve(left @ moments @ left + penalty, left @ agreement)
         guessed = (held @ weights + shares).argmax(axis=1)
-        if (guessed == dev[1]).mean() <= chance:
+        if (guessed == gold).mean() <= chance:
             break
         directions, sizes, _ = np.linalg.svd(weights, full_matrices=False)
         basis = np.column_stack([basis, directions[:, sizes > 1e-6 * sizes[0]]])
-        if basis.shape[1] >= len(mean):
+        if basis.shape[1] >= d:
             break
-    return Eraser(mean, basis, basis.T)
+    return basis
 
 
-def _random(like: Eraser, seed: int) -> Eraser:
-    rng = np.random.default_rng(seed)
-    basis = np.linalg.qr(rng.standard_normal(like.read.shape))[0]
-    return Eraser(like.mean, basis, basis.T)
+def _random(shape: tuple[int, ...], seed: int) -> FloatArray:
+    """(d, k) orthonormal directions."""
+    basis: FloatArray = np.linalg.qr(np.random.default_rng(seed).standard_normal(shape))[0]
+    return basis

@@ -35,7 +35,10 @@ REFITS: Final = 20
 """Fits to resamples of train, for the interval of the weights."""
 _MAX_ITERATIONS: Final = 100
 _WEIGHT_DECAYS: Final = (1e-1, 1e-3)
-_EPOCHS: Final = 12
+_FEWEST_STEPS: Final = 800
+_LEARNING_RATE: Final = 1e-2
+_EVENNESS: Final = 1e-3
+"""Penalty on the squared scores of layers: without it a softmax can run off to one layer."""
 _BATCH: Final = 64
 
 
@@ -139,7 +142,8 @@ def mix_weights(
     (whole,) = family.fit(layers, classes, n_classes)
     rng = np.random.default_rng(seed)
     draws = [rng.integers(len(rows), size=len(rows)) for _ in range(REFITS)]
-    refits = [family.fit(layers[:, draw], classes[draw], n_classes, whole)[0] for draw in draws]
+    start = _Mix(torch.zeros(len(layers)), whole.linear)
+    refits = [family.fit(layers[:, draw], classes[draw], n_classes, start)[0] for draw in draws]
     return np.array([mix.scores.softmax(0).numpy() for mix in (whole, *refits)])
 
 
@@ -273,9 +277,9 @@ class AttentionPooling:
             parameters = [torch.zeros(d), torch.zeros(self.n_layers), torch.zeros(n_classes, d + 1)]
             for parameter in parameters:
                 parameter.requires_grad_()
-            optimiser = torch.optim.AdamW(parameters, lr=3e-3, weight_decay=decay)
+            optimiser = torch.optim.AdamW(parameters, lr=_LEARNING_RATE, weight_decay=decay)
             best, highest = [p.detach().clone() for p in parameters], -1.0
-            for _ in range(_EPOCHS):
+            for _ in range(-(-_FEWEST_STEPS * _BATCH // len(fitted))):
                 for part in batches(fitted, rng.permutation(len(fitted))):
                     optimiser.zero_grad()
                     cross_entropy(logits(part, *parameters), gold[part]).backward()  # type: ignore[no-untyped-call]
@@ -329,6 +333,7 @@ def _minimised(
     def loss() -> Tensor:
         optimiser.zero_grad()
         penalty = mix.linear[:, :-1].square().sum() / (2 * strength * n)
+        penalty = penalty + _EVENNESS * mix.scores.square().sum()
         value = cross_entropy(mix.logits(layers), gold) + penalty
         value.backward()  # type: ignore[no-untyped-call]
         return value

@@ -90,7 +90,7 @@ class DatasetSource:
     """What a reader of its numbers must know."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TreebankSource:
     """A treebank shipped with the project, and the linguistic tasks derived from it."""
 
