@@ -91,8 +91,10 @@ def test_every_probing_command_runs(
     ]
     (tmp_path / "trec.tsv").write_text("\n".join(["split\tlabel\tsentence", *rows]) + "\n")
     command = command.replace("--address auto", "--workers 1")  # nobody runs `ray start` here
+    bert = str(tiny_encoder_folder("bert"))
     stand_ins = {
-        "minilm": str(tiny_encoder_folder("bert")),
+        "minilm": bert,
+        "minilm - minilm-nsp": f"{bert} - minilm-nsp",
         "cls@5,6": "cls@2,3",
         "bert-base-uncased": str(tiny_encoder_folder("bert")),
         "path/to/my-encoder": str(tiny_encoder_folder("roberta")),
