@@ -96,7 +96,8 @@ def block() -> str:
     """The text between the marks in README.md: the summary and the figure of the first run."""
     first = _names()[0]
     scores, manifest = kept(first)
-    summary = summarise(scores, manifest)
+    verdicts = {model: decide(scores, model) for model in models_of(scores)}
+    summary = summarise(scores, manifest, verdicts)
     table = summary.table
     _, sentence = headline()
     lines = [
@@ -106,9 +107,10 @@ def block() -> str:
         f"|{''.join('---:|' if table.is_number(n) else '---|' for n in range(len(table.header)))}",
         *(f"| {' | '.join(cell.text for cell in row)} |" for row in table.rows),
         "",
-        f"{table.caption}. Whether a difference is there is decided by its 95 % interval, from a",
-        "bootstrap that draws pairs with a common sentence together. Set by set, with intervals",
-        "and every claim: [docs/results.md](docs/results.md). Made by",
+        f"{table.caption}. Below,",
+        "above and within are what the verdict decides, corrected for all of its tests by Holm's",
+        "method; errors are from a bootstrap that draws pairs with a common sentence together. Set",
+        "by set, with intervals and every claim: [docs/results.md](docs/results.md). Made by",
         f"`{manifest['command']}`.",
         "",
         f"![Spearman by layer under each pooling](docs/{FIGURE.name})",
@@ -133,7 +135,8 @@ def results() -> str:
         *(f"| {' | '.join(row)} |" for row in rows),
         "",
         "Spearman × 100 of the cosine with human scores, all subsets of a year together, last",
-        "layer; in brackets the 95 % interval of the paired difference.",
+        "layer; in brackets the 95 % interval of the paired difference. Whether the body of a",
+        "trained pooler was trained further since cannot be seen.",
         "",
     ]
     for name in names:

@@ -9,6 +9,7 @@ only some parts are measured again, with ``--render`` none. Every n-th row of a 
 """
 
 import argparse
+import copy
 import json
 import logging
 import os
@@ -30,6 +31,7 @@ from probing import load_encoder, load_task
 from probing.encoding.description import describe_machine
 from probing.encoding.encoder import Encoder, random_twin
 from probing.encoding.extraction import extract
+from probing.encoding.pooler_state import seen_state
 from probing.encoding.sharing import SharedExtraction
 from probing.encoding.word_vectors import extract_words
 from probing.probes.driver import fit_probes
@@ -42,7 +44,8 @@ from probing.results.target import Target
 from probing.results.writing import write_text
 from probing.statistics import accuracy_interval, bootstrap_correlations, percentile_interval
 from probing.study.floors import measure_floors
-from probing.study.measurements import Settings, measure_labelled, measure_words
+from probing.study.labelled import measure_labelled
+from probing.study.settings import Settings
 from probing.tasks import LabelledSentences, TaggedSentences
 
 ENCODER: Final = "minilm"
@@ -159,7 +162,7 @@ def shapes(encoder: Encoder, options: argparse.Namespace) -> list[dict[str, Any]
     for measured, settings in ((encoder, controlled), (twin, plain)):
         print(f"shapes {measured.name}", flush=True)
         found = measure_labelled(SharedExtraction(measured, plain.cache_dir), length, plain)[0]
-        found += measure_words(measured, words, settings)[0]
+        found += measure_labelled(SharedExtraction(measured, None), words, settings)[0]
         scores += [replace(score, model=measured.name) for score in found]
     scores += [*measure_floors(length, plain), *measure_floors(words, plain)]
     kept = [s for s in scores if s.metric == "accuracy" and s.pooling in _SHOWN]
@@ -241,11 +244,68 @@ def every_rule(encoder: Encoder, options: argparse.Namespace) -> list[dict[str, 
     return rules(options)
 
 
+def left_behind(encoder: Encoder, options: argparse.Namespace) -> list[dict[str, Any]]:  # noqa: ARG001
+    """Whether a pooler fits its body, where the body goes on without it, or is another one."""
+    torch.manual_seed(_SEED)
+    own = load_encoder("minilm-nsp", device="cpu")
+    task = load_task("stsb", options.data_dir, split="train")
+    rows = [_fit("its own", own, own)]
+    model = copy.deepcopy(own.model)
+    trained = [p for name, p in model.named_parameters() if "pooler" not in name]
+    optimizer = torch.optim.AdamW(trained, lr=3e-5)
+    order = np.random.default_rng(_SEED).permutation(len(task))
+    for step in range(1, 241):
+        model.train()
+        some = order[np.arange(16 * step, 16 * step + 16) % len(order)]
+        texts = [side[row] for side in (task.sentences1, task.sentences2) for row in some]
+        inputs = own.tokenizer(texts, padding=True, truncation=True, return_tensors="pt")
+        states = model(**inputs).last_hidden_state
+        mask = inputs["attention_mask"][..., None].float()
+        means = (states * mask).sum(1) / mask.sum(1)
+        cosines = torch.nn.functional.cosine_similarity(means[:16], means[16:])
+        optimizer.zero_grad()
+        (cosines - torch.tensor(task.scores[some] / 5).float()).square().mean().backward()
+        optimizer.step()
+        if step in (20, 60, 240):
+            moved = replace(own, model=copy.deepcopy(model).eval(), weight_hash=str(step))
+            rows.append(_fit(f"trained on, {step} steps", own, moved))
+    rows.append(_fit("random weights", own, random_twin(own, seed=_SEED)))
+    return rows
+
+
+def _fit(name: str, own: Encoder, body: Encoder) -> dict[str, Any]:
+    """How much more of the variance of ``[CLS]`` a pooler reads than with its columns shuffled."""
+    task = load_task("sts-mini")
+    sentences = task.sentences1 + task.sentences2
+    view = f"cls@{own.num_layers}"
+    before, cls = (extract(one, sentences, views=[view])[view] for one in (own, body))
+    dense = own.pooler_dense
+    weight, bias = dense.weight.detach().numpy(), dense.bias.detach().numpy()
+    rng = np.random.default_rng(_SEED)
+    shuffled = [weight[:, rng.permutation(weight.shape[1])] for _ in range(200)]
+    centred = cls - cls.mean(axis=0)
+    read = np.array([float(np.square(centred @ one.T).sum()) for one in (weight, *shuffled)])
+    pooled = [np.tanh(vectors @ weight.T + bias) for vectors in (before, cls)]
+    alike = [
+        float(np.mean((a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)))
+        for a, b in ((before, cls), pooled)
+    ]
+    return {
+        "body": name,
+        "cls": alike[0],
+        "pooler": alike[1],
+        "read": read[0] / read[1:].mean(),
+        "spread": float(read[1:].std() / read[1:].mean()),
+        "state": str(seen_state(dense.weight, dense.bias)),
+    }
+
+
 PARTS: Final[Mapping[str, Callable[[Encoder, argparse.Namespace], list[dict[str, Any]]]]] = {
     "rules": every_rule,
     "coverage": coverage,
     "shapes": shapes,
     "erasure": erasure,
+    "left_behind": left_behind,
     "optimum": optimum,
 }
 

@@ -14,10 +14,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from probing.claims.catalogue import CLAIMS, NEXT_SENTENCE_CLAIMS, Claim, Side
+    from probing.cause.experiment import Cause, CauseResult, read_cause
+    from probing.claims.catalogue import CLAIMS, NEXT_SENTENCE_CLAIMS, PREDICTION, Claim, Side
+    from probing.claims.choice import Choice
     from probing.claims.deciding import Verdict
     from probing.claims.outcomes import Outcome
     from probing.encoding.encoder import Encoder, load_encoder, random_twin
+    from probing.encoding.export import export_view
     from probing.encoding.extraction import RawOutputs, extract, raw_outputs
     from probing.encoding.pooling import PoolingFunction
     from probing.encoding.representations import Representations
@@ -40,6 +43,7 @@ if TYPE_CHECKING:
     from probing.similarity.cosine import cosine_similarities
     from probing.similarity.own_transforms import TransformFunction
     from probing.statistics.correlation import spearman
+    from probing.study.choosing import choose
     from probing.study.study import PRESETS, Study
     from probing.tasks.pairs import SentencePairs
     from probing.tasks.registry import load_task
@@ -50,10 +54,19 @@ if TYPE_CHECKING:
 __version__ = "0.2.0"
 
 _MODULES = {
-    "probing.claims.catalogue": ("CLAIMS", "NEXT_SENTENCE_CLAIMS", "Claim", "Side"),
+    "probing.cause.experiment": ("Cause", "CauseResult", "read_cause"),
+    "probing.claims.catalogue": (
+        "CLAIMS",
+        "NEXT_SENTENCE_CLAIMS",
+        "PREDICTION",
+        "Claim",
+        "Side",
+    ),
+    "probing.claims.choice": ("Choice",),
     "probing.claims.deciding": ("Verdict",),
     "probing.claims.outcomes": ("Outcome",),
     "probing.encoding.encoder": ("Encoder", "load_encoder", "random_twin"),
+    "probing.encoding.export": ("export_view",),
     "probing.encoding.extraction": ("RawOutputs", "extract", "raw_outputs"),
     "probing.encoding.pooling": ("PoolingFunction",),
     "probing.encoding.representations": ("Representations",),
@@ -76,6 +89,7 @@ _MODULES = {
     "probing.similarity.cosine": ("cosine_similarities",),
     "probing.similarity.own_transforms": ("TransformFunction",),
     "probing.statistics.correlation": ("spearman",),
+    "probing.study.choosing": ("choose",),
     "probing.study.study": ("PRESETS", "Study"),
     "probing.tasks.pairs": ("SentencePairs",),
     "probing.tasks.registry": ("load_task",),
@@ -88,7 +102,11 @@ _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 __all__ = [
     "CLAIMS",
     "NEXT_SENTENCE_CLAIMS",
+    "PREDICTION",
     "PRESETS",
+    "Cause",
+    "CauseResult",
+    "Choice",
     "Claim",
     "Difference",
     "Encoder",
@@ -111,8 +129,10 @@ __all__ = [
     "Verdict",
     "View",
     "attention_map",
+    "choose",
     "cosine_similarities",
     "explore",
+    "export_view",
     "extract",
     "from_arrays",
     "from_function",
@@ -122,6 +142,7 @@ __all__ = [
     "load_task",
     "random_twin",
     "raw_outputs",
+    "read_cause",
     "read_vectors",
     "recipes_for",
     "spearman",

@@ -18,6 +18,7 @@ from probing.errors import InputError
 from probing.pretraining.config import (
     Decay,
     Freeze,
+    Negatives,
     Objective,
     Pooler,
     Precision,
@@ -163,6 +164,23 @@ def test_permuted_labels_are_as_many_and_mean_nothing(trainer: Callable[..., Tra
     one, other = vars(real.training_batch(5)), vars(placebo.training_batch(5))
     assert all(torch.equal(one[name], other[name]) for name in one if name != "labels")
     np.testing.assert_array_equal(real.held_out_pairs.labels, placebo.held_out_pairs.labels)
+
+
+@pytest.mark.parametrize("negatives", Negatives)
+def test_a_segment_that_does_not_follow_is_from_where_it_was_asked(
+    negatives: Negatives, trainer: Callable[..., Trainer]
+) -> None:
+    found = trainer(negatives=negatives, held_out_share=0.2)
+    corpus = found.corpus
+    sentences, tokens = np.diff(corpus.document_starts), np.diff(corpus.sentence_starts)
+    owner = np.repeat(np.repeat(corpus.document_source, sentences), tokens)
+    for pairs in (found.training_pairs, found.held_out_pairs):
+        random = pairs.labels == 1
+        one, other = owner[pairs.starts[random]].T
+        assert random.any()
+        share = {Negatives.SAME_SOURCE: {1.0}, Negatives.OTHER_GENRE: {0.0}}
+        same = float((one == other).mean())
+        assert same in share.get(negatives, {same})
 
 
 def test_a_frozen_body_does_not_move(

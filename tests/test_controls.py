@@ -24,7 +24,8 @@ from probing.probes.mlp import Setting, TrainedProbes
 from probing.probes.predictions import Predictions, probe_scores
 from probing.results.scores import Score, score_table
 from probing.results.target import Target
-from probing.study.measurements import Settings, measure_labelled
+from probing.study.labelled import measure_labelled
+from probing.study.settings import Settings
 from probing.tasks import LabelledSentences
 
 SUBJECTS = ("cats", "dogs", "mice", "birds")

@@ -13,6 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from probing.cause.continuation import PLANS
+from probing.cause.frozen_vectors import FROZEN_PLANS
+from probing.commands import main as cli
 from probing.encoding import locating
 from probing.encoding.encoder import load_encoder
 from probing.errors import InputError
@@ -22,6 +25,7 @@ from probing.tasks import SentencePairs, fingerprints, load_task, registry
 from probing.tasks.protocols import PROTOCOLS
 from tests.hub_stand_in import StandIn, commit_of
 from tests.test_hub import legacy
+from tests.test_pretraining import write_corpus
 
 FAMILY = {"roberta-base": "roberta", "distilbert-base-uncased": "distilbert"}
 ON_HUB = [source for source in DATASETS if source.hub_id is not None]
@@ -183,6 +187,33 @@ def test_preset_paper_runs_from_the_hub_and_again_without_it(
     assert filled.asked == []
     one, two = (r.scores.drop(columns=[]).reset_index(drop=True) for r in (run, offline))
     assert one.equals(two)
+
+
+@pytest.mark.slow
+def test_cause_and_its_prediction_run_from_the_hub(
+    filled: StandIn,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setitem(PLANS, "pilot", replace(PLANS["smoke"], tasks=("sts12",)))  # type: ignore[misc]
+    small = replace(FROZEN_PLANS["smoke"], tasks=("sts12",))
+    monkeypatch.setitem(FROZEN_PLANS, "pilot", small)  # type: ignore[misc]
+    texts = str(write_corpus(tmp_path / "texts", documents=120))
+    name = "bert-base-uncased"
+    for arguments, wanted in (
+        (["cause", "--model", name, "--size", "pilot", "--corpus", texts], "P1 (E1, 20 steps)"),
+        (["run", "--model", name, "--task", "stsb", "--claim", "probing:PREDICTION"], "R1 "),
+    ):
+        out = tmp_path / arguments[0]
+        argv = ["probing", *arguments, "--out", str(out)]
+        monkeypatch.setattr("sys.argv", argv if arguments[0] == "cause" else [*argv, "--table"])
+        with pytest.raises(SystemExit) as stopped:
+            cli.main()
+        assert not stopped.value.code
+        assert wanted in capsys.readouterr().out
+        assert (out / "report.html").is_file()
+    assert "model.safetensors" in filled.files_asked()
 
 
 def test_a_broken_task_stops_a_run_before_any_model_is_downloaded(

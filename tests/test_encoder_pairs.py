@@ -14,7 +14,7 @@ from probing.results.scores import score_table
 from probing.similarity.cosine import cosine_similarities
 from probing.statistics import spearman
 from probing.study.encoder_pairs import contrast_names, pair_scores, random_draw_scores
-from probing.study.measurements import Settings
+from probing.study.settings import Settings
 from probing.tasks import load_task
 
 SETTINGS = Settings(seed=0, n_resamples=50, cache_dir=None)

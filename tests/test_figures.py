@@ -133,7 +133,7 @@ def invented_logs() -> dict[str, pd.DataFrame]:
     mlm = nsp.assign(
         held_out_mlm_loss=nsp["held_out_mlm_loss"] - 0.8, held_out_sentence_accuracy=math.nan
     )
-    return {"nsp-mini": nsp, "mlm-mini": mlm}
+    return {"minilm-nsp": nsp, "minilm-placebo": mlm}
 
 
 def every_figure(scores: pd.DataFrame, model: str = "tiny") -> dict[str, Described]:
@@ -319,12 +319,14 @@ def test_training_curves_are_the_evaluations_of_the_log() -> None:
         evaluated = log.dropna(subset=["held_out_mlm_loss"])
         np.testing.assert_allclose(line.get_xdata(), evaluated["tokens"] / 1e6)
         np.testing.assert_allclose(line.get_ydata(), evaluated["held_out_mlm_loss"])
-    assert "MLM loss at the end: nsp-mini 5, mlm-mini 4.2" in described.sentence
+    assert "MLM loss at the end: minilm-nsp 5, minilm-placebo 4.2" in described.sentence
     accuracy = figures.training_curves(logs, column="held_out_sentence_accuracy")
-    assert "accuracy at the end: nsp-mini 70." in accuracy.sentence  # in percent, that run alone
+    assert "accuracy at the end: minilm-nsp 70." in accuracy.sentence  # in percent, that run alone
     assert "chance" in _texts(accuracy)
-    with pytest.raises(InputError, match="no run of mlm-mini"):
-        figures.training_curves({"mlm-mini": logs["mlm-mini"]}, column="held_out_sentence_accuracy")
+    with pytest.raises(InputError, match="no run of minilm-placebo"):
+        figures.training_curves(
+            {"minilm-placebo": logs["minilm-placebo"]}, column="held_out_sentence_accuracy"
+        )
 
 
 def test_the_curves_of_several_models_are_their_rows() -> None:

@@ -20,7 +20,7 @@ import pytest
 import torch
 from torch import nn
 
-from probing.claims.deciding import decide
+from probing.claims.deciding import Finding, decide
 from probing.claims.outcomes import Outcome
 from probing.claims.verdict import verdict_text
 from probing.commands.learning_tables import learning_tables
@@ -48,6 +48,7 @@ from probing.finetuning.score_rows import Trained, finetuning_scores, majority_r
 from probing.reporting.figures import learning_curves
 from probing.reporting.frozen_gap import frozen_gap
 from probing.reporting.run import load_run
+from probing.results.differences import ITEMS_ERROR
 from probing.results.scores import Score, score_table
 
 SHORT = TrainingRecipe(least_steps=6, most_steps=6, looks=3, batch_size=8)
@@ -142,6 +143,13 @@ def test_batches_are_a_function_of_seed_and_step(data: FinetuningData) -> None:
     assert [step for step, _ in played(0, 0)] == list(range(20))
     an_epoch = [row for _, rows in played(0, 0)[:8] for row in rows]
     assert sorted(an_epoch) == sorted(data.train.tolist())
+
+
+def test_by_default_every_row_is_gone_through_as_often_as_the_epochs_say() -> None:
+    for n in (100, 5452, 200_000):
+        recipe = TrainingRecipe()
+        assert recipe.steps(n) == max(60, math.ceil(3 * math.ceil(n / 16)))
+    assert recipes_for(epochs=0.5)[0].steps(16_000) == 500
 
 
 def test_steps_grow_with_the_rows_between_two_bounds() -> None:
@@ -318,8 +326,8 @@ def test_the_frozen_limit_on_real_data(real_data: Path, head: Head) -> None:
 def _planted(accuracies: dict[tuple[str, Head, int], float], n: int = 400) -> list[Trained]:
     """Predictions that are right on the first items, as many as wanted; gold is 1."""
     return [
-        Trained(head, subset, seed, (np.arange(n) < round(share * n)).astype(float))
-        for (subset, head, seed), share in accuracies.items()
+        Trained(head, trained_on, seed, (np.arange(n) < round(share * n)).astype(float))
+        for (trained_on, head, seed), share in accuracies.items()
     ]
 
 
@@ -348,36 +356,45 @@ def _rows(encoder: Encoder, accuracies: dict[tuple[str, Head, int], float]) -> p
 def _cells(few: float, many: float, spread: float = 0.0) -> dict[tuple[str, Head, int], float]:
     """The pooler head below the mean head by so much on few and on many items; three seeds."""
     cells: dict[tuple[str, Head, int], float] = {}
-    for subset, gap in (("train:100", few), ("all", many)):
+    for trained_on, gap in (("100", few), ("all", many)):
         for seed in range(3):
-            cells[subset, Head.POOLER, seed] = 0.8 - gap + spread * (seed - 1)
+            cells[trained_on, Head.POOLER, seed] = 0.8 - gap + spread * (seed - 1)
         for seed in range(3):
-            cells[subset, Head.MEAN, seed] = 0.8
+            cells[trained_on, Head.MEAN, seed] = 0.8
     return cells
 
 
 def test_differences_carry_the_chance_of_items_and_of_seeds(encoder: Encoder) -> None:
     calm, noisy = (_rows(encoder, _cells(0.2, 0.05, spread)) for spread in (0.0, 0.04))
-    key = {"view": "pooler@3 - mean@3", "subset": "all"}
+    key = {"view": "pooler@3 - mean@3", "trained_on": "all"}
 
-    def row(table: pd.DataFrame, metric: str) -> Any:
-        chosen = table[
-            (table["metric"] == metric) & (table[list(key)] == pd.Series(key)).all(axis=1)
-        ]
-        assert len(chosen) == 1
-        return chosen.iloc[0]
+    def values(table: pd.DataFrame, metric: str) -> list[float]:
+        """Of every seed."""
+        rows = (table["metric"] == metric) & (table[list(key)] == pd.Series(key)).all(axis=1)
+        return [float(value) for value in table.loc[rows, "value"]]
 
-    still = row(calm, "accuracy_difference")
-    assert still["value"] == pytest.approx(-0.05)
+    def decided(table: pd.DataFrame) -> Finding:
+        (finding,) = [f for f in decide(table, "toy").by_task if f.claim == "C8"]
+        return finding
+
     # 20 of 400 items differ: the standard error of a share of one in twenty
-    assert row(calm, "standard_error")["value"] == pytest.approx(
-        math.sqrt(0.05 * 0.95 / 400), rel=0.15
-    )
-    moving = row(noisy, "accuracy_difference")
-    assert moving["value"] == pytest.approx(-0.05)
-    assert moving["upper"] - moving["lower"] > 2 * (still["upper"] - still["lower"])
-    change = calm[(calm["subset"] == "all - train:100") & (calm["metric"] == "accuracy_difference")]
-    assert change["value"].tolist() == [pytest.approx(0.15)]
+    error = math.sqrt(0.05 * 0.95 / 400)
+    assert values(calm, "accuracy_difference") == pytest.approx([-0.05] * 3)
+    assert values(calm, "standard_error") == pytest.approx([error] * 3, rel=0.15)
+    assert values(calm, ITEMS_ERROR) == pytest.approx([error], rel=0.15)
+    assert values(noisy, "accuracy_difference") == pytest.approx([-0.09, -0.05, -0.01])
+    still, moving = decided(calm), decided(noisy)
+    assert (still.n_seeds, still.degrees_of_freedom) == (3, 2)
+    assert still.standard_error == pytest.approx(error, rel=0.15)
+    assert moving.effect == pytest.approx(-0.05)
+    (items,) = values(noisy, ITEMS_ERROR)
+    assert moving.standard_error == pytest.approx(math.hypot(0.04 / math.sqrt(3), items))
+    # Student's t of the seeds, with two degrees of freedom, and the normal of the items
+    half = math.hypot(4.303 * 0.04 / math.sqrt(3), 1.96 * items)
+    assert moving.p > 0.05
+    assert (moving.upper - moving.lower) / 2 == pytest.approx(half, rel=0.01)
+    change = calm[(calm["trained_on"] == "all - 100") & (calm["metric"] == "accuracy_difference")]
+    assert change["value"].tolist() == pytest.approx([0.15] * 3)
     single = calm[(calm["metric"] == "accuracy") & (calm["aggregation"] == "none")]
     assert len(single) == 12
     assert (single["lower"] < single["value"]).all()
@@ -392,11 +409,28 @@ def test_heads_that_learned_nothing_are_not_compared(
     assert _rows(encoder, _cells(0.3, 0.1))["value"].notna().all()
     monkeypatch.setattr("probing.finetuning.score_rows.majority_share", lambda _: 0.85)
     table = _rows(encoder, _cells(0.3, 0.1))
-    compared = table["metric"].isin(["accuracy_difference", "standard_error"])
+    compared = table["metric"].isin(["accuracy_difference", "standard_error", ITEMS_ERROR])
     assert table.loc[compared, "value"].isna().all()
     assert table.loc[~compared, "value"].notna().all()
     verdict = decide(table, "toy")
     assert {finding.outcome for finding in verdict.by_task} == {Outcome.UNDECIDED}
+
+
+def test_fine_tuned_heads_know_the_clusters_of_the_test_items(encoder: Encoder) -> None:
+    """Forty clusters of ten items: a standard error three times as large, and counted."""
+    cells, data = _planted(_cells(0.3, 0.1)), _data_of_ones(encoder)
+    kept = {"probe": "finetuned", "layer": 3, "seed": 0, "n_resamples": 500}
+    errors = []
+    for clusters in (None, np.tile(np.repeat(np.arange(40), 10), 2)):
+        rows = finetuning_scores(cells, replace(data, clusters=clusters), **kept)  # type: ignore[arg-type]
+        (row,) = [
+            row
+            for row in rows
+            if (row.metric, row.view, row.trained_on) == (ITEMS_ERROR, "pooler@3 - mean@3", "all")
+        ]
+        assert (row.clusters, row.largest_cluster) == ((None, None) if not errors else (40, 10))
+        errors.append(row.value)
+    assert errors[1] > 2.5 * errors[0]
 
 
 def test_the_majority_is_a_floor(encoder: Encoder) -> None:

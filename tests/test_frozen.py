@@ -1,18 +1,30 @@
 """The frozen body (E1): batched training is that of every seed, planted effects are found."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from probing.cause.estimands import effect, pooler_minus_cls, sentence_clusters
-from probing.cause.frozen import Poolers, train_poolers
-from probing.cause.frozen_vectors import Material, word_overlap_accuracy
-
-TASKS = ("sts12", "sts13", "sts14", "sts15", "sts16", "sickr")
+from probing.cause.estimands import sentence_clusters
+from probing.cause.frozen import Poolers, read_frozen_rows, run_frozen, train_poolers
+from probing.cause.frozen_vectors import (
+    Frozen,
+    FrozenArm,
+    FrozenPlan,
+    Material,
+    word_overlap_accuracy,
+)
+from probing.errors import InputError
+from probing.pretraining.config import Negatives, PretrainingConfig
+from probing.pretraining.corpus import tokenize_corpus
+from probing.pretraining.segments import least_like, make_segment_pairs
+from probing.pretraining.start import find_start
+from tests.test_continuation import write_pairs
+from tests.test_pretraining import write_corpus
 
 
 def material(n: int = 256, width: int = 6) -> Material:
@@ -99,42 +111,98 @@ def test_word_overlap_is_told_by_the_best_threshold_of_training() -> None:
     assert everything == 1.0
 
 
-def rows_of(arm: str, outcome: float, seeds: int = 5, spread: float = 0.0) -> pd.DataFrame:
-    rng = np.random.default_rng(len(arm))
-    rows = [
-        {"arm": arm, "seed": seed, "steps": 10, "task": task, "view": view, "value": value}
-        for seed in range(seeds)
-        for task in TASKS
-        for view, value in (
-            ("pooler", 0.7 + outcome / 100 + spread * rng.normal()),
-            *((("cls", 0.7),) if seed == 0 else ()),
-        )
-    ]
-    return pd.DataFrame(rows).assign(metric="spearman", n=100)
-
-
-def test_a_planted_effect_is_found_in_points_and_by_seed() -> None:
-    rows = pd.concat([rows_of("nsp", -9.0), rows_of("nsp-permuted", -2.0)])
-    one, other = (pooler_minus_cls(rows, arm, 10) for arm in ("nsp", "nsp-permuted"))
-    assert one.shape == (5, 6)
-    found = effect("P1", one, other, [0.3] * 6)
-    assert found.mean.effect == pytest.approx(-7.0)
-    assert (found.seeds_below, found.tasks_below) == (5, 6)
-    assert found.mean.upper < -5
-    alone = effect("NSP", one, None, [0.3] * 6)
-    assert alone.mean.effect == pytest.approx(-9.0)
-    with pytest.raises(ValueError, match="a seed or a task is missing"):
-        pooler_minus_cls(rows[rows["task"] != "sickr"].assign(value=np.nan), "nsp", 10, TASKS[:5])
-
-
-def test_no_effect_is_not_found() -> None:
-    rows = pd.concat([rows_of("nsp", 0, spread=0.01), rows_of("sop", 0, spread=0.01)])
-    found = effect("x", *(pooler_minus_cls(rows, arm, 10) for arm in ("nsp", "sop")), [0.3] * 6)
-    assert found.mean.lower < 0 < found.mean.upper
-
-
 def test_pairs_that_share_a_sentence_are_one_cluster() -> None:
     pairs = np.array([[0, 1], [1, 2], [3, 4], [5, 0], [6, 7]])
     codes = sentence_clusters(pairs)
     assert codes.tolist()[:2] == [codes[3]] * 2
     assert len(set(codes.tolist())) == 3
+
+
+@pytest.fixture(scope="module")
+def frozen(
+    tiny_encoder_folder: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
+) -> Frozen:
+    folder = tmp_path_factory.mktemp("e1")
+    plan = FrozenPlan(
+        pairs=640,
+        held_out_pairs=32,
+        seeds=2,
+        looks=(0, 12),
+        arms=(FrozenArm.NSP, FrozenArm.FEW),
+        tasks=("stsb",),
+    )
+    return Frozen(
+        str(tiny_encoder_folder("bert")),
+        write_corpus(folder / "texts"),
+        folder / "e1",
+        plan,
+        write_pairs(folder / "data"),
+    )
+
+
+def test_an_arm_is_added_to_a_finished_folder(frozen: Frozen) -> None:
+    assert run_frozen(frozen)
+    done = {path: path.stat().st_mtime_ns for path in frozen.out.glob("*.parquet")}
+    assert {path.stem for path in done} == {"nsp", "nsp-few"}
+    arms = (*frozen.plan.arms, FrozenArm.EASY, FrozenArm.FRESH)
+    more = replace(frozen, plan=replace(frozen.plan, arms=arms))
+    assert run_frozen(more)
+    assert {path: path.stat().st_mtime_ns for path in done} == done
+    rows = read_frozen_rows(more.out, more.plan)
+    assert set(rows.arm) == {"nsp", "nsp-few", "nsp-easy", "nsp-fresh"}
+    start = rows[(rows.steps == 0) & (rows["view"] == "pooler")]
+    assert start.groupby("seed").value.nunique().eq(1).all()  # every arm starts with one pooler
+    end = rows[(rows.steps == 12) & (rows["view"] == "pooler") & (rows.seed == 0)]
+    assert end.value.nunique() == 4
+    fresh = more.out / "vectors"
+    assert len(list(fresh.glob("nsp-fresh-train-*"))) == 1
+    with pytest.raises(InputError, match="another encoder, corpus or size"):
+        run_frozen(replace(more, plan=replace(more.plan, seeds=3)))
+
+
+def test_easy_negatives_are_of_another_genre(tmp_path: Path, frozen: Frozen) -> None:
+    rng = np.random.default_rng(0)
+    words = {"sea": "boat fish wave", "tide": "boat fish wave net", "law": "court judge crime"}
+    for name, some in {**words, "farm": "cow milk barn"}.items():
+        texts = [
+            "\n".join(" ".join(rng.choice(some.split(), 6)) for _ in range(8)) for _ in range(6)
+        ]
+        (tmp_path / f"{name}.txt").write_text("\n\n".join(texts), encoding="utf-8")
+    tokenizer = find_start(frozen.encoder).tokenizer
+    corpus = tokenize_corpus(tmp_path, tmp_path / "cache", PretrainingConfig(), tokenizer)
+    assert corpus.sources == ("farm", "law", "sea", "tide")
+    assert 2 not in least_like(corpus, range(4))[3]
+    made = {"count": 60, "length": 20, "held_out": False, "sentence_order": False, "seed": 0}
+    pairs = make_segment_pairs(
+        corpus,
+        **made,
+        short_share=0.0,
+        negatives=Negatives.OTHER_GENRE,  # type: ignore[arg-type]
+    )
+    owner = np.repeat(
+        np.repeat(corpus.document_source, np.diff(corpus.document_starts)),
+        np.diff(corpus.sentence_starts),
+    )
+    one, other = owner[pairs.starts].T
+    random = pairs.labels == 1
+    assert random.any()
+    assert (one[~random] == other[~random]).all()
+    assert (one[random] != other[random]).all()
+    assert {2, 3} not in [{int(a), int(b)} for a, b in zip(one[random], other[random], strict=True)]
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "sea.txt").write_text((tmp_path / "sea.txt").read_text(), encoding="utf-8")
+    alone = tokenize_corpus(tmp_path / "one", tmp_path / "cache", PretrainingConfig(), tokenizer)
+    with pytest.raises(InputError, match="need two sources"):
+        make_segment_pairs(
+            alone,
+            **made,
+            short_share=0.0,
+            negatives=Negatives.OTHER_GENRE,  # type: ignore[arg-type]
+        )
+
+
+def test_runs_begun_before_negatives_were_a_choice_go_on() -> None:
+    fields = PretrainingConfig().as_dict()
+    assert fields["negatives"] == "other-document"
+    assert PretrainingConfig().digest() == "7e50ee283ecf6175"
+    assert PretrainingConfig(negatives=Negatives.SAME_SOURCE).digest() != "7e50ee283ecf6175"

@@ -41,9 +41,10 @@ def legacy(files: dict[str, bytes], folder: Path) -> dict[str, bytes]:
         ): value
         for key, value in weights.items()
     }
+    vocabulary, width = weights["embeddings.word_embeddings.weight"].shape
     renamed |= {
-        "cls.predictions.bias": torch.zeros(4),
-        "cls.seq_relationship.weight": torch.zeros(2, 16),
+        "cls.predictions.bias": torch.zeros(vocabulary),
+        "cls.seq_relationship.weight": torch.zeros(2, width),
         "cls.seq_relationship.bias": torch.zeros(2),
     }
     config = json.loads(files["config.json"]) | {"architectures": ["BertForMaskedLM"]}

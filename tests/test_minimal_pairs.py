@@ -1,14 +1,21 @@
 """Files of minimal pairs: what becomes of a pair, and what is refused."""
 
+import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
+import datasets
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from probing.errors import InputError
+from probing.sources.blimp import BLIMP
 from probing.study.floors import measure_floors
-from probing.study.measurements import Settings
-from probing.tasks import LabelledSentences, load_task
+from probing.study.settings import Settings
+from probing.tasks import LabelledSentences, catalogue, load_task
+from tests.hub_stand_in import StandIn
 
 
 def written(path: Path, *rows: str, header: str = "good\tbad\tphenomenon") -> Path:
@@ -98,3 +105,68 @@ def test_an_interval_takes_a_pair_as_a_whole(tmp_path: Path) -> None:
     # the majority is right on one half of every pair, whichever pairs are drawn
     majority = rows["floor:majority"]
     assert majority.value == majority.lower == majority.upper == 0.5
+
+
+def put_blimp(hub: StandIn, folder: Path, paradigms: Mapping[str, int]) -> None:
+    """A folder with one Parquet file for each paradigm, as on the Hub."""
+    files: dict[str, bytes] = {"README.md": b"---\nlicense: cc-by-4.0\n---\n"}
+    for paradigm, n in paradigms.items():
+        rows = [
+            {
+                "sentence_good": f"Cat {row} of {paradigm} sleeps.",
+                "sentence_bad": f"Cat {row} of {paradigm} sleep.",
+                "UID": paradigm,
+                "pair_id": row,
+            }
+            for row in range(n)
+        ]
+        pq.write_table(pa.Table.from_pylist(rows), folder / "rows.parquet")
+        name = f"{paradigm}/train-00000-of-00001.parquet"
+        files[name] = (folder / "rows.parquet").read_bytes()
+    hub.add("dataset", "nyu-mll/blimp", files, commit=str(BLIMP[0].hub_revision))
+
+
+def test_blimp_comes_from_the_hub_one_paradigm_at_a_time(
+    hub: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "datasets"))
+    monkeypatch.delenv("PROBING_DATA", raising=False)
+    # one name is the beginning of another, as in `wh_vs_that_with_gap`
+    put_blimp(hub, tmp_path, {"wh_island": 1000, "passive_1": 70, "passive_10": 5})
+    task = load_task("blimp:wh_island")
+    assert isinstance(task, LabelledSentences)
+    assert (task.name, len(task), task.classes, task.remark) == (
+        "blimp:wh_island",
+        2000,
+        ("bad", "good"),
+        "",
+    )
+    assert hub.files_asked() == ["README.md", "wh_island/train-00000-of-00001.parquet"]
+    assert all("wh_island" in text for text in task.sentences)
+    assert set(task.splits) == {"train", "dev", "test"}
+    test = load_task("blimp:wh_island", split="test")
+    assert len(test) == task.splits.count("test")
+    few = load_task("blimp:passive_1")
+    assert few.remark.startswith("blimp:passive_1 all: 70 rows, the official split has 1,000")
+    assert not any("passive_10" in text for text in few.sentences)  # type: ignore[union-attr]
+    with pytest.raises(InputError, match="did you mean blimp:wh_island"):
+        load_task("blimp:wh_islands")
+
+
+def test_blimp_as_its_authors_publish_it_is_read_from_a_data_folder(tmp_path: Path) -> None:
+    (tmp_path / "blimp").mkdir()
+    rows = [
+        {"sentence_good": f"Cat {row} sleeps.", "sentence_bad": f"Cat {row} sleep.", "UID": "x"}
+        for row in range(40)
+    ]
+    path = tmp_path / "blimp" / "causative.jsonl"
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
+    task = load_task("blimp:causative", tmp_path)
+    assert isinstance(task, LabelledSentences)
+    assert (len(task), len(set(task.groups or ()))) == (80, 40)
+
+
+def test_the_paradigms_of_blimp_are_67_and_one_entry_of_the_catalogue() -> None:
+    assert len({source.name for source in BLIMP}) == 67
+    (entry,) = (entry for entry in catalogue() if entry.name.startswith("blimp:"))
+    assert all(source.name.partition(":")[2] in entry.note for source in BLIMP)

@@ -11,7 +11,6 @@ from probing.pretraining.vocabulary import encode_sentences
 from probing.probes.driver import fit_probes
 from probing.results.scores import score_table
 from probing.study import next_sentence
-from probing.study.measurements import Settings
 from probing.study.next_sentence import (
     NEXT_SENTENCE,
     SIZES,
@@ -20,6 +19,7 @@ from probing.study.next_sentence import (
     pair_vectors,
     segment_pairs,
 )
+from probing.study.settings import Settings
 
 SETTINGS = Settings(seed=0, n_resamples=50, cache_dir=None)
 N_SOURCES, N_DOCUMENTS = 6, 5

@@ -235,13 +235,13 @@ def test_differences_keep_apart_what_names_them() -> None:
         *_compared(0.3, 0.01, seed=1),
         *_compared(0.4, 0.01, transform="whitened"),
         *_compared(0.5, 0.01, probe="linear", metric="accuracy_difference"),
-        *_compared(0.6, 0.01, subset="train:16"),
+        *_compared(0.6, 0.01, trained_on="16"),
         *_compared(0.7, 0.01, labels="control"),
         *_compared(0.8, 0.01, aggregation="mean"),
         *_compared(0.9, None, task="v"),
         replace(ROW, task="w"),
     ]
-    # a standard error has the probe and the subset of its difference
+    # a standard error has the probe and the training items of its difference
     rows[9] = replace(rows[9], metric="standard_error", value=0.01)
     found = read_differences(score_table(rows), "wmean")
     plain = Place("m", "pooler@2 - mean@2")
@@ -249,7 +249,7 @@ def test_differences_keep_apart_what_names_them() -> None:
         plain: [0.1, 0.2, 0.3],
         plain._replace(transform="whitened"): [0.4],
         plain._replace(probe="linear"): [0.5],
-        plain._replace(subset="train:16"): [0.6],
+        plain._replace(trained_on="16"): [0.6],
     }
     assert [d.seed for d in found[plain]] == [0, 0, 1]
     assert found[plain._replace(probe="linear")][0].metric == "accuracy"
@@ -426,8 +426,8 @@ def test_the_floors_of_a_task() -> None:
     assert [*found.items()] == [("jaccard", 37.5), ("b", 25.0)]  # in the order of the table
 
 
-def test_training_items_of_a_subset() -> None:
-    assert training_items("train:100") == 100
+def test_training_items() -> None:
+    assert training_items("100") == 100
     assert training_items("all") == math.inf
 
 
@@ -533,6 +533,9 @@ def test_what_is_no_run_is_not_read(tmp_path: Path) -> None:
         read_run(tmp_path)
     write_run(tmp_path, score_table([ROW]), {})
     read_run(tmp_path)
+    write_run(tmp_path, score_table([ROW]).drop(columns="clusters"), {})
+    with pytest.raises(InputError, match="lacks the columns clusters"):
+        read_run(tmp_path)
     (tmp_path / "scores.parquet").write_bytes(b"PAR1")
     with pytest.raises(InputError, match="is not a run folder"):
         read_run(tmp_path)

@@ -3,17 +3,17 @@
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from probing.encoding.encoder import load_encoder
+from probing.encoding.sharing import SharedExtraction
 from probing.encoding.word_vectors import extract_words
 from probing.errors import InputError
-from probing.study import measurements
 from probing.study.floors import measure_floors
-from probing.study.measurements import Settings, measure_spans
+from probing.study.labelled import items_of
+from probing.study.settings import Settings
 from probing.tasks import LabelledSpans, load_task
 
 
@@ -132,34 +132,24 @@ def test_a_sentence_is_in_one_split_of_a_treebank_without_splits(tmp_path: Path)
 
 @pytest.mark.parametrize("what", ["feats.Number", "arc", "entity"])
 def test_a_span_has_the_vectors_of_its_words(
-    what: str,
-    tmp_path: Path,
-    tiny_encoder_folder: Callable[[str], Path],
-    monkeypatch: pytest.MonkeyPatch,
+    what: str, tmp_path: Path, tiny_encoder_folder: Callable[[str], Path]
 ) -> None:
     task = spans_of(f"{written(tmp_path / 'own.conllu', CATS, DOGS, times=10)}:{what}")
     encoder = load_encoder(tiny_encoder_folder("bert"))
-    given: dict[str, Any] = {}
-
-    def probed(vectors: Any, _target: Any, items: Any, labels: Any, *_: Any, **more: Any) -> Any:
-        given.update(vectors=vectors, items=items, labels=labels, **more)
-        return []
-
-    monkeypatch.setattr(measurements, "_probed", probed)
     settings = Settings(seed=0, n_resamples=10, cache_dir=None)
-    assert measure_spans(encoder, task, settings) == ([], 0)
+    items = items_of(SharedExtraction(encoder, None), task, settings)
     words = extract_words(encoder, task.sentences)
     first_word = np.cumsum([0, *map(len, task.sentences)])
     ways = {"first": lambda rows: rows[0], "last": lambda rows: rows[-1],
             "mean": lambda rows: rows.mean(axis=0)}  # fmt: skip
     layers = [view_id.partition("@")[2] for view_id in words]
     longer = what == "entity"
-    assert set(given["vectors"]) == {
+    assert set(items.vectors) == {
         f"span_{way}@{layer}" if longer else f"word_first@{layer}"
         for layer in layers
         for way in (ways if longer else ("first",))
     }
-    for view_id, found in given["vectors"].items():
+    for view_id, found in items.vectors.items():
         pooling, _, layer = view_id.partition("@")
         for row, (number, spans) in enumerate(zip(task.numbers, task.spans, strict=True)):
             expected = [
@@ -169,12 +159,13 @@ def test_a_span_has_the_vectors_of_its_words(
                 for start, stop in spans
             ]
             np.testing.assert_allclose(found[row], np.concatenate(expected), rtol=1e-6)
-    assert tuple(given["labels"]) == task.labels
-    assert given["groups"].tolist() == list(task.numbers)
+    assert (tuple(items.labels.labels), items.n_lost) == (task.labels, 0)
+    assert items.labels.groups is not None
+    assert items.labels.groups.tolist() == list(task.numbers)
 
 
 def test_an_item_with_a_word_that_was_cut_off_takes_no_part(
-    tmp_path: Path, tiny_encoder_folder: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, tiny_encoder_folder: Callable[[str], Path]
 ) -> None:
     long = [word(k, "cats", f"Number={'Sing' if k % 2 else 'Plur'}", k - 1, "dep")
             for k in range(1, 200)]  # fmt: skip
@@ -182,12 +173,12 @@ def test_an_item_with_a_word_that_was_cut_off_takes_no_part(
         f"{written(tmp_path / 'own.conllu', long)}:relation".replace("relation", "feats.Number")
     )
     encoder = load_encoder(tiny_encoder_folder("bert"))
-    seen = []
-    monkeypatch.setattr(measurements, "_probed", lambda _, __, items, *___, **____: seen + items)
-    items, n_lost = measure_spans(encoder, task, Settings(seed=0, n_resamples=10, cache_dir=None))
-    assert n_lost > 0
-    assert n_lost == extract_words(encoder, task.sentences).n_lost
-    assert len(items) == len(task) - n_lost
+    settings = Settings(seed=0, n_resamples=10, cache_dir=None)
+    items = items_of(SharedExtraction(encoder, None), task, settings)
+    assert items.n_lost > 0
+    assert items.n_lost == extract_words(encoder, task.sentences).n_lost
+    assert len(items.labels.labels) == len(task) - items.n_lost
+    assert len(items.vectors["word_first@0"]) == len(task) - items.n_lost
 
 
 def test_the_baselines_of_spans_see_their_words(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ class Halved:
     [
         ({"models": ()}, "at least one model and one task"),
         ({"tasks": ()}, "at least one model and one task"),
-        ({"models": ("minilm", "nsp-mini", "minilm")}, "'minilm' is named twice"),
+        ({"models": ("minilm", "minilm-nsp", "minilm")}, "'minilm' is named twice"),
         ({"tasks": ("stsb", "stsb")}, "'stsb' is named twice"),
         ({"tasks": (labelled(), labelled())}, "'animals' is named twice"),
         ({"seed": -1}, "seed -1: expected a whole number from 0 to 4294967295"),
@@ -66,7 +66,7 @@ class Halved:
         ({"models": ("one - other",)}, "stands for a difference"),
         ({"models": ("minilm+random",)}, "that of a control or a floor"),
         ({"models": ("floor:mine",)}, "that of a control or a floor"),
-        ({"contrasts": (("minilm", "nsp-mini"),)}, "'nsp-mini' is to be compared but is none"),
+        ({"contrasts": (("minilm", "minilm-nsp"),)}, "'minilm-nsp' is to be compared but is none"),
         ({"probes": ()}, "unknown probe of no name"),
         ({"probes": ("linear", "forest")}, "unknown probe forest: expected one or more of linear,"),
         ({"probes": (StandardScaler(),)}, "expected a name or a scikit-learn classifier"),
@@ -109,6 +109,7 @@ def test_a_study_is_described_by_names() -> None:
     assert json.loads(json.dumps(told)) == {
         "models": ["minilm", "mine", "lengths", "table"],
         "tasks": ["stsb", "animals"],
+        "erase": [],
         "protocol": study.protocol,
         "data_dir": None,
         "dtype": "float32",

@@ -17,7 +17,8 @@ from probing.probes.ridge import PairFeatures, fit_regression
 from probing.results.scores import score_table
 from probing.similarity.cosine import cosine_similarities, token_jaccard
 from probing.statistics import accuracy_interval, spearman
-from probing.study.measurements import Settings, measure_labelled, measure_words
+from probing.study.labelled import measure_labelled
+from probing.study.settings import Settings
 from probing.study.study import Study, run_study
 from probing.tasks import LabelledSentences, SentencePairs, TaggedSentences, load_task
 from tests.test_study import HEADER, write_data
@@ -193,7 +194,11 @@ def test_codelength_reads_every_item_of_a_task_without_splits(encoder: Encoder) 
 
 def test_the_interval_of_words_is_over_sentences(encoder: Encoder) -> None:
     """Eight equal words a sentence tell no more than one: the interval is that of 20 items."""
-    rows = score_table(measure_words(encoder, tagged(), replace(SETTINGS, n_resamples=500))[0])
+    rows = score_table(
+        measure_labelled(
+            SharedExtraction(encoder, None), tagged(), replace(SETTINGS, n_resamples=500)
+        )[0]
+    )
     found = rows[(rows["metric"] == "accuracy") & (rows["view"] == "word_first@3")].iloc[0]
     assert found["n"] == 160
     right = np.arange(160)[:, None] < round(found["value"] * 160)

@@ -1,64 +1,133 @@
-"""The summary says what the rows say, and recommends the usual choice unless another is better."""
+"""The summary says what the verdict decides, and chooses nothing on the pairs it is shown on."""
 
+import math
+from dataclasses import replace
+
+import numpy as np
 import pandas as pd
 import pytest
 
-from probing.reporting.summary import summarise
+from probing.claims.deciding import Verdict, decide
+from probing.claims.outcomes import Outcome
+from probing.reporting.summary import Summary, summarise
 from probing.results.scores import Score, score_table
 from probing.results.target import Target
 
+MANIFEST = {"encoders": [{"name": "toy", "num_layers": 2, "pooler": "untrained"}]}
+MEANS = {"mean@1": 0.70, "mean@2": 0.80, "cls@2": 0.751, "pooler@2": 0.75}
+LOSS = {
+    "pooler@2 - mean@2": (-0.05, 0.01),
+    "cls@2 - mean@2": (-0.049, 0.01),
+    "pooler@2 - cls@2": (-0.001, 0.001),
+    "mean@2 - mean@1": (0.10, 0.01),
+}
+"""Effects with their standard errors."""
 
-def table(
-    means: dict[str, float], differences: dict[str, tuple[float, float, float]]
-) -> pd.DataFrame:
-    target = Target(task="stsb")
-    rows: list[Score] = [
-        target.score(
-            view=view, probe="cosine", metric="spearman", value=value, n=100, aggregation="all"
-        )
-        for view, value in means.items()
-    ]
+
+def table(by_task: dict[str, dict[str, tuple[float, float]]]) -> pd.DataFrame:
+    rows: list[Score] = []
+    for task, differences in by_task.items():
+        score = Target(task=task).score
+        found = [(view, "spearman", value) for view, value in MEANS.items()]
+        for view, (value, error) in differences.items():
+            found += [(view, "spearman_difference", value), (view, "standard_error", error)]
+        rows += [
+            score(view=view, probe="cosine", metric=metric, value=value, n=100, aggregation="all")
+            for view, metric, value in found
+        ]
+    # the record of a choice on pairs that are not scored: there the lower layer is the better one
     rows += [
-        target.score(
-            view=view,
-            probe="cosine",
-            metric="spearman_difference",
-            value=value,
-            lower=lower,
-            upper=upper,
-            n=100,
-            aggregation="all",
+        Target(task="stsb", split="dev").score(
+            view=view, probe="cosine", metric="selection_spearman", value=value, n=100
         )
-        for view, (value, lower, upper) in differences.items()
+        for view, value in (("mean@1", 0.9), ("mean@2", 0.8))
     ]
     return score_table(rows).assign(model="toy")
 
 
-MANIFEST = {"encoders": [{"name": "toy", "num_layers": 2, "pooler": "untrained"}]}
-LOSS = {
-    "pooler@2 - mean@2": (-0.05, -0.07, -0.03),
-    "cls@2 - mean@2": (-0.049, -0.06, -0.03),
-    "pooler@2 - cls@2": (-0.001, -0.002, 0.001),
-}
-MEANS = {"mean@1": 0.70, "mean@2": 0.80, "cls@2": 0.751, "pooler@2": 0.75}
+def said(
+    *tasks: dict[str, tuple[float, float]], changed: dict[str, Outcome] | None = None
+) -> Summary:
+    scores = table({f"set{n}": LOSS | one for n, one in enumerate(tasks)})
+    verdict = decide(scores, "toy")
+    if changed:
+        verdict = _with(verdict, changed)
+    return summarise(scores, MANIFEST, {"toy": verdict})
 
 
-@pytest.mark.parametrize(("other", "used"), [(0.809, "mean@2"), (0.811, "mean@1")])
-def test_another_view_is_recommended_only_beyond_a_point(other: float, used: str) -> None:
-    found = summarise(table(MEANS | {"mean@1": other}, LOSS), MANIFEST)
-    assert found.sentences[-1].startswith(f"Use `{used}`: ")
+def _with(verdict: Verdict, outcomes: dict[str, Outcome]) -> Verdict:
+    return replace(
+        verdict,
+        by_task=tuple(
+            replace(f, outcome=outcomes.get(f.claim, f.outcome)) for f in verdict.by_task
+        ),
+    )
 
 
 def test_the_loss_is_said_with_its_place() -> None:
-    first, place, _ = summarise(table(MEANS, LOSS), MANIFEST).sentences
+    first, place, layer = said({}).sentences
     assert first == (
         "In toy, whose pooler was never trained, pooler_output is 5.0 points below mean pooling on "
-        "stsb."
+        "set0."
     )
-    assert place.startswith("The loss is in [CLS], not in the pooler: ")
+    assert place.startswith("The loss is in [CLS]: [CLS] is 4.9 points below mean pooling on set0")
+    assert "From [CLS] to the pooler it is negligible, less than 1 point" in place
+    assert layer.startswith("Of mean pooling use `mean@2`: `mean@2` is 10.0 points above `mean@1`")
 
 
-def test_an_interval_around_zero_is_no_difference() -> None:
-    open_ = LOSS | {"pooler@2 - mean@2": (-0.05, -0.11, 0.01)}
-    first = summarise(table(MEANS, open_), MANIFEST).sentences[0]
-    assert "not told apart from mean pooling on stsb" in first
+def test_a_plain_interval_that_holm_takes_back_is_not_told() -> None:
+    """2.3 standard errors exclude zero at 95 %, and not once corrected for the run's tests."""
+    weak = {"pooler@2 - mean@2": (-0.05, 0.05 / 2.3), "mean@2 - mean@1": (0.001, 0.01)}
+    found = said(weak, {}, {})
+    verdict = decide(table({f"set{n}": LOSS | one for n, one in enumerate((weak, {}, {}))}), "toy")
+    (finding,) = [f for f in verdict.by_task if (f.claim, f.task) == ("C1", "set0")]
+    assert finding.p < 0.05 < finding.corrected_p
+    assert "5.0 points below mean pooling on two of three sets" not in found.sentences[0]
+    assert "not told apart from mean pooling on set0" in found.sentences[0]
+    assert "5.0 points below it on set1 and set2" in found.sentences[0]
+
+
+@pytest.mark.parametrize("outcome", list(Outcome))
+def test_every_word_follows_from_the_outcome(outcome: Outcome) -> None:
+    """The numbers stay as they are: only what was decided changes, and the words with it."""
+    first = said({}, {}, changed={"C1": outcome}).sentences[0]
+    words = {
+        Outcome.SUPPORTED: "5.0 points below mean pooling",
+        Outcome.REFUTED: "5.0 points below mean pooling",
+        Outcome.NEGLIGIBLE: "within 1 point of mean pooling",
+        Outcome.UNDECIDED: "not told apart from mean pooling",
+    }
+    assert f"pooler_output is {words[outcome]} on all two sets." in first
+
+
+def test_what_is_undefined_is_said_to_be() -> None:
+    nothing = {"pooler@2 - mean@2": (math.nan, math.nan)}
+    first = said(nothing, {}).sentences[0]
+    assert "undefined against mean pooling on set0 and 5.0 points below it on set1" in first
+
+
+def test_of_all_tasks_it_says_what_the_verdict_says_of_them() -> None:
+    effects = (-0.09, -0.05, 0.02, -0.11)
+    found = said(*({"pooler@2 - mean@2": (effect, 0.005)} for effect in effects))
+    assert "; for sets like these it is undecided (−5.8 [" in found.sentences[0]
+    assert "5.0 to 11.0 points below mean pooling on three of four sets" in found.sentences[0]
+    assert "2.0 points above it on set2" in found.sentences[0]
+    assert "for sets like these it is above" in found.sentences[-1]
+
+
+def test_the_layer_is_the_one_chosen_elsewhere_and_not_the_highest_here() -> None:
+    found = said({})
+    (row,) = found.table.rows
+    shown = dict(zip(found.table.header, (cell.text for cell in row), strict=True))
+    assert shown["chosen layer"] == "70.0 mean@1"
+    lower = said({"mean@2 - mean@1": (-0.10, 0.01)})
+    assert lower.sentences[-1].startswith("Of mean pooling use `mean@1`: `mean@2` is 10.0 points ")
+    open_ = said({"mean@2 - mean@1": (0.02, 0.02)})
+    assert open_.sentences[-1].startswith("`mean@2` is not told apart from `mean@1`")
+
+
+def test_without_a_claim_about_them_no_views_are_compared() -> None:
+    scores = table({"set0": LOSS})
+    verdict = decide(scores, "toy", claims=())
+    assert summarise(scores, MANIFEST, {"toy": verdict}).sentences == ()
+    assert np.isfinite(summarise(scores, MANIFEST, {}).table.rows[0][2].number or np.nan)

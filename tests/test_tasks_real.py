@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from probing.sources.declarations import DATASETS, DatasetSource, TaskKind
-from probing.tasks import LabelledSentences, SentencePairs, TaggedSentences, load_task
+from probing.sources.declarations import DATASETS, DatasetSource
+from probing.tasks import LabelledSentences, SentencePairs, load_task
 
 pytestmark = pytest.mark.real
 
@@ -80,17 +80,3 @@ def test_local_linguistic_tasks_are_whole_and_say_that_they_are_not_senteval(
         for split in counts
     }
     assert not by_split["train"] & by_split["test"]
-
-
-def test_the_treebank_has_the_official_sentences_words_and_tags(real_data: Path) -> None:
-    (source,) = (source for source in DATASETS if source.kind is TaskKind.WORDS)
-    task = load_task("ewt", real_data)
-    assert isinstance(task, TaggedSentences)
-    assert Counter(task.splits) == source.sizes
-    words = Counter[str]()
-    for sentence, split in zip(task.sentences, task.splits, strict=True):
-        words[split] += len(sentence)
-    assert words == {"train": 204_577, "dev": 25_147, "test": 25_094}
-    assert len(task.classes) == source.classes
-    assert "_" not in task.classes
-    assert task.remark == ""

@@ -173,9 +173,9 @@ def test_the_invariants_of_pairs_and_labelled_sentences() -> None:
         replace(pairs, sentences1=(), sentences2=(), subsets=None, scores=np.empty(0))
     labelled = LabelledSentences("t", ("a", "b"), ("x", "y"), ("train", "test"), "o")
     assert (len(labelled), labelled.classes) == (2, ("x", "y"))
-    with pytest.raises(ValueError, match="labels has 1 entries for 2 sentences"):
+    with pytest.raises(ValueError, match="labels has 1 entries for 2 items"):
         replace(labelled, labels=("x",))
-    with pytest.raises(InputError, match="found no rows"):
+    with pytest.raises(InputError, match="found no items"):
         replace(labelled, sentences=(), labels=(), splits=())
     with pytest.raises(InputError, match="unknown split 'te', expected one of train, dev, test"):
         replace(labelled, splits=("train", "te"))

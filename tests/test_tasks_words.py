@@ -1,5 +1,6 @@
 """CoNLL-U: syntactic words, any column, and every departure from the format."""
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from probing.errors import InputError
 from probing.tasks import TaggedSentences, load_task
-from probing.tasks.tagged_words import TAG_COLUMNS, read_conllu
+from probing.tasks.tagged_words import TAG_COLUMNS
 
 
 def word(place: str, form: str, tag: str = "X", feats: str = "_") -> str:
@@ -40,7 +41,7 @@ def test_syntactic_words_and_their_tags(tmp_path: Path) -> None:
     assert task.tags == (("PRON", "AUX", "PART"), ("NOUN", "NUM"))
     assert task.classes == ("AUX", "NOUN", "NUM", "PART", "PRON")
     assert (task.name, task.column, task.splits) == ("own.conllu", "upos", ("", ""))
-    assert task.origin.startswith("file own.conllu sha256:")
+    assert task.origin.startswith("treebank own.conllu sha256:")
 
 
 def test_any_other_column_by_name(tmp_path: Path) -> None:
@@ -117,24 +118,32 @@ def test_a_single_file_has_no_splits(tmp_path: Path) -> None:
         load_task(path, split="test")
 
 
-def test_the_splits_of_a_known_treebank_are_its_files(tmp_path: Path) -> None:
-    (tmp_path / "words").mkdir()
+def test_the_splits_of_a_treebank_are_its_files(tmp_path: Path) -> None:
     for split, sentences in {"train": [FIRST, SECOND], "dev": [FIRST], "test": [SECOND]}.items():
-        conllu(tmp_path / "words" / f"en_ewt-ud-{split}.conllu", *sentences)
-    task = load_task("ewt:deprel", tmp_path)
+        conllu(tmp_path / f"xx_own-ud-{split}.conllu", *sentences)
+    task = load_task(f"treebank:{tmp_path}/xx_own-ud:deprel")
     assert isinstance(task, TaggedSentences)
-    assert task.name == "ewt:deprel"
+    assert task.name == "xx_own-ud:deprel"
     assert task.splits == ("train", "train", "dev", "test")
-    assert "ewt train: 2 rows, the official split has 12,544" in task.remark
     assert task.origin.count("sha256:") == 3
-    dev = load_task("ewt", tmp_path, split="dev")
+    dev = load_task(f"treebank:{tmp_path}:upos", split="dev")
     assert isinstance(dev, TaggedSentences)
     assert dev.splits == ("dev",)
-    (tmp_path / "words" / "en_ewt-ud-dev.conllu").unlink()
-    with pytest.raises(InputError, match=r"en_ewt-ud-dev\.conllu: no such file"):
-        load_task("ewt", tmp_path)
-    with pytest.raises(InputError, match="found nowhere"):
-        load_task("ewt", tmp_path / "words")
+    (tmp_path / "xx_own-ud-test.conllu").unlink()
+    with pytest.raises(InputError, match="found no treebank"):
+        load_task(f"treebank:{tmp_path}:upos")
+
+
+def test_the_treebank_that_ships_is_whole() -> None:
+    task = load_task("ewt")
+    assert isinstance(task, TaggedSentences)
+    assert (task.name, len(task.classes)) == ("ewt", 17)
+    words = Counter[str]()
+    for sentence, split in zip(task.sentences, task.splits, strict=True):
+        words[split] += len(sentence)
+    assert Counter(task.splits) == {"train": 12_544, "dev": 2001, "test": 2077}
+    assert words == {"train": 204_577, "dev": 25_147, "test": 25_094}
+    assert "_" not in task.classes
 
 
 def test_the_invariants_of_tagged_sentences() -> None:
@@ -150,7 +159,7 @@ def test_the_invariants_of_tagged_sentences() -> None:
     for wrong in ({"tags": (("X", "Y"),)}, {"splits": ()}, {"splits": ("tst",)}):
         with pytest.raises(ValueError, match=r"split|tags"):
             TaggedSentences(**(good | wrong))  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="found no sentences"):
+    with pytest.raises(InputError, match="found no items"):
         TaggedSentences(**(good | {"sentences": (), "tags": (), "splits": ()}))  # type: ignore[arg-type]
 
 
@@ -177,7 +186,8 @@ def test_what_is_written_is_read_back(
             cells = {"id": str(place), "form": form, column: tag}
             rows.append("\t".join(cells.get(name, "_") for name in columns))
         lines.append(rows)
-    task = read_conllu({"": conllu(tmp_path / "f.conllu", *lines)}, name="t", column=column)
+    task = load_task(f"{conllu(tmp_path / 'f.conllu', *lines)}:{column}")
+    assert isinstance(task, TaggedSentences)
     read = [
         list(zip(words, tags, strict=True))
         for words, tags in zip(task.sentences, task.tags, strict=True)

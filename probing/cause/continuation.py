@@ -56,48 +56,6 @@ _CHECKPOINT_SECONDS: Final = 120.0
 
 
 @dataclass(frozen=True)
-class Change:
-    """Where the experiment as it is run departs from the protocol as it was registered."""
-
-    date: str
-    what: str
-    why: str
-
-
-CHANGES: Final = (
-    Change(
-        "2026-11-27",
-        "the shared phase ends after 2.5 M tokens, not 10 M, if the held-out loss is not yet 3.5",
-        "two cores that other work shared; every arm starts from the same checkpoint all the same",
-    ),
-    Change(
-        "2026-11-27",
-        "before the shared phase the MLM head learns on a frozen body for 0.5 M tokens, and the "
-        "learning rate of all that follows is 1e-4, not 2e-4",
-        "2.5 M tokens at 2e-4 from a drawn head left mean@last at 55.4 over the six tasks, below "
-        "word overlap (57.2): the gate would have been closed for every arm. On STS-B the first 16 "
-        "steps alone took the mean from 82.0 to 74.8; to 81.3 after 60 steps of the head",
-    ),
-    Change(
-        "2026-11-27",
-        "branches are of 2 M tokens, not 8 M",
-        "two cores that other work shared; the protocol allows it where the machine is slow",
-    ),
-    Change(
-        "2026-11-27",
-        "pairs of the dev split of STS-B are left out of STS12-16 too, not only of SICK-R",
-        "STS-B was drawn from STS12-17: there lie the pairs that it shares, none in SICK-R",
-    ),
-    Change(
-        "2026-11-27",
-        "the sentence loss's gradient is clipped before it is weighted",
-        "clipped after, two weights whose gradients are both too long would be the same arm",
-    ),
-)
-"""To be listed wherever a result of the experiment is."""
-
-
-@dataclass(frozen=True)
 class Arm:
     """What a branch is trained on."""
 
@@ -171,13 +129,13 @@ PLANS: Final[Mapping[str, Plan]] = {
         looks=(0, 4 * _STEP, 8 * _STEP),
         seeds={MLM.name: 2, NSP.name: 2, SHUFFLED.name: 1},
         held_out_pairs=64,
-        tasks=("stsb",),
+        tasks=("sts-mini",),
     ),
     "pilot": Plan(
-        head_tokens=250_000,
-        shared_tokens=500_000,
+        head_tokens=200_000,
+        shared_tokens=400_000,
         until_loss=3.5,
-        looks=(0, 125_000, 250_000, 500_000),
+        looks=(0, 200_000, 400_000),
         seeds={MLM.name: 2, NSP.name: 2, SHUFFLED.name: 1},
         held_out_pairs=512,
     ),
@@ -208,6 +166,13 @@ class Continuation:
     plan: Plan
     data_dir: Path | None = None
     source_weights: tuple[tuple[str, float], ...] = ()
+    texts: Path | None = None
+    """Where the tokenised corpus is kept; in `out` where None."""
+
+    @property
+    def cache(self) -> Path:
+        """Where the tokenised corpus is kept."""
+        return self.texts or self.out / "corpus-cache"
 
     def config(self, tokens: int, **choices: object) -> PretrainingConfig:
         """Of one training run."""
@@ -228,7 +193,7 @@ class Continuation:
             held_out_pairs=self.plan.held_out_pairs,
             final_held_out_pairs=self.plan.held_out_pairs,
             snapshots=snapshots,
-            cache=self.out / "corpus-cache",
+            cache=self.cache,
         )
 
 

@@ -18,6 +18,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from probing.cause.continuation import HELD_OUT, LAST_LAYER, MLM, NSP, Arm, Cell
+from probing.cause.frozen_vectors import Frozen, FrozenArm
 from probing.cause.suite import LastLayer, Suite, suite_cosines, suite_scores
 from probing.similarity.geometry import Transform, TransformKind, fit_axes
 
@@ -64,22 +65,27 @@ def _last_layer(path: Path) -> LastLayer:
     return LastLayer(mean=tensors["mean"].astype(np.float32), cls=tensors["cls"].astype(np.float32))
 
 
-def swapped(out: Path, suite: Suite, seeds: int) -> pd.DataFrame:
-    """E3: every body with every pooler, for each seed whose MLM and MLM + NSP cells are finished.
+def swapped(out: Path, suite: Suite, seeds: int, sentence: Arm = NSP) -> pd.DataFrame:
+    """E3: every body with every pooler, for each seed whose two cells are finished.
+
+    Args:
+        out: folder of the continuation.
+        suite: the pairs it was judged by.
+        seeds: how many to look for.
+        sentence: the arm that is held against MLM.
 
     Returns:
         ``seed, body, pooler, task, view, value``: the body is an arm, the pooler ``start`` or
-        ``trained`` (by next sentence prediction, together with that arm's body), the view
+        ``trained`` (by the sentence loss, together with that arm's body), the view
         ``pooler`` or ``cls``.
     """
     rows = []
     for seed in range(seeds):
-        ends = {arm.name: read_end(out, arm, seed) for arm in (MLM, NSP)}
-        mlm, nsp = ends[MLM.name], ends[NSP.name]
+        mlm, nsp = (read_end(out, arm, seed) for arm in (MLM, sentence))
         if mlm is None or nsp is None:
             continue
         poolers = {"start": nsp.start_pooler, "trained": nsp.end_pooler}
-        for body, end in ((MLM.name, mlm), (NSP.name, nsp)):
+        for body, end in ((MLM.name, mlm), (sentence.name, nsp)):
             for pooler, weights in poolers.items():
                 views = end.suite.views(*weights)
                 kept = {view: views[view] for view in ("cls", "pooler")}
@@ -122,6 +128,41 @@ def read_out(out: Path, suite: Suite, arms: Mapping[Arm, int]) -> pd.DataFrame:
                     made_of = {"arm": arm.name, "seed": seed, "readout": readout}
                     rows += _rows(suite, {view: made}, made_of)
     return pd.DataFrame(rows, columns=["arm", "seed", "readout", "task", "view", "value"])
+
+
+def read_out_frozen(work: Frozen, suite: Suite) -> pd.DataFrame:
+    """S5 of E1: pooler and ``[CLS]`` whitened, and after a ridge regression onto the mean vectors.
+
+    Of next sentence prediction and its placebo at the last look, where both are finished; fitted on
+    the pairs of held-out documents.
+
+    Returns:
+        ``arm, seed, readout, task, view, value``; ``cls``, which no arm moves, for seed 0 only.
+    """
+    rows: list[dict[str, object]] = []
+    arms = [arm for arm in (FrozenArm.NSP, FrozenArm.PERMUTED) if arm in work.plan.arms]
+    files = {arm: work.out / f"{arm}.safetensors" for arm in arms}
+    if all(path.is_file() for path in files.values()):
+        texts = _kept(work.out, "sentences")
+        held_out = _kept(work.out, "nsp-held-out")
+        for arm, path in files.items():
+            poolers = load_file(path)
+            for seed, weights in enumerate(zip(poolers["weight"], poolers["bias"], strict=True)):
+                read, fitted_on = texts.views(*weights), held_out.views(*weights)
+                for view in ("pooler", "cls") if seed == 0 else ("pooler",):
+                    made = {
+                        "whitened": _whitened(fitted_on[view], read[view]),
+                        "ridge": _regressed(fitted_on[view], held_out.mean, read[view]),
+                    }
+                    for readout, vectors in made.items():
+                        made_of = {"arm": str(arm), "seed": seed, "readout": readout}
+                        rows += _rows(suite, {view: vectors}, made_of)
+    return pd.DataFrame(rows, columns=["arm", "seed", "readout", "task", "view", "value"])
+
+
+def _kept(out: Path, name: str) -> LastLayer:
+    parts = [load_file(path) for path in sorted((out / "vectors").glob(f"{name}-[0-9]*"))]
+    return LastLayer(*(np.concatenate([part[view] for part in parts]) for view in ("mean", "cls")))
 
 
 def _rows(

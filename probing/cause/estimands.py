@@ -1,26 +1,46 @@
 """What the experiment estimates, from its rows: effects over seeds and tasks, with both variances.
 
-The outcome of an encoder is ``pooler − cls``, Spearman of the pooler less that of ``[CLS]`` of the
-last layer. Effects are averaged over tasks within a seed; the means of the seeds are what Student's
-t is made of. Items enter by a bootstrap of sentence clusters that all seeds share.
+Effects are averaged over tasks within a seed; the means of the seeds are what Student's t is made
+of. Items enter by a bootstrap of sentence clusters that all seeds share. Nothing else enters: the
+tasks are these six, not a sample of tasks.
 """
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from safetensors import safe_open
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from probing.cause.suite import POOLED_TASKS, Suite
+from probing.cause.suite import BESIDE, POOLED_TASKS, Suite
+from probing.results.names import difference, sides
 from probing.statistics import Aggregation, bootstrap_correlations
 from probing.statistics.seeds import EffectOverSeeds, effect_over_seeds
 
 FloatArray = npt.NDArray[np.float64]
+
+ROW_COLUMNS: Final = (
+    "experiment",
+    "arm",
+    "variant",
+    "seed",
+    "dose",
+    "task",
+    "view",
+    "metric",
+    "value",
+    "n",
+)
+"""A row: ``E1`` (dose in steps), ``E2`` (tokens), ``E3`` (the variant is ``BODY/POOLER``) or ``S5``
+(the variant is the readout). A standard error over items is of no seed (−1) and of two arms or
+views, ``ONE - OTHER``; so is a floor, whose arm is ``floor:jaccard`` or ``floor:random``."""
+START: Final = "start"
+"""In place of an arm: the arm itself at dose 0."""
+OUTCOME: Final = difference("pooler", "cls")
 
 
 @dataclass(frozen=True)
@@ -28,18 +48,25 @@ class Effect:
     """One arm against another, in points (Spearman × 100).
 
     Attributes:
-        name: such as ``nsp − nsp-permuted``.
+        name: such as ``nsp - nsp-permuted``.
+        dose: at which look.
         mean: over seeds and tasks, with its 95 % interval.
         by_seed: (n_seeds,) means over tasks.
         by_task: task → mean over seeds.
-        item_errors: task → standard error of that mean over items, the seeds held fixed.
+        seed_error: standard error of the mean over seeds.
+        item_error: standard error of the mean over items, the seeds held fixed; NaN where it was
+            not measured, and then the interval is that of the seeds.
+        items_borrowed: whether that of the last look takes the place of this look's.
     """
 
     name: str
+    dose: int
     mean: EffectOverSeeds
     by_seed: FloatArray
     by_task: Mapping[str, float]
-    item_errors: Mapping[str, float]
+    seed_error: float
+    item_error: float
+    items_borrowed: bool = False
 
     @property
     def seeds_below(self) -> int:
@@ -52,98 +79,155 @@ class Effect:
         return sum(value < 0 for value in self.by_task.values())
 
 
-def pooler_minus_cls(
-    rows: pd.DataFrame, arm: str, dose: int, tasks: Sequence[str] = POOLED_TASKS
-) -> FloatArray:
-    """(n_seeds, n_tasks) in points: the outcome of every seed of an arm at one dose.
+def tasks_of(rows: pd.DataFrame) -> tuple[str, ...]:
+    """The tasks whose plain mean is the outcome: those of the protocol, or what a small run has."""
+    scored = rows.loc[rows["metric"] == "spearman", "task"].unique().tolist()
+    pooled = tuple(task for task in POOLED_TASKS if task in scored)
+    return pooled or tuple(task for task in scored if task != BESIDE) or (BESIDE,)
 
-    Args:
-        rows: ``arm, seed, DOSE, task, view, metric, value``, where DOSE is ``steps`` or ``tokens``.
-            ``cls`` may be there once for all seeds and doses of an arm, if its body is frozen.
-        arm: One of the arms.
-        dose: One of the doses.
-        tasks: In the order of the columns.
+
+def doses_of(rows: pd.DataFrame, experiment: str, arm: str) -> tuple[int, ...]:
+    """The looks at an arm, ascending."""
+    mine = rows[(rows["experiment"] == experiment) & (rows["arm"] == arm)]
+    return tuple(sorted(mine.loc[mine["metric"] == "spearman", "dose"].unique().tolist()))
+
+
+def values(
+    rows: pd.DataFrame, experiment: str, arm: str, dose: int, view: str = OUTCOME, variant: str = ""
+) -> pd.DataFrame:
+    """Seeds × tasks, in points; a view may be a difference of two.
+
+    What a frozen body leaves as it is, ``cls`` and ``mean``, is there once for all seeds and doses.
 
     Raises:
-        ValueError: A seed or a task is missing.
+        ValueError: a task is missing of a seed.
     """
-    column = "steps" if "steps" in rows.columns else "tokens"
-    mine = rows[(rows["arm"] == arm) & (rows["metric"] == "spearman")]
-    pooler = mine[(mine["view"] == "pooler") & (mine[column] == dose)]
-    pooler = pooler.pivot_table(index="seed", columns="task", values="value")
-    pooler = pooler.reindex(columns=[*tasks])
-    cls = mine[mine["view"] == "cls"]
-    at_dose = cls[cls[column] == dose]
-    if len(at_dose) >= pooler.size:
-        by_seed = at_dose.pivot_table(index="seed", columns="task", values="value")
-        found = pooler - by_seed.reindex(index=pooler.index, columns=[*tasks])
-    else:  # a frozen body has one [CLS]
-        found = pooler - cls.drop_duplicates("task").set_index("task")["value"].reindex([*tasks])
-    values: FloatArray = 100 * found.to_numpy(dtype=np.float64)
-    if not values.size or np.isnan(values).any():
-        raise ValueError(f"{arm} at {dose}: a seed or a task is missing")
-    return values
+    mine = rows[
+        (rows["experiment"] == experiment)
+        & (rows["arm"] == arm)
+        & (rows["variant"] == variant)
+        & (rows["metric"] == "spearman")
+    ]
+    tasks = tasks_of(rows)
+    parts = []
+    for side in sides(view):
+        of_view = mine[mine["view"] == side]
+        if experiment != "E1" or side not in ("cls", "mean"):
+            of_view = of_view[of_view["dose"] == dose]
+        wide = of_view.pivot_table(index="seed", columns="task", values="value")
+        parts.append(100 * wide.reindex(columns=list(tasks)))
+    found = parts[0]
+    for other in parts[1:]:
+        found = found - (other.iloc[0] if len(other) == 1 < len(found) else other)
+    if found.empty or found.isna().to_numpy().any():
+        raise ValueError(f"{experiment}, {arm} at {dose}: {view} of a seed or a task is missing")
+    return found
 
 
 def effect(
-    name: str,
-    one: FloatArray,
-    other: FloatArray | None,
-    item_errors: Sequence[float],
-    tasks: Sequence[str] = POOLED_TASKS,
+    rows: pd.DataFrame,
+    experiment: str,
+    one: str,
+    other: str | None,
+    dose: int,
+    view: str = OUTCOME,
+    *,
+    level: float = 0.95,
+    variants: tuple[str, str] = ("", ""),
 ) -> Effect:
-    """The difference of two arms, paired by seed, or what one arm is by itself.
+    """One arm less another at one dose, paired by seed, over seeds and items.
 
     Args:
-        name: Of the effect.
-        one: (n_seeds, n_tasks) points.
-        other: The same of the arm that is taken away; None for none.
-        item_errors: (n_tasks,) points.
-        tasks: Of the columns.
+        rows: of `ROW_COLUMNS`.
+        experiment: one of them.
+        one: an arm.
+        other: another, `START` for the same at dose 0, None for nothing taken away.
+        dose: one of the arm's.
+        view: what is compared.
+        level: of the interval.
+        variants: of both sides.
+
+    Raises:
+        ValueError: there are fewer than two seeds of both.
     """
-    values = one if other is None else one - other
+    mine = values(rows, experiment, one, dose, view, variants[0])
+    if other == START:
+        mine = mine - values(rows, experiment, one, 0, view, variants[0])
+    elif other is not None:
+        mine = (mine - values(rows, experiment, other, dose, view, variants[1])).dropna()
+    name = one if other is None else difference(one, other)
+    errors, borrowed = item_errors_of(rows, experiment, name, dose, view, variants[0])
+    found = mine.to_numpy(dtype=np.float64)
+    known = not np.isnan(errors).any()
+    if not known:
+        errors = np.zeros(len(errors))
+    mean = effect_over_seeds(found, errors, level=level, tasks_vary=False)
     return Effect(
         name=name,
-        mean=effect_over_seeds(values, item_errors),
-        by_seed=values.mean(axis=1),
-        by_task=dict(zip(tasks, values.mean(axis=0).tolist(), strict=True)),
-        item_errors=dict(zip(tasks, item_errors, strict=True)),
+        dose=dose,
+        mean=mean,
+        by_seed=found.mean(axis=1),
+        by_task=dict(zip(map(str, mine.columns), found.mean(axis=0).tolist(), strict=True)),
+        seed_error=mean.seeds.error,
+        item_error=mean.items.error if known else math.nan,
+        items_borrowed=borrowed,
     )
 
 
-def frozen_item_errors(
+def item_errors_of(
+    rows: pd.DataFrame, experiment: str, name: str, dose: int, view: str, variant: str = ""
+) -> tuple[FloatArray, bool]:
+    """(n_tasks,) points, NaN where not measured; and whether they are of the last look instead."""
+    mine = rows[
+        (rows["experiment"] == experiment)
+        & (rows["arm"] == name)
+        & (rows["view"] == view)
+        & (rows["variant"] == variant)
+        & (rows["metric"] == "standard_error")
+    ]
+    borrowed = len(mine) > 0 and dose not in set(mine["dose"])
+    if len(mine):
+        mine = mine[mine["dose"] == (max(mine["dose"]) if borrowed else dose)]
+    errors = mine.set_index("task")["value"].reindex(list(tasks_of(rows)))
+    return 100 * errors.to_numpy(dtype=np.float64), borrowed
+
+
+def item_error_rows(
     suite: Suite,
-    one: Path,
-    other: Path,
-    seeds: int,
-    tasks: Sequence[str] = POOLED_TASKS,
+    arm: str,
+    experiment: str,
+    dose: int,
+    cosines: Callable[[str], tuple[Sequence[npt.NDArray[np.float32]], Sequence[float]]],
+    view: str = OUTCOME,
     *,
     n_resamples: int = 200,
-) -> list[float]:
-    """(n_tasks,) points: standard error over items of a mean over seeds, the seeds held fixed.
+) -> list[dict[str, object]]:
+    """A row a task: standard error over items of a weighted sum of correlations.
 
     Args:
-        suite: Gold and pairs.
-        one: ``ARM.safetensors`` with the cosines of the last look.
-        other: The same of the arm that is taken away; its ``[CLS]`` is the same.
-        seeds: How many.
-        tasks: In order.
-        n_resamples: Of the bootstrap of sentence clusters, the same for every seed and arm.
+        suite: gold and pairs.
+        arm: name of the effect.
+        experiment: as in the rows.
+        dose: as in the rows.
+        cosines: of a task: columns (n_pairs,), and the weight of each column's correlation.
+        view: as in the rows.
+        n_resamples: of the bootstrap of sentence clusters, the same for every column.
     """
-    errors = []
-    for task in tasks:
-        columns = [_cosines(one, f"{seed}/{task}/pooler") for seed in range(seeds)]
-        columns += [_cosines(other, f"{seed}/{task}/pooler") for seed in range(seeds)]
+    rows: list[dict[str, object]] = []
+    for task, gold in suite.gold.items():
+        columns, weights = cosines(task)
         samples = bootstrap_correlations(
             np.column_stack(columns),
-            suite.gold[task],
+            gold,
             rng=np.random.default_rng(0),
             clusters=sentence_clusters(suite.pairs[task]),
             n_resamples=n_resamples,
         )[Aggregation.ALL]
-        differences = samples[:, :seeds].mean(axis=1) - samples[:, seeds:].mean(axis=1)
-        errors.append(100 * float(np.std(differences, ddof=1)))
-    return errors
+        error = float(np.std(samples @ np.asarray(weights), ddof=1))
+        where = {"experiment": experiment, "arm": arm, "variant": "", "seed": -1, "dose": dose}
+        measured = {"task": task, "view": view, "metric": "standard_error", "value": error}
+        rows.append({**where, **measured, "n": len(gold)})
+    return rows
 
 
 def sentence_clusters(pairs: npt.NDArray[np.int64]) -> npt.NDArray[np.intp]:
@@ -153,10 +237,4 @@ def sentence_clusters(pairs: npt.NDArray[np.int64]) -> npt.NDArray[np.intp]:
     _, component = connected_components(graph, directed=False)
     _, codes = np.unique(component[pairs[:, 0]], return_inverse=True)
     found: npt.NDArray[np.intp] = codes
-    return found
-
-
-def _cosines(path: Path, name: str) -> npt.NDArray[np.float32]:
-    with safe_open(path, framework="numpy") as tensors:
-        found: npt.NDArray[np.float32] = tensors.get_tensor(f"cosines/{name}")
     return found

@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 
 from probing.cause.frozen_vectors import (
+    BATCH,
     LENGTH,
     Frozen,
     FrozenArm,
@@ -37,6 +38,7 @@ from probing.cause.suite import (
 )
 from probing.errors import InputError
 from probing.pretraining.start import find_start
+from probing.progress import Advance, progress, unseen
 from probing.results.writing import write_bytes, write_text
 
 logger = logging.getLogger(__name__)
@@ -44,7 +46,6 @@ logger = logging.getLogger(__name__)
 Floats = npt.NDArray[np.float32]
 
 LEARNING_RATE: Final = 1e-3
-BATCH: Final = 64
 SCALE: Final = 20.0
 """By which a cosine is multiplied in the semantic control, as in sentence-transformers."""
 _INITIAL_SPREAD: Final = 0.02
@@ -102,7 +103,7 @@ def run_frozen(work: Frozen) -> bool:
     """Train every arm that no other process is training; rerun to resume.
 
     Each arm leaves ``ARM.parquet`` (a row a seed, look, task and view; see `read_frozen_rows`) and
-    ``ARM.safetensors`` (poolers and cosines of the last look).
+    ``ARM.safetensors`` (poolers of the last look, cosines of all).
 
     Returns:
         Whether all arms are finished.
@@ -149,6 +150,7 @@ def train_poolers(
     *,
     batch: int = BATCH,
     learning_rate: float = LEARNING_RATE,
+    advance: Advance = unseen,
 ) -> "list[Poolers]":
     """Train the poolers of all seeds at once; a copy at every look.
 
@@ -161,6 +163,7 @@ def train_poolers(
         looks: Steps, ascending, the first 0.
         batch: Pairs a step.
         learning_rate: Constant.
+        advance: Told of every step.
     """
     seeds = len(poolers.weight)
     tensors = [tensor.clone().requires_grad_() for tensor in poolers.tensors]
@@ -197,14 +200,20 @@ def train_poolers(
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
+        advance()
     return kept
 
 
 def _check_same(work: Frozen, corpus: str) -> None:
-    """Refuse a folder of another encoder, plan or corpus: its vectors would be taken for these."""
+    """Refuse a folder of another encoder, plan or corpus: its vectors would be taken for these.
+
+    Arms may be added to a folder: they share its vectors and touch nothing that is finished.
+    """
+    plan = asdict(work.plan)
+    del plan["arms"]
     made_of = {
         "encoder": work.encoder,
-        "plan": {**asdict(work.plan), "arms": sorted(work.plan.arms)},
+        "plan": plan,
         "source_weights": dict(work.source_weights),
         "corpus": corpus,
         "length": LENGTH,
@@ -213,7 +222,10 @@ def _check_same(work: Frozen, corpus: str) -> None:
     path = work.out / "made-of.json"
     if not path.is_file():
         write_text(path, text)
-    elif json.loads(path.read_text(encoding="utf-8")) != json.loads(text):
+        return
+    found = json.loads(path.read_text(encoding="utf-8"))
+    found["plan"].pop("arms", None)
+    if found != json.loads(text):
         raise InputError(
             f"{work.out} holds the experiment on another encoder, corpus or size: give another "
             "--out"
@@ -226,7 +238,8 @@ def _train_arm(work: Frozen, arm: FrozenArm, encoding: FrozenVectors, suite: Sui
     sentences = encoding.sentences()
     logger.info("%s: training %d seeds", arm, work.plan.seeds)
     start = Poolers.drawn(work.plan.seeds, sentences.cls.shape[1])
-    kept = train_poolers(start, material, work.plan.looks)
+    with progress(f"training {arm}", work.plan.looks[-1]) as advance:
+        kept = train_poolers(start, material, work.plan.looks, advance=advance)
     rows: list[dict[str, object]] = []
     last: dict[str, npt.NDArray[np.float32]] = {}
     held_out = torch.from_numpy(material.held_out_inputs)
@@ -250,8 +263,12 @@ def _train_arm(work: Frozen, arm: FrozenArm, encoding: FrozenVectors, suite: Sui
                 }
                 for name, value in suite_scores(suite, similarities).items()
             ]
-            if steps == work.plan.looks[-1]:
-                last |= {f"cosines/{seed}/{name}": found for name, found in similarities.items()}
+            kept_at = "" if steps == work.plan.looks[-1] else f"@{steps}"
+            last |= {
+                f"cosines{kept_at}/{seed}/{name}": found
+                for name, found in similarities.items()
+                if name.endswith("/pooler")
+            }
         if len(held_out):
             inputs = held_out.expand(work.plan.seeds, *held_out.shape)
             right = (poolers.logits(inputs).argmax(2) == held_out_labels).float().mean(1)

@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -10,22 +10,27 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from safetensors.numpy import load_file, save
+from safetensors import safe_open
+from safetensors.numpy import save
 
 from probing.cause.suite import LastLayer, Suite, last_layer
-from probing.pretraining.config import PretrainingConfig
+from probing.pretraining.config import Negatives, PretrainingConfig
 from probing.pretraining.corpus import TokenizedCorpus, tokenize_corpus
 from probing.pretraining.segments import SegmentPairs, make_segment_pairs
 from probing.pretraining.start import find_start, initial_model
 from probing.pretraining.trainer import native_bfloat16
+from probing.progress import progress
 from probing.results.writing import write_bytes
 
 logger = logging.getLogger(__name__)
 
 Floats = npt.NDArray[np.float32]
 
+_VIEWS: Final = ("mean", "cls")
 LENGTH: Final = 48
 """Tokens of a pair, its three special ones included."""
+BATCH: Final = 64
+"""Pairs a step."""
 _ENCODED_AT_ONCE: Final = 4096
 _LABELS: Final = 33
 """Stream of the permuted labels."""
@@ -44,10 +49,26 @@ class FrozenArm(StrEnum):
     """Two consecutive segments, half of them swapped."""
     SAME_SOURCE = "nsp-same-source"
     """As `NSP`, the other document being of the same source."""
+    EASY = "nsp-easy"
+    """As `NSP`, the other document being of another genre."""
+    FEW = "nsp-few"
+    """As `NSP` with a tenth of its pairs, so each is seen ten times as often."""
+    FRESH = "nsp-fresh"
+    """As `NSP` with a new pair at every place, so none is seen twice. A million have to be encoded
+    at the full size, so it is done where it is asked for."""
 
 
-TWO_WAY: Final = tuple(arm for arm in FrozenArm if arm is not FrozenArm.SEMANTIC)
-"""The arms with a two-way head and a held-out accuracy."""
+_KINDS: Final = {
+    FrozenArm.SOP: "sop",
+    FrozenArm.SAME_SOURCE: "same-source",
+    FrozenArm.EASY: "easy",
+    FrozenArm.FRESH: "nsp-fresh",
+}
+"""What the files of an arm's vectors are called; those of the others, ``nsp``."""
+_NEGATIVES: Final = {
+    FrozenArm.SAME_SOURCE: Negatives.SAME_SOURCE,
+    FrozenArm.EASY: Negatives.OTHER_GENRE,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,8 +80,12 @@ class FrozenPlan:
     seeds: int
     looks: tuple[int, ...]
     """Steps; the last is the length of the training."""
-    arms: tuple[FrozenArm, ...] = tuple(FrozenArm)
+    arms: tuple[FrozenArm, ...] = tuple(arm for arm in FrozenArm if arm is not FrozenArm.FRESH)
     tasks: tuple[str, ...] = ("sts12", "sts13", "sts14", "sts15", "sts16", "sickr", "stsb")
+
+    def pairs_of(self, arm: FrozenArm) -> int:
+        """How many are made for training."""
+        return self.looks[-1] * BATCH if arm is FrozenArm.FRESH else self.pairs
 
 
 FROZEN_PLANS: Final[Mapping[str, FrozenPlan]] = {
@@ -70,7 +95,7 @@ FROZEN_PLANS: Final[Mapping[str, FrozenPlan]] = {
         seeds=3,
         looks=(0, 5, 20),
         arms=(FrozenArm.NSP, FrozenArm.PERMUTED),
-        tasks=("stsb",),
+        tasks=("sts-mini",),
     ),
     "pilot": FrozenPlan(
         pairs=16_000,
@@ -143,6 +168,15 @@ def word_overlap_accuracy(
     return float((guessed == held_out_labels).mean())
 
 
+def shared_tokens(corpus: TokenizedCorpus, pairs: SegmentPairs) -> list[float]:
+    """Share of the tokens of two segments that both have (Jaccard), of each pair."""
+    tokens, shares = corpus.tokens, []
+    for (one, two), (n, m) in zip(pairs.starts.tolist(), pairs.lengths.tolist(), strict=True):
+        a, b = set(tokens[one : one + n].tolist()), set(tokens[two : two + m].tolist())
+        shares.append(len(a & b) / len(a | b))
+    return shares
+
+
 class FrozenVectors:
     """``[CLS]`` vectors of pairs and of sentences by the frozen body, kept on disk."""
 
@@ -161,53 +195,67 @@ class FrozenVectors:
 
     def sentences(self) -> LastLayer:
         """The sentences of the suite."""
-        return self._kept("sentences", list(self.suite.ids))
+        ids = self.suite.ids
+        kept = {view: self._kept("sentences", len(ids), ids.__getitem__, view) for view in _VIEWS}
+        return LastLayer(**kept)
 
-    def pairs(self, name: str, pairs: SegmentPairs, rows: slice, part: str) -> LastLayer:
-        """Pairs, or one segment of each where ``part`` is ``first`` or ``second``."""
-        starts, lengths = pairs.starts[rows], pairs.lengths[rows]
+    def pairs(self, name: str, pairs: SegmentPairs, *, part: str = "both", view: str) -> Floats:
+        """(n_pairs, hidden_size), or one segment of each where ``part`` is ``first``, ``second``.
+
+        The view is ``cls`` or ``mean``.
+        """
         tokens = self.corpus.tokens
         first, separator = int(self.tokenizer.cls_token_id), int(self.tokenizer.sep_token_id)
-        ids: list[list[int]] = []
-        for (one, two), (n, m) in zip(starts.tolist(), lengths.tolist(), strict=True):
-            segments = {"first": tokens[one : one + n], "second": tokens[two : two + m]}
-            wanted = segments.values() if part == "both" else [segments[part]]
-            ids.append([first, *(t for s in wanted for t in (*s.tolist(), separator))])
-        return self._kept(name, ids)
 
-    def _kept(self, name: str, ids: Sequence[Sequence[int]]) -> LastLayer:
-        """As `last_layer`, in parts that are written as they are made."""
-        parts = []
-        for number, begin in enumerate(range(0, len(ids), _ENCODED_AT_ONCE)):
-            path = self.work.out / "vectors" / f"{name}-{number:03d}.safetensors"
-            if not path.is_file():
-                some = ids[begin : begin + _ENCODED_AT_ONCE]
-                pad_id = int(self.tokenizer.pad_token_id)
-                found = last_layer(self.body, some, pad_id=pad_id, bfloat16=self.bfloat16)
-                path.parent.mkdir(exist_ok=True)
-                write_bytes(path, save({"mean": found.mean, "cls": found.cls}))
-                logger.info("%s: %d of %d encoded", name, begin + len(some), len(ids))
-            parts.append(load_file(path))
-        return LastLayer(
-            mean=np.concatenate([part["mean"] for part in parts]),
-            cls=np.concatenate([part["cls"] for part in parts]),
-        )
+        def ids_of(rows: slice) -> list[list[int]]:
+            ids: list[list[int]] = []
+            places = zip(pairs.starts[rows].tolist(), pairs.lengths[rows].tolist(), strict=True)
+            for (one, two), (n, m) in places:
+                segments = {"first": tokens[one : one + n], "second": tokens[two : two + m]}
+                wanted = segments.values() if part == "both" else [segments[part]]
+                ids.append([first, *(t for s in wanted for t in (*s.tolist(), separator))])
+            return ids
+
+        return self._kept(name, len(pairs), ids_of, view)
+
+    def _kept(
+        self, name: str, count: int, ids_of: Callable[[slice], Sequence[Sequence[int]]], view: str
+    ) -> Floats:
+        """A view of `last_layer`, in parts that are written as they are made."""
+        width = int(self.body.config.hidden_size)
+        vectors = np.empty((count, width), dtype=np.float32)
+        with progress(f"encoding {name}", count) as advance:
+            for number, begin in enumerate(range(0, count, _ENCODED_AT_ONCE)):
+                path = self.work.out / "vectors" / f"{name}-{number:03d}.safetensors"
+                rows = slice(begin, min(begin + _ENCODED_AT_ONCE, count))
+                if not path.is_file():
+                    found = last_layer(
+                        self.body,
+                        ids_of(rows),
+                        pad_id=int(self.tokenizer.pad_token_id),
+                        bfloat16=self.bfloat16,
+                    )
+                    path.parent.mkdir(exist_ok=True)
+                    write_bytes(path, save({"mean": found.mean, "cls": found.cls}))
+                    logger.info("%s: %d of %d encoded", name, rows.stop, count)
+                with safe_open(path, framework="numpy") as tensors:
+                    vectors[rows] = tensors.get_tensor(view)
+                advance(rows.stop - rows.start)
+        return vectors
 
     def material(self, arm: FrozenArm) -> Material:
         """The pairs of an arm, training and held-out, through the body."""
         plan = self.work.plan
-        sop, same = arm is FrozenArm.SOP, arm is FrozenArm.SAME_SOURCE
-        kind = "sop" if sop else "same-source" if same else "nsp"
         made = {
             held_out: make_segment_pairs(
                 self.corpus,
-                count=plan.held_out_pairs if held_out else plan.pairs,
+                count=plan.held_out_pairs if held_out else plan.pairs_of(arm),
                 length=LENGTH,
                 held_out=held_out,
-                sentence_order=sop,
+                sentence_order=arm is FrozenArm.SOP,
                 short_share=0.0,
                 seed=0,
-                same_source=same,
+                negatives=_NEGATIVES.get(arm, Negatives.OTHER_DOCUMENT),
             )
             for held_out in (False, True)
         }
@@ -218,25 +266,26 @@ class FrozenVectors:
                 made[False].lengths[follows],
                 made[False].labels[follows],
             )
-            whole = slice(0, len(chosen))
-            first = self.pairs("semantic-first", chosen, whole, "first")
-            second = self.pairs("semantic-second", chosen, whole, "second")
-            none = np.empty((0, first.cls.shape[1]), dtype=np.float32)
+            first = self.pairs("semantic-first", chosen, part="first", view="cls")
+            second = self.pairs("semantic-second", chosen, part="second", view="mean")
+            none = np.empty((0, first.shape[1]), dtype=np.float32)
             nothing = np.empty(0, dtype=np.int64)
-            return Material(first.cls, nothing, second.mean, none, nothing, math.nan)
+            return Material(first, nothing, second, none, nothing, math.nan)
+        kind = _KINDS.get(arm, "nsp")
         vectors = {
-            held_out: self.pairs(
-                f"{kind}-{'held-out' if held_out else 'train'}",
-                pairs,
-                slice(0, len(pairs)),
-                "both",
-            ).cls
-            for held_out, pairs in made.items()
+            False: self.pairs(f"{kind}-train", made[False], view="cls"),
+            True: self.pairs(f"{kind.removesuffix('-fresh')}-held-out", made[True], view="cls"),
         }
         labels = {held_out: pairs.labels.astype(np.int64) for held_out, pairs in made.items()}
         overlap = word_overlap_accuracy(
-            self._shares(made[False]), labels[False], self._shares(made[True]), labels[True]
+            shared_tokens(self.corpus, made[False]),
+            labels[False],
+            shared_tokens(self.corpus, made[True]),
+            labels[True],
         )
+        if arm is FrozenArm.FEW:
+            few = plan.pairs // 10
+            vectors[False], labels[False] = vectors[False][:few], labels[False][:few]
         if arm is FrozenArm.PERMUTED:
             drawn = [
                 np.random.default_rng([_LABELS, seed]).permutation(labels[False])
@@ -245,12 +294,3 @@ class FrozenVectors:
             labels[False] = np.stack(drawn)
         none = np.empty((0, vectors[False].shape[1]), dtype=np.float32)
         return Material(vectors[False], labels[False], none, vectors[True], labels[True], overlap)
-
-    def _shares(self, pairs: SegmentPairs) -> list[float]:
-        """Share of the tokens of two segments that both have (Jaccard), of each pair."""
-        tokens = self.corpus.tokens
-        shares = []
-        for (one, two), (n, m) in zip(pairs.starts.tolist(), pairs.lengths.tolist(), strict=True):
-            a, b = set(tokens[one : one + n].tolist()), set(tokens[two : two + m].tolist())
-            shares.append(len(a & b) / len(a | b))
-        return shares

@@ -73,14 +73,18 @@ class LastLayer:
 def load_suite(
     tokenizer: Any, data_dir: Path | None, tasks: Sequence[str] = (*POOLED_TASKS, BESIDE)
 ) -> Suite:
-    """The test rows of `tasks`, without pairs of the dev split of STS-B."""
-    dev = _pairs(BESIDE, data_dir, split="dev")
-    seen = {frozenset(pair) for pair in zip(dev.sentences1, dev.sentences2, strict=True)}
+    """The test rows of `tasks`; of the protocol's tasks, without pairs of STS-B's dev split."""
+    seen: set[frozenset[str]] = set()
+    if {*POOLED_TASKS, BESIDE} & {*tasks}:
+        dev = _pairs(BESIDE, data_dir, split="dev")
+        seen = {frozenset(pair) for pair in zip(dev.sentences1, dev.sentences2, strict=True)}
     kept: dict[str, list[tuple[str, str, float]]] = {}
     for name in tasks:
         task = _pairs(name, data_dir)
         rows = zip(task.sentences1, task.sentences2, task.scores.tolist(), strict=True)
         kept[name] = [row for row in rows if frozenset(row[:2]) not in seen]
+        if not kept[name]:
+            raise InputError(f"every pair of {name} is in the dev split of STS-B: expected others")
     sentences = sorted({text for rows in kept.values() for row in rows for text in row[:2]})
     place = {text: index for index, text in enumerate(sentences)}
     return Suite(

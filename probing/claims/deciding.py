@@ -33,8 +33,9 @@ from probing.results.differences import (
 )
 from probing.results.names import difference, is_difference, sides, twin_name
 from probing.results.quantities import training_items
-from probing.statistics import effect_over_seeds, random_effects
+from probing.statistics import EffectOverSeeds, effect_over_seeds, random_effects
 
+_UNDEFINED: Final = "the value is undefined"
 OVERALL: Final = "overall"
 """Stands for the task where all tasks are taken together."""
 FEWEST_TASKS: Final = 4
@@ -51,7 +52,7 @@ class Finding:
     """One claim on one task, or over all tasks: the numbers and what they say.
 
     Effects are differences of ``metric`` as fractions. ``model``, ``view``, ``transform``,
-    ``probe``, ``subset`` and ``aggregation`` name the rows of the table that the numbers come from.
+    ``probe``, ``trained_on`` and ``aggregation`` name the rows that the numbers come from.
     """
 
     claim: str
@@ -61,7 +62,7 @@ class Finding:
     view: str
     transform: str
     probe: str
-    subset: str
+    trained_on: str
     metric: str
     """``spearman`` or ``accuracy``; over tasks that differ, both names."""
     aggregation: str
@@ -73,7 +74,8 @@ class Finding:
     """Share of intervals that hold the truth, Holm's correction included."""
     standard_error: float
     degrees_of_freedom: float
-    """Of Student's t; infinite where the test is normal."""
+    """Of Student's t; infinite where the test is normal. Of several seeds, those of the part of the
+    error that the seeds add."""
     prediction_lower: float
     prediction_upper: float
     """95 % interval for the effect on one more task of this kind; NaN where tasks do not differ by
@@ -239,9 +241,9 @@ def _chosen_layers(scores: pd.DataFrame, last: int) -> dict[str, tuple[int, str]
 
 
 def _training_sizes(scores: pd.DataFrame) -> tuple[str, str] | None:
-    """The subsets of the fewest and the most training items; None where there are not two."""
+    """The fewest and the most training items; None where there are not two."""
     rows = scores[(scores["probe"] == "finetuned") & (scores["metric"] == "standard_error")]
-    sizes = [str(subset) for subset in rows["subset"].unique() if not is_difference(subset)]
+    sizes = [str(size) for size in rows["trained_on"].unique() if not is_difference(size)]
     sizes.sort(key=training_items)
     return (sizes[0], sizes[-1]) if len(sizes) > 1 else None
 
@@ -319,10 +321,10 @@ def _on_task(claim: Claim, place: Place, sample: _Sample) -> _Measured:
     effect, error, freedom = sample.effects[0], sample.error, sample.degrees_of_freedom
     if len(sample.effects) > 1:
         mean = effect_over_seeds([[effect] for effect in sample.effects], [error])
-        effect, error, freedom = mean.effect, mean.standard_error, mean.degrees_of_freedom
+        return _of_seeds(claim, place, [sample], mean)
     if freedom < 1:
         error = math.nan
-    reason = "" if not math.isnan(effect + error) else "the value is undefined"
+    reason = "" if not math.isnan(effect + error) else _UNDEFINED
     return _measured(claim, place, [sample], effect, error, freedom, reason=reason)
 
 
@@ -334,9 +336,7 @@ def _over_tasks(claim: Claim, place: Place, samples: Sequence[_Sample]) -> _Meas
             [list(of_seed) for of_seed in zip(*effects, strict=True)],
             [sample.error for sample in samples],
         )
-        return _measured(
-            claim, place, samples, mean.effect, mean.standard_error, mean.degrees_of_freedom
-        )
+        return _of_seeds(claim, place, samples, mean)
     pooled = random_effects(
         [sample.effects[0] for sample in samples], [sample.error for sample in samples]
     )
@@ -351,6 +351,23 @@ def _over_tasks(claim: Claim, place: Place, samples: Sequence[_Sample]) -> _Meas
         prediction_upper=pooled.prediction_upper,
     )
     return replace(found, finding=finding)
+
+
+def _of_seeds(
+    claim: Claim, place: Place, samples: Sequence[_Sample], mean: EffectOverSeeds
+) -> _Measured:
+    found = _measured(
+        claim,
+        place,
+        samples,
+        mean.effect,
+        mean.seeds.error,
+        mean.seeds.freedom,
+        reason="" if not math.isnan(mean.effect + mean.standard_error) else _UNDEFINED,
+    )
+    test = replace(found.test, more=(mean.items,))
+    finding = replace(found.finding, standard_error=mean.standard_error, p=test.p)
+    return replace(found, finding=finding, test=test)
 
 
 def _measured(

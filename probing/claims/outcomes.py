@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from scipy.special import ndtr, ndtri, stdtr, stdtrit
-
-from probing.statistics import holm, holm_levels
+from probing.statistics import ErrorPart, holm, holm_levels, margin, tail_beyond
 
 LEVEL: Final = 0.05
 """Share of families in which a true null is rejected, at most."""
@@ -38,12 +36,14 @@ class Test:
     freedom: float
     """Degrees of freedom of Student's t; infinite for a normal test."""
     threshold: float = 0.0
+    more: tuple[ErrorPart, ...] = ()
+    """Further parts of the error, independent of it and with degrees of freedom of their own."""
 
     @property
     def p(self) -> float:
         """Two-sided, of the effect being equal to the threshold."""
         # a tail is at most one half here, so that this is at most one
-        return 2 * self._tail(abs(self.effect - self.threshold))
+        return 2 * tail_beyond(self._parts, abs(self.effect - self.threshold))
 
     def negligible_p(self, smallest_effect: float) -> float:
         """The higher p of two one-sided tests (Schuirmann 1987), of the effect being outside.
@@ -52,22 +52,16 @@ class Test:
         """
         if self.threshold:
             return math.nan
-        return self._tail(smallest_effect - abs(self.effect))
+        return tail_beyond(self._parts, smallest_effect - abs(self.effect))
 
     def interval(self, level: float) -> tuple[float, float]:
         """The two ends of the interval that leaves ``level`` outside."""
-        normal = math.isinf(self.freedom)
-        quantile = ndtri(level / 2) if normal else stdtrit(self.freedom, level / 2)
-        half = -float(quantile) * self.error
+        half = margin(self._parts, level / 2)
         return self.effect - half, self.effect + half
 
-    def _tail(self, distance: float) -> float:
-        if math.isnan(distance) or math.isnan(self.error):
-            return math.nan
-        if self.error == 0:
-            return 0.5 if distance == 0 else float(distance < 0)
-        beyond = -distance / self.error
-        return float(ndtr(beyond) if math.isinf(self.freedom) else stdtr(self.freedom, beyond))
+    @property
+    def _parts(self) -> tuple[ErrorPart, ...]:
+        return (ErrorPart(self.error, self.freedom), *self.more)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -242,8 +242,8 @@ def _effect(finding: Finding) -> str:
         cell = ", ".join(filter(None, (finding.view, finding.transform, finding.probe)))
         return f"the difference {cell} is {'-' if down else ''}{amount}"
     circumstances = [_PROBES[readouts[0]]] if len(readouts) == 1 and readouts[0] in _PROBES else []
-    if finding.subset != "all" or finding.probe == "finetuned":
-        circumstances.append(_training(finding.subset))
+    if finding.trained_on != "all" or finding.probe == "finetuned":
+        circumstances.append(_training(finding.trained_on))
     if len(changes) == 1 and changes[0] != "raw":
         circumstances.insert(0, f"after {_transform(changes[0])}")
     start = " ".join(circumstances) + ", " if circumstances else ""
@@ -260,7 +260,7 @@ def _effect(finding: Finding) -> str:
     if len(readouts) == 2:
         one, other = (_READOUTS.get(readout, readout) for readout in readouts)
         return f"{start}{one} in place of {other} {verb} {what} by {amount}"
-    if is_difference(finding.subset):
+    if is_difference(finding.trained_on):
         return f"{start}{what} {'falls' if down else 'rises'} by {amount}"
     if len(views) == 2:
         place = "below" if down else "above"
@@ -315,9 +315,9 @@ def _view(view_id: str) -> str:
     return _POOLINGS.get(pooling, view_id).format(layer=layer)
 
 
-def _training(subset: str) -> str:
+def _training(trained_on: str) -> str:
     """Training items in words: ``on 100 items``, ``on all items in place of 100``."""
-    most, *least = sides(subset)
+    most, *least = sides(trained_on)
     size = "all items" if most == "all" else f"{training_items(most):g} items"
     return f"on {size} in place of {training_items(least[0]):g}" if least else f"on {size}"
 

@@ -46,8 +46,13 @@ def finetune_command(
         float | None,
         typer.Option(help="Peak learning rate of the encoder; 0 holds it fixed throughout."),
     ] = None,
+    epochs: Annotated[
+        float | None,
+        typer.Option(help="How often all training items are gone through; 3 by default."),
+    ] = None,
     max_steps: Annotated[
-        int | None, typer.Option(help="Most updates of a cell, with the encoder trained.")
+        int | None,
+        typer.Option(help="Most updates of a cell, where the epochs take too long."),
     ] = None,
     data_dir: Annotated[
         str | None,
@@ -76,7 +81,9 @@ def finetune_command(
         heads=tuple(map(named_head, head or ())),
         train_sizes=tuple(map(_size, train_size or ("100", "1000", "all"))),
         seeds=tuple(seed or (0, 1, 2)),
-        recipes=recipes_for(with_frozen=frozen, encoder_rate=encoder_rate, most_steps=max_steps),
+        recipes=recipes_for(
+            with_frozen=frozen, encoder_rate=encoder_rate, epochs=epochs, most_steps=max_steps
+        ),
         data_dir=data_dir,
     )
     folder = out or Path("runs") / datetime.now().astimezone().strftime("finetune-%Y%m%d-%H%M%S")
@@ -108,7 +115,7 @@ def finetune_command(
     if gap is not None:
         console.print(
             f"frozen limit and linear probe: at most {gap.points:.2f} points apart in "
-            f"{gap.n_cells} cells ({gap.task}, {gap.view}, {gap.subset}, seed {gap.seed})"
+            f"{gap.n_cells} cells ({gap.task}, {gap.view}, {gap.trained_on}, seed {gap.seed})"
         )
     console.print(f"report: {escape(str(run.report()))}")
     console.print(f"run folder: {escape(str(folder))}")
@@ -124,7 +131,7 @@ def _size(text: str) -> int | None:
 
 def _line(report: "CellReport") -> str:
     cell = report.cell
-    words = f"{report.task} {report.head} {report.subset} seed {report.seed}"
+    words = f"{report.task} {report.head} {report.trained_on} seed {report.seed}"
     words += " frozen" * report.frozen
     words += f": {report.metric} {100 * report.value:.1f}, best of {cell.steps} steps at "
     words += f"{cell.best_step}, {cell.seconds:.0f} s"

@@ -16,12 +16,12 @@ def learning_tables(scores: pd.DataFrame, model: str) -> list[Table]:
             continue
         unit = Quantity(metric=str(rows["metric"].iloc[0])).unit
         table = Table(title=f"{model} on {task}: {unit} by training items", title_justify="left")
-        sizes = sorted(rows["subset"].unique(), key=training_items)
+        sizes = sorted(rows["trained_on"].unique(), key=training_items)
         table.add_column("head")
         for size in sizes:
             table.add_column(size.removeprefix("train:"), justify="right")
         for (probe, head), part in rows.groupby(["probe", "pooling"], sort=False):
-            cells = {row["subset"]: with_interval(row) for row in records(part)}
+            cells = {row["trained_on"]: with_interval(row) for row in records(part)}
             name = f"{head} frozen" if probe == "finetuned-frozen" else str(head)
             table.add_row(name, *(cells.get(size, "") for size in sizes))
         tables.append(table)

@@ -13,6 +13,8 @@ import typer
 from rich.console import Console
 from rich.logging import RichHandler
 
+from probing.commands.cause import cause_command
+from probing.commands.choose import choose_command
 from probing.commands.extract import cache_app, extract_command
 from probing.commands.finetune import finetune_command
 from probing.commands.inspect import inspect_command
@@ -34,9 +36,11 @@ app = typer.Typer(
     add_completion=False,
 )
 app.command("run")(run_command)
+app.command("choose")(choose_command)
 app.command("report")(report_command)
 app.command("compare")(compare_command)
 app.command("extract")(extract_command)
+app.command("cause")(cause_command)
 app.command("pretrain")(pretrain_command)
 app.command("export")(export_command)
 app.command("finetune")(finetune_command)

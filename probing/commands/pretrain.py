@@ -10,6 +10,7 @@ from probing.errors import InputError
 from probing.pretraining.config import (
     Decay,
     Freeze,
+    Negatives,
     Objective,
     Pooler,
     Precision,
@@ -40,6 +41,9 @@ def pretrain_command(
     sentence_weight: Annotated[
         float, typer.Option(help="Of the sentence loss's gradient, clipped by itself.")
     ] = _DEFAULT.sentence_weight,
+    negatives: Annotated[
+        Negatives, typer.Option(help="Where a segment is from that does not follow.")
+    ] = _DEFAULT.negatives,
     freeze: Annotated[Freeze, typer.Option(help="What is not trained.")] = _DEFAULT.freeze,
     pooler: Annotated[
         Pooler, typer.Option(help="Keep the checkpoint's pooler and sentence head, or draw them.")
@@ -112,10 +116,11 @@ def pretrain_command(
         decay=decay,
         until_loss=until_loss,
         sentence_weight=sentence_weight,
+        negatives=negatives,
         freeze=freeze,
         pooler=pooler,
         dropout=dropout,
-        source_weights=_source_weights(source_weight or []),
+        source_weights=source_weights(source_weight or []),
         seed=seed,
         **given,
     )
@@ -146,7 +151,8 @@ def _tokens(text: str, option: str) -> int:
     return round(value)
 
 
-def _source_weights(options: list[str]) -> tuple[tuple[str, float], ...]:
+def source_weights(options: list[str]) -> tuple[tuple[str, float], ...]:
+    """``NAME=6`` → how often the documents of a source are drawn."""
     weights = {}
     for option in options:
         name, _, weight = option.rpartition("=")

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from probing.commands.terminal import kept
+from probing.commands.terminal import PIPED_WIDTH, kept
 from probing.encoding.dtypes import Dtype
 from probing.encoding.weight_forms import Weights
 from probing.errors import InputError
@@ -18,9 +18,6 @@ from probing.results.names import sides
 if TYPE_CHECKING:
     from probing.reporting.run import Run
     from probing.study.study import Study
-
-_PIPED_WIDTH = 120
-"""Columns of a table that goes to a file or a pipe, where nothing wraps."""
 
 
 def run_command(
@@ -63,13 +60,20 @@ def run_command(
     probe: Annotated[
         list[str] | None,
         typer.Option(
-            help="linear, mlp, mlp-senteval, senteval, codelength, or module:name of a "
-            "scikit-learn classifier. May be repeated."
+            help="linear, mlp, mlp-senteval, senteval, codelength, scalar-mix, attention, or "
+            "module:name of a scikit-learn classifier. May be repeated."
         ),
     ] = None,
     transform: Annotated[
         list[str] | None,
         typer.Option(help="A transform of your own, module:name. May be repeated."),
+    ] = None,
+    erase: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A task whose labels are taken out of the vectors (LEACE, INLP, and a random "
+            "subspace as control); all is measured without them too. May be repeated."
+        ),
     ] = None,
     claim: Annotated[
         list[str] | None,
@@ -158,6 +162,7 @@ def run_command(
         "poolings": load_named(pooling or (), kind="pooling"),
         "transforms": load_named(transform or (), kind="transform"),
         "views": tuple(view or ()),
+        "erase": tuple(erase or ()),
         "device": device,
         "revision": revision,
         "max_length": max_length,
@@ -199,7 +204,7 @@ def _show(result: "Run", study: "Study", report: Path, *, tables: bool) -> None:
 
     console = Console(highlight=False)
     if not console.is_terminal:
-        console.width = max(console.width, _PIPED_WIDTH)
+        console.width = max(console.width, PIPED_WIDTH)
     for name in result.models:
         for line in made_for(result.described(name)):
             console.print(escape(line))
@@ -290,7 +295,13 @@ def report_command(
     """Write report.html, report.md and figures/ into a run folder."""
     from probing.reporting.run import load_run
 
-    path = load_run(run).report()
+    finished = load_run(run)
+    if "cause" in finished.manifest:
+        from probing.cause.experiment import rewrite
+
+        path = rewrite(run)
+    else:
+        path = finished.report()
     Console(highlight=False, soft_wrap=True).print(f"report: {escape(str(path))}")
 
 

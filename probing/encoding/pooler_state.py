@@ -70,7 +70,9 @@ def like_a_random_draw(weight: torch.Tensor) -> bool:
     scale = float(entries.std())
     if not scale > 0:
         return False
-    largest = float(torch.linalg.matrix_norm(entries, ord=2))
+    # the largest eigenvalue of the smaller product: a tenth of the time of all singular values
+    gram = entries @ entries.T if rows <= columns else entries.T @ entries
+    largest = math.sqrt(float(torch.linalg.eigvalsh(gram)[-1]))
     limit = scale * (math.sqrt(rows) + math.sqrt(columns))
     size = min(rows, columns)
     if largest > limit * (1 + _EDGE_TOLERANCE * size ** (-2 / 3)):

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from probing.errors import InputError
 
-_MODES: Final = {
+MODES: Final = {
     "cls": "cls",
     "max": "max",
     "mean": "mean",
@@ -84,13 +84,13 @@ def _poolings(config: dict[str, Any], path: Path) -> tuple[str, ...]:
         matches = [_FLAG.fullmatch(key) for key in flags]
         modes = [match["mode"] for match in matches if match is not None]
     modes = [{"mean_sqrt_len": "mean_sqrt_len_tokens"}.get(mode, mode) for mode in modes]
-    unknown = [mode for mode in modes if mode not in _MODES]
+    unknown = [mode for mode in modes if mode not in MODES]
     if unknown or not modes:
         raise InputError(
             f"{path} names the pooling {unknown[0] if unknown else 'of no name'!r}: expected one "
-            f"or more of {', '.join(_MODES)}"
+            f"or more of {', '.join(MODES)}"
         )
-    return tuple(_MODES[mode] for mode in modes)
+    return tuple(MODES[mode] for mode in modes)
 
 
 def _read(path: Path, kind: type) -> Any:

@@ -34,6 +34,8 @@ class Material:
     test: NDArray[np.intp]
     remark: str
     """What training was stopped by."""
+    clusters: NDArray[np.intp] | None
+    """``(n,)`` code of the cluster each item of a split is of; None where each is by itself."""
 
 
 def load_material(name: str, data_dir: str | Path | None) -> Material:
@@ -53,9 +55,11 @@ def load_material(name: str, data_dir: str | Path | None) -> Material:
         sentences = tuple(s for part in parts for s in part.sentences1)
         sentences2: tuple[str, ...] | None = tuple(s for part in parts for s in part.sentences2)
         gold = np.concatenate([part.scores for part in parts])
+        clusters: NDArray[np.intp] | None = np.concatenate([part.clusters for part in parts])
     elif isinstance(task, LabelledSentences):
         splits = np.array(task.splits)
         sentences, sentences2 = task.sentences, task.sentences2
+        clusters = task.clusters
         names, codes = np.unique(np.array(task.labels), return_inverse=True)
         gold, classes = codes.astype(np.float64), tuple(names.tolist())
         if len(classes) < 2:
@@ -80,7 +84,7 @@ def load_material(name: str, data_dir: str | Path | None) -> Material:
         n_dev = min(DEV_ITEMS, max(1, round(_DEV_SHARE * len(train))))
         dev, train = shuffled[:n_dev], np.sort(shuffled[n_dev:])
         remark = f"no dev split: {n_dev} items of train were held out to stop by"
-    return Material(task, sentences, sentences2, gold, classes, train, dev, test, remark)
+    return Material(task, sentences, sentences2, gold, classes, train, dev, test, remark, clusters)
 
 
 def tokenized_data(encoder: Encoder, material: Material) -> FinetuningData:
@@ -95,6 +99,7 @@ def tokenized_data(encoder: Encoder, material: Material) -> FinetuningData:
         dev=material.dev,
         test=material.test,
         pad_id=encoder.tokenizer.pad_token_id,
+        clusters=material.clusters,
     )
 
 

@@ -37,7 +37,7 @@ from probing.finetuning.score_rows import (
     Trained,
     finetuning_scores,
     majority_rows,
-    subset_name,
+    training_size,
 )
 from probing.reporting.finished import finished_run
 from probing.reporting.run import Run
@@ -117,11 +117,13 @@ class CellReport:
 
     task: str
     head: Head
-    subset: str
+    trained_on: str
     seed: int
     frozen: bool
     metric: str
     value: float
+    epochs: float
+    """How often training went through its items before it was stopped."""
     cell: Finetuned
 
 
@@ -219,17 +221,18 @@ class _Trainer:
     def cells(self, heads: Sequence[Head]) -> Iterator[CellReport]:
         """Train or resume every cell in turn."""
         for size in self._sizes():
-            subset = subset_name(size)
+            trained_on = training_size(size)
+            self._warn_of_cuts(trained_on, len(self.data.train) if size is None else size)
             for seed in self.study.seeds:
                 chosen = np.random.default_rng(seed).permutation(self.data.train)[:size]
                 train = np.sort(chosen)
                 for head in heads:
                     limit = self._limit(head, train, seed)
                     if any(recipe.frozen for recipe in self.study.recipes):
-                        one = Trained(head, subset, seed, limit.predicted)
+                        one = Trained(head, trained_on, seed, limit.predicted)
                         self.trained.setdefault(limit.probe, []).append(one)
                     for recipe in self.study.recipes:
-                        yield self._cell(head, subset, seed, train, limit, recipe)
+                        yield self._cell(head, trained_on, seed, train, limit, recipe)
 
     def rows(self) -> list[Score]:
         """The score rows of all cells; of the linear probes only those of single cells."""
@@ -263,21 +266,34 @@ class _Trainer:
             )
         return kept
 
+    def _warn_of_cuts(self, trained_on: str, n_train: int) -> None:
+        """Say where a bound on the steps leaves out what the epochs would go through."""
+        sentences = self.data.sides * n_train
+        for recipe in self.study.recipes:
+            epochs = recipe.steps(sentences) / recipe.steps_an_epoch(sentences)
+            if epochs < recipe.epochs:
+                logger.warning(
+                    "%s, %s: training ends after %d steps, which are %.2g of %g epochs",
+                    self.data.task,
+                    trained_on,
+                    recipe.steps(sentences),
+                    epochs,
+                    recipe.epochs,
+                )
+
     def _cell(
         self,
         head: Head,
-        subset: str,
+        trained_on: str,
         seed: int,
         train: NDArray[np.intp],
         limit: LinearLimit,
         recipe: TrainingRecipe,
     ) -> CellReport:
         probe = FINETUNED_FROZEN if recipe.frozen else FINETUNED
-        name = "-".join(
-            [self.data.task.replace(":", "-"), str(head), subset.replace(":", "-"), f"seed{seed}"]
-        )
+        name = "-".join([self.data.task.replace(":", "-"), str(head), trained_on, f"seed{seed}"])
         name += "-frozen" * recipe.frozen
-        settings = [self.digest, head, subset, seed, len(train), limit.penalty, asdict(recipe)]
+        settings = [self.digest, head, trained_on, seed, len(train), limit.penalty, asdict(recipe)]
         digest = hashlib.sha256(json.dumps(settings).encode()).hexdigest()
         path = self.unfinished / f"{name}.safetensors"
         keeper = CheckpointKeeper(
@@ -298,16 +314,17 @@ class _Trainer:
             )
             save_cell(path, cell, digest)
         keeper.forget()
-        one = Trained(head, subset, seed, cell.predicted, cell.resumed_from)
+        one = Trained(head, trained_on, seed, cell.predicted, cell.resumed_from)
         self.trained.setdefault(probe, []).append(one)
         return CellReport(
             task=self.data.task,
             head=head,
-            subset=subset,
+            trained_on=trained_on,
             seed=seed,
             frozen=recipe.frozen,
             metric=self.data.metric,
             value=self.data.score(self.data.test, cell.predicted),
+            epochs=cell.steps / recipe.steps_an_epoch(self.data.sides * len(train)),
             cell=cell,
         )
 
@@ -353,11 +370,12 @@ def _describe_cell(report: CellReport) -> dict[str, Any]:
     return {
         "task": report.task,
         "head": str(report.head),
-        "subset": report.subset,
+        "trained_on": report.trained_on,
         "seed": report.seed,
         "frozen": report.frozen,
         report.metric: report.value,
         "steps": cell.steps,
+        "epochs": round(report.epochs, 2),
         "best_step": cell.best_step,
         "dev": cell.dev_score,
         "seconds": round(cell.seconds, 1),

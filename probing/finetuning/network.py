@@ -41,6 +41,8 @@ class FinetuningData:
     dev: NDArray[np.intp]
     test: NDArray[np.intp]
     pad_id: int
+    clusters: NDArray[np.intp] | None = None
+    """``(n,)`` code of the cluster each item of a split is of; None where each is by itself."""
 
     def __post_init__(self) -> None:
         if len(self.tokenized) != self.sides * len(self.gold):

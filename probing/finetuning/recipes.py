@@ -11,8 +11,8 @@ from probing.errors import InputError
 class TrainingRecipe:
     """How a cell is trained; the same for every head.
 
-    The number of steps grows with the training sentences between two bounds: the lower one gives
-    small sets time to be learned, the upper one keeps large sets affordable.
+    Training goes through all training items ``epochs`` times; a lower bound of steps gives small
+    sets time to be learned. A head that dev says has learned all it can stops earlier.
     """
 
     frozen: bool = False
@@ -27,7 +27,9 @@ class TrainingRecipe:
     """Sentences; a pair has two."""
     epochs: float = 3.0
     least_steps: int = 60
-    most_steps: int = 200
+    most_steps: int | None = None
+    """None for as many as the epochs take. With fewer the later epochs are cut, and a warning says
+    so."""
     warmup_share: float = 0.1
     weight_decay: float = 0.01
     """For the matrices of encoder and head, by AdamW; the readout has the penalty of the linear
@@ -41,7 +43,7 @@ class TrainingRecipe:
     def __post_init__(self) -> None:
         if min(self.batch_size, self.least_steps, self.looks, self.patience) < 1:
             raise InputError("batch size, steps, looks and patience must be at least 1")
-        if self.most_steps < self.least_steps:
+        if self.most_steps is not None and self.most_steps < self.least_steps:
             raise InputError(
                 f"at most {self.most_steps} steps and at least {self.least_steps}: expected a "
                 "lower bound that is not above the upper one"
@@ -51,8 +53,13 @@ class TrainingRecipe:
 
     def steps(self, n_sentences: int) -> int:
         """Updates for so many training sentences."""
-        wanted = math.ceil(self.epochs * math.ceil(n_sentences / self.batch_size))
-        return min(max(wanted, self.least_steps), self.most_steps)
+        by_epochs = math.ceil(self.epochs * self.steps_an_epoch(n_sentences))
+        wanted = max(by_epochs, self.least_steps)
+        return wanted if self.most_steps is None else min(wanted, self.most_steps)
+
+    def steps_an_epoch(self, n_sentences: int) -> int:
+        """Updates that go through so many training sentences once."""
+        return math.ceil(n_sentences / self.batch_size)
 
 
 FROZEN: Final = TrainingRecipe(frozen=True, batch_size=2**31, least_steps=10, most_steps=10)
@@ -60,14 +67,19 @@ FROZEN: Final = TrainingRecipe(frozen=True, batch_size=2**31, least_steps=10, mo
 
 
 def recipes_for(
-    *, with_frozen: bool = False, encoder_rate: float | None = None, most_steps: int | None = None
+    *,
+    with_frozen: bool = False,
+    encoder_rate: float | None = None,
+    epochs: float | None = None,
+    most_steps: int | None = None,
 ) -> tuple[TrainingRecipe, ...]:
     """The recipes of a run: full, frozen where the encoder's rate is 0, or both.
 
     Args:
         with_frozen: Whether the frozen limit is trained beside full fine-tuning.
         encoder_rate: None for the default.
-        most_steps: Most steps of full fine-tuning; None for the default.
+        epochs: How often full fine-tuning goes through all training items; None for the default.
+        most_steps: Most steps of full fine-tuning; None for as many as the epochs take.
 
     >>> len(probing.recipes_for(with_frozen=True, most_steps=100))
     2
@@ -77,6 +89,8 @@ def recipes_for(
     full = TrainingRecipe()
     if encoder_rate is not None:
         full = replace(full, encoder_rate=encoder_rate)
+    if epochs is not None:
+        full = replace(full, epochs=epochs)
     if most_steps is not None:
         least = min(full.least_steps, most_steps)
         full = replace(full, most_steps=most_steps, least_steps=least)

@@ -17,7 +17,7 @@ from torch import nn
 
 from probing.finetuning.cell_training import LOG_COLUMNS, Finetuned, Progress
 from probing.pretraining.checkpoints import (
-    Checkpoint,
+    TrainingCheckpoint,
     load_checkpoint,
     optimizer_moments,
     restore,
@@ -63,7 +63,7 @@ class CheckpointKeeper:
             return
         weights = dict(network.named_parameters())
         best = {f"{_BEST}{name}": weight for name, weight in progress.best.items()}
-        state = Checkpoint(
+        state = TrainingCheckpoint(
             step=progress.step,
             tokens=progress.tokens,
             seconds=progress.seconds,

@@ -1,9 +1,10 @@
 """Score rows of fine-tuned cells: each seed, the mean over seeds, and paired differences.
 
 These columns say what a row is of: ``probe`` is ``finetuned`` or ``finetuned-frozen``,
-``view`` the head at the last layer (``pooler-fresh@6``), and ``subset`` the training rows, ``all``
-or ``train:100``. Differences and means over seeds carry both kinds of chance: that of the test
-items, by the bootstrap, and that of training, by the spread over seeds.
+``view`` the head at the last layer (``pooler-fresh@6``), and ``trained_on`` the training items,
+``all`` or ``100``. There are two kinds of chance: that of the test items, by a bootstrap that all
+seeds share, and that of training, by the spread over seeds. Differences have a row for each seed,
+and what the items add to the error of their mean; the verdict brings both together.
 """
 
 import logging
@@ -16,10 +17,11 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm, t
+from scipy.stats import norm
 
 from probing.finetuning.heads import Head
 from probing.finetuning.network import FinetuningData
+from probing.results.differences import ITEMS_ERROR
 from probing.results.names import difference, floor_name
 from probing.results.quantities import DIFFERENCE
 from probing.results.scores import Score
@@ -29,6 +31,7 @@ from probing.statistics import (
     accuracy_interval,
     bootstrap_accuracies,
     bootstrap_correlations,
+    effect_over_seeds,
     pearson,
     percentile_interval,
     spearman,
@@ -45,9 +48,9 @@ OVER_SEEDS: Final = "seeds"
 ALL_ROWS: Final = "all"
 
 
-def subset_name(train_size: int | None) -> str:
-    """Value of the column ``subset`` for a number of training rows; None for all of them."""
-    return ALL_ROWS if train_size is None else f"train:{train_size}"
+def training_size(items: int | None) -> str:
+    """Value of the column ``trained_on`` for a number of training items; None for all of them."""
+    return ALL_ROWS if items is None else str(items)
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +58,7 @@ class Trained:
     """What one head, training size and seed came to."""
 
     head: Head
-    subset: str
+    trained_on: str
     seed: int
     predicted: FloatArray
     """``(n_test,)``."""
@@ -70,11 +73,9 @@ class _Estimate:
     value: float
     lower: float
     upper: float
-    standard_error: float
-    """Half width over 1.96: the normal test of a claim then agrees with the interval."""
 
 
-_UNDEFINED: Final = _Estimate(math.nan, math.nan, math.nan, math.nan)
+_UNDEFINED: Final = _Estimate(math.nan, math.nan, math.nan)
 
 
 def finetuning_scores(
@@ -88,8 +89,8 @@ def finetuning_scores(
 ) -> list[Score]:
     """All rows of one task, trained in one way.
 
-    A difference between heads is NaN where no head beats the most frequent class of train: there
-    is nothing to compare.
+    A difference between heads is NaN where no head beats the floor, which is the most frequent
+    class of train, or no correlation: there is nothing to compare.
 
     Args:
         trained: Every head with every size and every seed, in this order of sizes.
@@ -101,30 +102,37 @@ def finetuning_scores(
 
     Returns:
         A row ``accuracy`` (Wilson's interval; with two classes also ``matthews``) or ``spearman``
-        per cell; the mean over seeds; per size the difference of each head from ``mean`` and of
-        ``pooler`` from ``cls`` and ``pooler-fresh``, each with its ``standard_error``; and what the
-        difference changes by from the fewest rows to the most (``subset`` is ``all - train:100``);
+        per cell; the mean over seeds; per size and seed the difference of each head from ``mean``
+        and of ``pooler`` from ``cls`` and ``pooler-fresh``, each with its ``standard_error``; what
+        the difference changes by from the fewest rows to the most (``trained_on`` is ``all -
+        100``); of several seeds what the items add to the error of the mean difference;
         and ``resumed_from_step`` of every cell that was resumed from a checkpoint.
 
     Raises:
         ValueError: A cell is missing.
     """
-    cells = {(one.subset, one.head, one.seed): one.predicted for one in trained}
-    subsets = list(dict.fromkeys(one.subset for one in trained))
+    cells = {(one.trained_on, one.head, one.seed): one.predicted for one in trained}
+    sizes = list(dict.fromkeys(one.trained_on for one in trained))
     heads = list(dict.fromkeys(one.head for one in trained))
     seeds = list(dict.fromkeys(one.seed for one in trained))
-    keys = list(product(subsets, heads))
+    keys = list(product(sizes, heads))
     if len(cells) != len(keys) * len(seeds):
         raise ValueError(f"{len(cells)} cells, expected {len(keys) * len(seeds)}")
     predicted = np.column_stack([cells[(*key, one)] for key in keys for one in seeds])
-    target = Target(task=data.task, gold=data.gold[data.test], seed=seed, n_resamples=n_resamples)
+    target = Target(
+        task=data.task,
+        gold=data.gold[data.test],
+        clusters=None if data.clusters is None else data.clusters[data.test],
+        seed=seed,
+        n_resamples=n_resamples,
+    )
     score = partial(target.score, probe=probe)
     values, samples, measured = _measured(target, predicted, n_classes=len(data.classes))
     shape = (len(keys), len(seeds))
     rows = [
         score(
             view=f"{head}@{layer}",
-            subset=subset,
+            trained_on=trained_on,
             metric=metric,
             value=found[place],
             lower=lower[place],
@@ -132,7 +140,7 @@ def finetuning_scores(
             seed=one,
         )
         for metric, (found, lower, upper) in measured.items()
-        for place, ((subset, head), one) in enumerate(product(keys, seeds))
+        for place, ((trained_on, head), one) in enumerate(product(keys, seeds))
     ]
     by_cell = dict(
         zip(
@@ -141,30 +149,29 @@ def finetuning_scores(
             strict=True,
         )
     )
-    lowest = 0.0 if data.classes else -1.0
+    lowest, floor = (0.0, majority_share(data)) if data.classes else (-1.0, 0.0)
     beaten = {
-        subset: [
+        trained_on: [
             head
             for head in heads
-            if _combined([(1.0, by_cell[subset, head])], lowest).lower > majority_share(data)
+            if _combined([(1.0, by_cell[trained_on, head])], lowest).lower > floor
         ]
-        for subset in subsets
+        for trained_on in sizes
     }
-    for subset, those in beaten.items():
-        if data.classes and not those:
+    for trained_on, those in beaten.items():
+        if not those:
             logger.warning(
-                "%s, %s: no head beats the most frequent class (%.1f %%), so that differences "
-                "between heads are undefined",
+                "%s, %s: no head beats %s, so that differences between heads are undefined",
                 data.task,
-                subset,
-                100 * majority_share(data),
+                trained_on,
+                f"the most frequent class ({100 * floor:.1f} %)" if data.classes else "chance",
             )
-    for subset, head in keys:
-        mean = _combined([(1.0, by_cell[subset, head])], lowest)
+    for trained_on, head in keys:
+        mean = _combined([(1.0, by_cell[trained_on, head])], lowest)
         rows.append(
             score(
                 view=f"{head}@{layer}",
-                subset=subset,
+                trained_on=trained_on,
                 metric=data.metric,
                 value=mean.value,
                 lower=mean.lower,
@@ -175,11 +182,11 @@ def finetuning_scores(
         )
     pairs = [(head, Head.MEAN) for head in heads if head is not Head.MEAN]
     pairs += [(Head.POOLER, Head.CLS), (Head.POOLER, Head.POOLER_FRESH)]
-    wanted: dict[str, list[tuple[float, str]]] = {name: [(1.0, name)] for name in subsets}
-    if len(subsets) > 1:
-        most, least = subsets[-1], subsets[0]
+    wanted: dict[str, list[tuple[float, str]]] = {name: [(1.0, name)] for name in sizes}
+    if len(sizes) > 1:
+        most, least = sizes[-1], sizes[0]
         wanted[difference(most, least)] = [(1.0, most), (-1.0, least)]
-    for (subset, signs), (left, right) in product(wanted.items(), pairs):
+    for (trained_on, signs), (left, right) in product(wanted.items(), pairs):
         if left not in heads or right not in heads:
             continue
         terms = [
@@ -187,28 +194,35 @@ def finetuning_scores(
             for sign, place in signs
             for side, head in ((1.0, left), (-1.0, right))
         ]
-        learned = not data.classes or all(beaten[place] for _, place in signs)
-        found = _combined(terms, lowest) if learned else _UNDEFINED
+        learned = all(beaten[place] for _, place in signs)
+        by_seed, resampled = _summed(terms)
+        if not learned:
+            by_seed, resampled = by_seed * math.nan, resampled * math.nan
         named = partial(
             score,
             view=difference(f"{left}@{layer}", f"{right}@{layer}"),
-            subset=subset,
+            trained_on=trained_on,
             aggregation="all",
-            seed=seeds[0],
         )
-        rows.append(
-            named(
-                metric=f"{data.metric}{DIFFERENCE}",
-                value=found.value,
-                lower=found.lower,
-                upper=found.upper,
-            )
-        )
-        rows.append(named(metric="standard_error", value=found.standard_error))
+        ends = percentile_interval(resampled.T)
+        for place, one in enumerate(seeds):
+            rows += [
+                named(
+                    metric=f"{data.metric}{DIFFERENCE}",
+                    value=by_seed[place],
+                    lower=ends.lower[place],
+                    upper=ends.upper[place],
+                    seed=one,
+                ),
+                named(metric="standard_error", value=_spread(resampled[place]), seed=one),
+            ]
+        if len(seeds) > 1:
+            of_items = _spread(resampled.mean(axis=0))
+            rows.append(named(metric=ITEMS_ERROR, value=of_items, seed=seeds[0]))
     rows += [
         score(
             view=f"{one.head}@{layer}",
-            subset=one.subset,
+            trained_on=one.trained_on,
             metric="resumed_from_step",
             value=one.resumed_from,
             seed=one.seed,
@@ -269,9 +283,13 @@ def _measured(
         return values, samples, {"spearman": (values, *percentile_interval(samples))}
     correct = (predicted == gold[:, None]).astype(np.float64)
     correct[predicted < 0] = np.nan
-    samples = bootstrap_accuracies(correct, rng=target.rng(), n_resamples=target.n_resamples)
+    samples = bootstrap_accuracies(
+        correct, rng=target.rng(), groups=target.clusters, n_resamples=target.n_resamples
+    )
     values = correct.mean(0)
-    measured: dict[str, _Found] = {"accuracy": (values, *accuracy_interval(correct))}
+    independent = target.clusters is None
+    interval = accuracy_interval(correct) if independent else percentile_interval(samples)
+    measured: dict[str, _Found] = {"accuracy": (values, *interval)}
     if n_classes == 2:
         # Matthews' correlation is Pearson's of two columns of zeros and ones
         resampled = _resampled(target, predicted, Metric.PEARSON)
@@ -285,6 +303,7 @@ def _resampled(target: Target, predicted: FloatArray, metric: Metric) -> FloatAr
         predicted,
         target.gold,
         rng=target.rng(),
+        clusters=target.clusters,
         metric=metric,
         n_resamples=target.n_resamples,
     ).values()
@@ -294,25 +313,35 @@ def _resampled(target: Target, predicted: FloatArray, metric: Metric) -> FloatAr
 def _combined(
     terms: Sequence[tuple[float, tuple[FloatArray, FloatArray]]], lowest: float
 ) -> _Estimate:
-    """A sum of cells, each ``(n_seeds,)`` values and ``(n_seeds, n_resamples)`` resampled ones.
+    """The mean over seeds of a sum of cells, as `_summed` takes them.
 
-    The variance is that of the mean over seeds under resampled items, and that of the seeds over
-    their number; the interval is Student's with the degrees of freedom of Welch and Satterthwaite.
-    With one seed the second part is not known, and the interval covers only the test items. It
+    The interval is that of `effect_over_seeds`; with one seed it covers only the test items. It
     ends where values end, from ``lowest`` to 1 in each cell.
     """
-    by_seed = np.sum([sign * values for sign, (values, _) in terms], axis=0)
-    resampled = np.sum([sign * samples for sign, (_, samples) in terms], axis=0).mean(0)
+    by_seed, resampled = _summed(terms)
+    of_items = _spread(resampled.mean(axis=0))
     value = float(by_seed.mean())
-    defined = resampled[~np.isnan(resampled)]
-    if math.isnan(value) or len(defined) < 2:
+    if math.isnan(value + of_items):
         return _UNDEFINED
-    items = float(defined.var(ddof=1))
-    k = len(by_seed)
-    training = float(by_seed.var(ddof=1)) / k if k > 1 else 0.0
-    total = items + training
-    freedom = total**2 / (training**2 / (k - 1)) if training > 0 else math.inf
-    half = float(t.isf(0.025, freedom)) * math.sqrt(total)
-    lower = max(value - half, sum(min(sign * lowest, sign) for sign, _ in terms))
-    upper = min(value + half, sum(max(sign * lowest, sign) for sign, _ in terms))
-    return _Estimate(value, lower, upper, half / float(norm.isf(0.025)))
+    ends = (value - float(norm.isf(0.025)) * of_items, value + float(norm.isf(0.025)) * of_items)
+    if len(by_seed) > 1:
+        found = effect_over_seeds(by_seed[:, np.newaxis], [of_items])
+        ends = (found.lower, found.upper)
+    lower = max(ends[0], sum(min(sign * lowest, sign) for sign, _ in terms))
+    upper = min(ends[1], sum(max(sign * lowest, sign) for sign, _ in terms))
+    return _Estimate(value, lower, upper)
+
+
+def _summed(
+    terms: Sequence[tuple[float, tuple[FloatArray, FloatArray]]],
+) -> tuple[FloatArray, FloatArray]:
+    """Sums of cells with their signs, each ``(n_seeds,)`` values, ``(n_seeds, n_resamples)``."""
+    by_seed: FloatArray = np.sum([sign * values for sign, (values, _) in terms], axis=0)
+    resampled: FloatArray = np.sum([sign * samples for sign, (_, samples) in terms], axis=0)
+    return by_seed, resampled
+
+
+def _spread(resampled: FloatArray) -> float:
+    """Standard deviation of the defined ones; NaN for fewer than two."""
+    defined = resampled[~np.isnan(resampled)]
+    return float(defined.std(ddof=1)) if len(defined) > 1 else math.nan

@@ -24,7 +24,7 @@ KEPT: Final = 2
 
 
 @dataclass(frozen=True)
-class Checkpoint:
+class TrainingCheckpoint:
     """A run after `step` steps.
 
     Attributes:
@@ -59,7 +59,9 @@ def optimizer_moments(model: nn.Module, optimizer: torch.optim.Optimizer) -> dic
     }
 
 
-def restore(checkpoint: Checkpoint, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+def restore(
+    checkpoint: TrainingCheckpoint, model: nn.Module, optimizer: torch.optim.Optimizer
+) -> None:
     """Put weights and moments of a checkpoint in place."""
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -74,7 +76,7 @@ def restore(checkpoint: Checkpoint, model: nn.Module, optimizer: torch.optim.Opt
                 optimizer.state[parameter] = moved
 
 
-def save_checkpoint(folder: Path, checkpoint: Checkpoint, config_digest: str) -> None:
+def save_checkpoint(folder: Path, checkpoint: TrainingCheckpoint, config_digest: str) -> None:
     """Write ``step-NNNNNNNN`` under a temporary name, sync it, rename it, drop the oldest."""
     folder.mkdir(parents=True, exist_ok=True)
     for leftover in folder.glob(".writing-*"):
@@ -102,7 +104,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, config_digest: str) ->
         shutil.rmtree(old)
 
 
-def load_checkpoint(folder: Path, config_digest: str) -> Checkpoint | None:
+def load_checkpoint(folder: Path, config_digest: str) -> TrainingCheckpoint | None:
     """The newest readable checkpoint, or None where there is none.
 
     Raises:
@@ -116,7 +118,7 @@ def load_checkpoint(folder: Path, config_digest: str) -> Checkpoint | None:
                     f"{path} is of another configuration or corpus: give another --out, or the "
                     "options this folder was started with"
                 )
-            return Checkpoint(
+            return TrainingCheckpoint(
                 step=state["step"],
                 tokens=state["tokens"],
                 seconds=state["seconds"],

@@ -26,6 +26,17 @@ class Objective(StrEnum):
         return self is not Objective.MLM
 
 
+class Negatives(StrEnum):
+    """Where the second segment of a pair is from that does not follow the first."""
+
+    OTHER_DOCUMENT = "other-document"
+    """Any other document."""
+    SAME_SOURCE = "same-source"
+    """Another document of the same source, so that its topic and style do not give it away."""
+    OTHER_GENRE = "other-genre"
+    """A document of one of the half of the sources whose words are least like its own."""
+
+
 class Precision(StrEnum):
     """Number format of the forward and backward pass; weights and moments stay float32."""
 
@@ -96,6 +107,7 @@ class PretrainingConfig:
     sentence loss does not shrink the step of the MLM loss."""
     dropout: float = 0.0
     """None by default: a run that sees each sentence about once cannot overfit."""
+    negatives: Negatives = Negatives.OTHER_DOCUMENT
     freeze: Freeze = Freeze.NOTHING
     pooler: Pooler = Pooler.KEEP
     initializer_range: float = 0.02
@@ -146,8 +158,17 @@ class PretrainingConfig:
 
     def digest(self) -> str:
         """Short hash of every field: a checkpoint of another configuration is refused by it."""
-        text = json.dumps(self.as_dict(), sort_keys=True)
+        fields = self.as_dict()
+        if self.negatives is Negatives.OTHER_DOCUMENT:  # runs begun before there was a choice go on
+            del fields["negatives"]
+        text = json.dumps(fields, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-_ENUMS = {"objective": Objective, "decay": Decay, "freeze": Freeze, "pooler": Pooler}
+_ENUMS = {
+    "objective": Objective,
+    "negatives": Negatives,
+    "decay": Decay,
+    "freeze": Freeze,
+    "pooler": Pooler,
+}

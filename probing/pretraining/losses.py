@@ -10,7 +10,7 @@ from torch import Tensor
 from transformers import BertForPreTraining
 
 from probing.pretraining.masking import MaskedIds
-from probing.pretraining.segments import Batch
+from probing.pretraining.segments import PairBatch
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class MaskedBatch:
     labels: Tensor
 
     @classmethod
-    def of(cls, batch: Batch, masked: MaskedIds) -> "MaskedBatch":
+    def of(cls, batch: PairBatch, masked: MaskedIds) -> "MaskedBatch":
         """The tensors of a batch and its masks."""
         return cls(
             ids=torch.from_numpy(masked.ids),

@@ -11,13 +11,16 @@ short lengths this is frequent, lifts the share of random pairs above one half a
 of the first segment give the answer away; here the chunk takes one more sentence of its document.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+from scipy.spatial.distance import jensenshannon
 
 from probing.errors import InputError
+from probing.pretraining.config import Negatives
 from probing.pretraining.corpus import TokenizedCorpus
 
 SPECIAL_TOKENS_A_PAIR: Final = 3
@@ -51,7 +54,7 @@ class SegmentPairs:
 
 
 @dataclass(frozen=True)
-class Batch:
+class PairBatch:
     """Token ids of some pairs, without masks.
 
     Attributes:
@@ -78,7 +81,7 @@ def make_segment_pairs(
     sentence_order: bool,
     short_share: float,
     seed: int,
-    same_source: bool = False,
+    negatives: Negatives = Negatives.OTHER_DOCUMENT,
 ) -> SegmentPairs:
     """`count` shuffled pairs from the training documents or the held-out ones.
 
@@ -93,18 +96,23 @@ def make_segment_pairs(
         sentence_order: swap half of the pairs in place of drawing another document.
         short_share: share of pairs with a random shorter target.
         seed: of every random choice.
-        same_source: draw the other document from the same source, so that the topic and style of
-            a source do not give it away; documents that are alone in their source are left out.
+        negatives: where the other document is from; documents that have no such other are left
+            out.
 
     Raises:
-        InputError: fewer than two documents have two sentences or more.
+        InputError: fewer than two documents have two sentences or more, or there is one source
+            only and the other document shall be of another genre.
     """
     rng = np.random.default_rng([seed, int(held_out)])
     sentences = np.diff(corpus.document_starts)
     usable = np.flatnonzero((corpus.held_out == held_out) & (sentences >= 2))
-    if same_source:
-        source = corpus.document_source[usable]
+    source = corpus.document_source[usable]
+    if negatives is Negatives.SAME_SOURCE:
         usable = usable[np.bincount(source)[source] > 1]
+    elif negatives is Negatives.OTHER_GENRE and len(np.unique(source)) < 2:
+        raise InputError(
+            "negatives of another genre need two sources: expected two files of text or more"
+        )
     if len(usable) < 2:
         kind = "held-out" if held_out else "training"
         raise InputError(
@@ -112,15 +120,8 @@ def make_segment_pairs(
             "add documents, separated by blank lines"
         )
     weights = corpus.document_weights()[usable]
-    maker = _PairMaker(
-        corpus,
-        usable,
-        length,
-        short_share,
-        rng,
-        sentence_order=sentence_order,
-        same_source=same_source,
-    )
+    elsewhere = _elsewhere_of(corpus, usable, negatives)
+    maker = _PairMaker(corpus, elsewhere, length, short_share, rng, sentence_order=sentence_order)
     while len(maker.rows) < count:
         whole = np.floor(weights).astype(np.int64)
         copies = whole + (rng.random(len(usable)) < weights - whole)
@@ -135,30 +136,62 @@ def make_segment_pairs(
     return _truncate(corpus, rows[rng.permutation(count)], length - SPECIAL_TOKENS_A_PAIR, rng)
 
 
+def _elsewhere_of(
+    corpus: TokenizedCorpus, documents: npt.NDArray[np.int64], negatives: Negatives
+) -> dict[int, list[int]]:
+    """Document → those that another segment is drawn from."""
+    if negatives is Negatives.OTHER_DOCUMENT:
+        everything = documents.tolist()
+        return dict.fromkeys(everything, everything)
+    source = corpus.document_source[documents]
+    codes = np.unique(source).tolist()
+    near = {code: [code] for code in codes}
+    if negatives is Negatives.OTHER_GENRE:
+        near = least_like(corpus, codes)
+    found: dict[int, list[int]] = {}
+    for code in codes:
+        choice = documents[np.isin(source, near[code])].tolist()
+        found |= dict.fromkeys(documents[source == code].tolist(), choice)
+    return found
+
+
+def least_like(corpus: TokenizedCorpus, codes: Sequence[int]) -> dict[int, list[int]]:
+    """Source → the half of the others, rounded up, whose words are least like its own.
+
+    How unlike two sources are is the Jensen-Shannon distance of their word pieces' frequencies.
+    """
+    frequencies = []
+    of_sentence = np.repeat(corpus.document_source, np.diff(corpus.document_starts))
+    of_token = np.repeat(of_sentence, np.diff(corpus.sentence_starts))
+    vocabulary = int(corpus.tokens.max()) + 1
+    for code in codes:
+        counts = np.bincount(corpus.tokens[of_token == code], minlength=vocabulary)
+        frequencies.append(counts / counts.sum())
+    found = {}
+    for place, code in enumerate(codes):
+        distances = [float(jensenshannon(frequencies[place], other)) for other in frequencies]
+        order = np.argsort([-distance for distance in distances], kind="stable")
+        found[code] = [codes[other] for other in order[: len(codes) // 2]]
+    return found
+
+
 class _PairMaker:
     """Collects rows (first start, first end, second start, second end, label), in sentences."""
 
     def __init__(
         self,
         corpus: TokenizedCorpus,
-        documents: npt.NDArray[np.int64],
+        elsewhere_of: dict[int, list[int]],
         length: int,
         short_share: float,
         rng: np.random.Generator,
         *,
         sentence_order: bool,
-        same_source: bool,
     ) -> None:
         self.rows: list[tuple[int, int, int, int, int]] = []
         self._bounds = corpus.document_starts.tolist()
         self._sentence_starts = corpus.sentence_starts
-        source = corpus.document_source[documents]
-        self._elsewhere_of: dict[int, list[int]] = {}
-        """Document → those that another segment is drawn from."""
-        for code in np.unique(source) if same_source else [None]:
-            together = documents if code is None else documents[source == code]
-            choice = together.tolist()
-            self._elsewhere_of |= dict.fromkeys(choice, choice)
+        self._elsewhere_of = elsewhere_of
         self._capacity = length - SPECIAL_TOKENS_A_PAIR
         self._short_share = short_share
         self._sentence_order = sentence_order
@@ -271,7 +304,7 @@ def gather_batch(
     cls_id: int,
     sep_id: int,
     pad_id: int,
-) -> Batch:
+) -> PairBatch:
     """``[CLS] first [SEP] second [SEP]`` of some pairs, padded on the right to `length`."""
     starts, lengths = pairs.starts[rows], pairs.lengths[rows].astype(np.int64)
     position = np.arange(length)[None, :]
@@ -290,7 +323,7 @@ def gather_batch(
     np.put_along_axis(ids, first_sep, sep_id, axis=1)
     np.put_along_axis(ids, second_sep, sep_id, axis=1)
     segments = (position > first_sep) & (position <= second_sep)
-    return Batch(
+    return PairBatch(
         ids=ids,
         segments=segments.astype(np.int64),
         attended=position <= second_sep,

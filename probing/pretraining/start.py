@@ -1,7 +1,5 @@
 """What a network is before its first step: a checkpoint, or nothing."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,9 +7,9 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoTokenizer, BertConfig, BertForPreTraining
 from transformers import PreTrainedTokenizerBase as Tokenizer
-from transformers.utils import logging as transformers_logging
 
 from probing.encoding.difference import put_in_place
+from probing.encoding.loading import quiet, seeded
 from probing.encoding.locating import find_checkpoint
 from probing.errors import InputError
 from probing.pretraining.config import Freeze, Pooler, PretrainingConfig
@@ -31,6 +29,8 @@ class Start:
     revision: str
     weight_hash: str
     tokenizer: Tokenizer
+    positions: int
+    """Tokens it can take."""
     changed: Path | None = None
     """Tensors that replace those of the folder's body."""
 
@@ -69,6 +69,7 @@ def find_start(name: str | Path, revision: str | None = None) -> Start:
         revision=checkpoint.revision,
         weight_hash=checkpoint.weight_hash,
         tokenizer=tokenizer,
+        positions=int(config.max_position_embeddings),
         changed=checkpoint.changed,
     )
 
@@ -85,7 +86,7 @@ def initial_model(
     Raises:
         InputError: the checkpoint lacks weights of the body, or has too few positions.
     """
-    with _seeded(config.seed):
+    with seeded(config.seed):
         model = _from_nothing(config, tokenizer) if start is None else _continued(config, start)
     if config.pooler is Pooler.DRAW:
         generator = torch.Generator().manual_seed(config.seed + _POOLER_STREAM)
@@ -119,15 +120,21 @@ def _from_nothing(config: PretrainingConfig, tokenizer: Tokenizer) -> BertForPre
 
 def _continued(config: PretrainingConfig, start: Start) -> BertForPreTraining:
     with quiet():
-        loaded: Any = BertForPreTraining.from_pretrained(
-            start.folder,
-            dtype=torch.float32,
-            use_safetensors=True,
-            local_files_only=True,
-            hidden_dropout_prob=config.dropout,
-            attention_probs_dropout_prob=config.dropout,
-            output_loading_info=True,
-        )
+        try:
+            loaded: Any = BertForPreTraining.from_pretrained(
+                start.folder,
+                dtype=torch.float32,
+                use_safetensors=True,
+                local_files_only=True,
+                hidden_dropout_prob=config.dropout,
+                attention_probs_dropout_prob=config.dropout,
+                output_loading_info=True,
+            )
+        except RuntimeError as error:
+            raise InputError(
+                f"weights of {start.name} do not have the sizes that its config.json says "
+                f"({str(error).splitlines()[0]}): use a complete checkpoint"
+            ) from error
     model, report = loaded
     body = sorted(
         name
@@ -148,25 +155,3 @@ def _continued(config: PretrainingConfig, start: Start) -> BertForPreTraining:
         put_in_place(model.bert, start.changed)
     result: BertForPreTraining = model
     return result
-
-
-@contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        yield
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keep the library's bars and its table of missing heads off the terminal."""
-    verbosity = transformers_logging.get_verbosity()
-    bars = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(verbosity)
-        if bars:
-            transformers_logging.enable_progress_bar()

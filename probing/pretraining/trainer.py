@@ -146,6 +146,7 @@ class Trainer:
             sentence_order=self.config.objective is Objective.MLM_SOP,
             short_share=self.config.short_share,
             seed=seed,
+            negatives=self.config.negatives,
         )
 
     def _masked(self, pairs: SegmentPairs, rows: slice, stream: list[int]) -> MaskedBatch:

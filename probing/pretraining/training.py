@@ -15,9 +15,10 @@ from typing import Final
 
 import pandas as pd
 
+from probing.encoding.loading import quiet
 from probing.errors import InputError
 from probing.pretraining.checkpoints import (
-    Checkpoint,
+    TrainingCheckpoint,
     load_checkpoint,
     optimizer_moments,
     restore,
@@ -28,7 +29,7 @@ from probing.pretraining.corpus import tokenize_corpus
 from probing.pretraining.hub_corpus import corpus_folder
 from probing.pretraining.processes import joined_processes
 from probing.pretraining.progress import ProgressReport, training_progress
-from probing.pretraining.start import Start, find_start, quiet
+from probing.pretraining.start import Start, find_start
 from probing.pretraining.trainer import Evaluation, Schedule, Trainer, learning_rate
 from probing.results.writing import write_text, written_aside
 
@@ -147,7 +148,7 @@ def _run(
 
     def save(step: int) -> None:
         frame = pd.DataFrame(rows, columns=list(LOG_COLUMNS)).astype({"step": int, "tokens": int})
-        state = Checkpoint(
+        state = TrainingCheckpoint(
             step=step,
             tokens=trainer.tokens,
             seconds=earlier + time.monotonic() - began,

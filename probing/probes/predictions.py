@@ -107,7 +107,7 @@ def probe_scores(
         resampled.append(np.concatenate(list(_macro_f1(each, counts))))
     measured = {
         "accuracy": (correct.mean(axis=0), accuracy),
-        "macro_f1": (np.mean(whole, axis=0), percentile_interval(np.mean(resampled, axis=0))),
+        "macro_f1": (np.mean(whole, axis=0), percentile_interval(_varied(resampled, groups))),
     }
     return [
         target.score(
@@ -119,10 +119,19 @@ def probe_scores(
             lower=interval.lower[column],
             upper=interval.upper[column],
             n=n_items,
+            clustering=clustering_of(groups),
         )
         for metric, (values, interval) in measured.items()
         for column, view_id in enumerate(first.view_ids)
     ]
+
+
+def clustering_of(groups: ArrayLike | None) -> tuple[int | None, int | None]:
+    """Number of groups and items of the largest; both None where every item is by itself."""
+    if groups is None:
+        return None, None
+    sizes = np.unique(np.asarray(groups), return_counts=True)[1]
+    return len(sizes), int(sizes.max())
 
 
 def view_difference(
@@ -177,6 +186,12 @@ def _resamples(
         draws = rng.integers(n_groups, size=(n_block, n_groups))
         counts = np.stack([np.bincount(draw, minlength=n_groups) for draw in draws], axis=1)
         yield counts[codes].astype(np.float64)
+
+
+def _varied(resampled: Sequence[FloatArray], groups: ArrayLike | None) -> FloatArray:
+    """The mean over seeds; NaN where all items are one group: how they vary is then unknown."""
+    mean: FloatArray = np.mean(resampled, axis=0)
+    return mean * np.nan if clustering_of(groups)[0] == 1 else mean
 
 
 def _macro_f1(

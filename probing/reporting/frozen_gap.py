@@ -15,7 +15,7 @@ class FrozenGap(NamedTuple):
     """Distance × 100."""
     task: str
     view: str
-    subset: str
+    trained_on: str
     seed: int
     n_cells: int
     """How many cells were compared."""
@@ -30,7 +30,7 @@ def frozen_gap(scores: pd.DataFrame) -> FrozenGap | None:
     Returns:
         None where nothing was trained with the encoder frozen.
     """
-    key = ["model", "task", "view", "subset", "seed", "metric"]
+    key = ["model", "task", "view", "trained_on", "seed", "metric"]
     single = scores[
         (scores["aggregation"] == "none")
         & scores["metric"].isin(["accuracy", "spearman"])
@@ -49,7 +49,7 @@ def frozen_gap(scores: pd.DataFrame) -> FrozenGap | None:
         points=100 * float(distance.max()),
         task=str(row["task"]),
         view=str(row["view"]),
-        subset=str(row["subset"]),
+        trained_on=str(row["trained_on"]),
         seed=int(row["seed"]),
         n_cells=int(distance.notna().sum()),
     )

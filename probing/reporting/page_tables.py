@@ -151,9 +151,9 @@ def findings_table(verdict: Verdict) -> PageTable:
 
 
 def _contrast(finding: Finding) -> str:
-    """The rows that a finding is read from; the subset only where it is not the whole task."""
+    """The rows that a finding is read from; the training items only where they are not all."""
     words = [finding.view, finding.transform, finding.probe]
-    return ", ".join(words + ([finding.subset] if finding.subset != "all" else []))
+    return ", ".join(words + ([finding.trained_on] if finding.trained_on != "all" else []))
 
 
 def _level(level: float) -> str:
@@ -173,7 +173,8 @@ def encoder_table(manifest: dict[str, Any]) -> PageTable:
     """The encoders of a run as its manifest describes them."""
     header = ("encoder", "architecture", "pooler", "layers", "width", "revision", "weights SHA-256")
     return PageTable(
-        caption="Encoders",
+        caption="Encoders; whether the body of a trained pooler was trained further since cannot "
+        "be seen",
         header=header,
         rows=tuple(
             (

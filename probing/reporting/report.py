@@ -11,7 +11,7 @@ from typing import Any, Final
 import jinja2
 import pandas as pd
 
-from probing.claims.catalogue import NEXT_SENTENCE_CLAIMS, pair_claims
+from probing.claims.catalogue import CLAIMS, NEXT_SENTENCE_CLAIMS, Claim, pair_claims
 from probing.claims.deciding import Verdict, decide
 from probing.claims.outcomes import SMALLEST_EFFECT
 from probing.claims.verdict import POOLER_STATES, verdict_text
@@ -26,6 +26,7 @@ from probing.reporting.page_tables import (
     task_table,
 )
 from probing.reporting.summary import Summary, made_for, summarise
+from probing.results.differences import usable_aggregation
 from probing.results.names import twin_name
 from probing.results.quantities import (
     DIFFERENCE,
@@ -112,7 +113,12 @@ class Report:
     notes: tuple[str, ...]
 
 
-def write_report(run_folder: Path, scores: pd.DataFrame, manifest: dict[str, Any]) -> Path:
+def write_report(
+    run_folder: Path,
+    scores: pd.DataFrame,
+    manifest: dict[str, Any],
+    claims: Sequence[Claim] = CLAIMS,
+) -> Path:
     """Write ``report.html``, ``report.md`` and ``figures/*.svg`` into the folder of a run.
 
     The page is one file: figures inline, no request leaves it. Earlier files are replaced.
@@ -121,11 +127,22 @@ def write_report(run_folder: Path, scores: pd.DataFrame, manifest: dict[str, Any
         run_folder: Where the report goes; its log has the warnings of the run.
         scores: The results table.
         manifest: What was studied.
+        claims: What the verdict on each model decides.
 
     Returns:
         The path of ``report.html``.
     """
-    report = build_report(scores, manifest, run_notes(run_folder))
+    return write_pages(
+        run_folder, build_report(scores, manifest, run_notes(run_folder), claims=claims)
+    )
+
+
+def write_pages(run_folder: Path, report: Report) -> Path:
+    """Write a report as ``report.html``, ``report.md`` and ``figures/*.svg``.
+
+    Returns:
+        The path of ``report.html``.
+    """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("probing.reporting"),
         autoescape=jinja2.select_autoescape(["html.jinja"]),
@@ -151,19 +168,28 @@ def write_report(run_folder: Path, scores: pd.DataFrame, manifest: dict[str, Any
 
 
 def build_report(
-    scores: pd.DataFrame, manifest: dict[str, Any], notes: Sequence[str] = ()
+    scores: pd.DataFrame,
+    manifest: dict[str, Any],
+    notes: Sequence[str] = (),
+    *,
+    claims: Sequence[Claim] = CLAIMS,
 ) -> Report:
     """What is to be said of a run, before it takes a form."""
     models = models_of(scores)
     tasks = [task["name"] for task in manifest["tasks"]]
     described = {encoder["name"]: encoder for encoder in manifest["encoders"]}
-    aggregation = manifest.get("aggregation", SIMILARITY.aggregation)
+    aggregation = usable_aggregation(scores, manifest.get("aggregation", SIMILARITY.aggregation))
     smallest = manifest["study"].get("smallest_effect", SMALLEST_EFFECT)
-    verdicts = {model: _verdicts(scores, model, aggregation, smallest) for model in models}
+    verdicts = {model: _verdicts(scores, model, claims, aggregation, smallest) for model in models}
     further = _further_verdicts(scores, models, aggregation, manifest, smallest)
     return Report(
         title=_title(models, tasks),
-        summary=summarise(scores, manifest, aggregation=aggregation),
+        summary=summarise(
+            scores,
+            manifest,
+            {model: found[0] for model, found in verdicts.items() if found},
+            aggregation=aggregation,
+        ),
         passages=tuple(
             _passage(scores, model, tasks, verdicts[model], described[model]) for model in models
         )
@@ -189,7 +215,11 @@ def _title(models: Sequence[str], tasks: Sequence[str]) -> str:
 
 
 def _verdicts(
-    scores: pd.DataFrame, model: str, aggregation: str, smallest_effect: float
+    scores: pd.DataFrame,
+    model: str,
+    claims: Sequence[Claim],
+    aggregation: str,
+    smallest_effect: float,
 ) -> tuple[Verdict, ...]:
     """The verdict on a model under the run's aggregation, then under the others it measured.
 
@@ -201,7 +231,7 @@ def _verdicts(
         return ()
     found = dict.fromkeys((aggregation, *compared["aggregation"].unique()))
     verdicts = [
-        decide(scores, model, aggregation=str(name), smallest_effect=smallest_effect)
+        decide(scores, model, claims=claims, aggregation=str(name), smallest_effect=smallest_effect)
         for name in found
     ]
     return tuple(verdict for verdict in verdicts if verdict.by_task)
@@ -269,12 +299,13 @@ def _passage(
 
 
 def _headline(scores: pd.DataFrame, model: str, task: str, quantity: Quantity) -> str:
-    """The best view of a task, the pooler, and what they are to be held against."""
+    """The highest view of a task, the pooler, and what they are to be held against."""
     table = select(scores, quantity, model=model, task=task)
     best = best_row(table)
     if best is None:
         return f"{task}: undefined under every view."
-    parts = [f"{task}, {quantity}: best {best['view']} {with_interval(best)}"]
+    n = len(table)
+    parts = [f"{task}, {quantity}: highest of {n} views {best['view']} {with_interval(best)}"]
     parts += [
         f"pooler_output {with_interval(row)}"
         for row in records(table[table["pooling"] == "pooler"])

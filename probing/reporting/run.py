@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from probing.claims.catalogue import CLAIMS, Claim, pair_claims
+from probing.claims.choice import Choice, choose_view, usual_views
 from probing.claims.deciding import Verdict, decide
 from probing.claims.outcomes import SMALLEST_EFFECT
 from probing.claims.verdict import verdict_text, wrapped
 from probing.errors import InputError
 from probing.results.differences import usable_aggregation
+from probing.results.items import read_items
 from probing.results.names import is_difference
 from probing.results.quantities import (
     QUANTITIES,
@@ -120,7 +122,8 @@ class Run:
         """The answer in a few sentences and one small table."""
         from probing.reporting.summary import summarise
 
-        return summarise(self.scores, self.manifest, aggregation=self.aggregation)
+        verdicts = {model: self.verdict(model) for model in self.models}
+        return summarise(self.scores, self.manifest, verdicts, aggregation=self.aggregation)
 
     def words(
         self,
@@ -279,6 +282,31 @@ class Run:
 
         return compare(self.scores, published_numbers())
 
+    def choose(
+        self, task: str | None = None, *, model: str | None = None, probe: str | None = None
+    ) -> Choice:
+        """Which view to use on a task: the set that holds the best one, what usual choices cost.
+
+        Args:
+            task: One of the tasks; by default the first.
+            model: One of the models.
+            probe: Of several that read a task, the one meant; by default the first.
+
+        Raises:
+            InputError: The run kept no items of the task.
+        """
+        name, wanted = self._model(model), task or self.tasks[0]
+        kept = [i for i in read_items(self.folder) if i.model == name and i.target.task == wanted]
+        kept = [items for items in kept if probe in (None, items.probe)]
+        if not kept:
+            raise InputError(
+                f"{self.folder} keeps no items of {wanted!r} under {name}: expected a task of "
+                "pairs, or of labelled sentences with a linear probe, in a run of this version"
+            )
+        described = next(e for e in self.manifest["encoders"] if e["name"] == name)
+        usual = usual_views(described["num_layers"], described.get("declared_view"))
+        return choose_view(kept[0], usual=usual)
+
     def report(self) -> Path:
         """Write ``report.html``, ``report.md`` and ``figures/`` into the folder of the run.
 
@@ -287,7 +315,7 @@ class Run:
         """
         from probing.reporting.report import write_report
 
-        return write_report(self.folder, self.scores, self.manifest)
+        return write_report(self.folder, self.scores, self.manifest, self.claims)
 
     def notes(self) -> tuple[str, ...]:
         """The distinct warnings of the run, with how often each was given."""

@@ -23,7 +23,7 @@ class Place(NamedTuple):
     view: str
     transform: str = "raw"
     probe: str = "cosine"
-    subset: str = "all"
+    trained_on: str = "all"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,6 +16,10 @@ _POINTS: Final = {
     "pearson": "Pearson × 100",
     "accuracy": "accuracy (%)",
     "macro_f1": "macro F1 (%)",
+    "uuas": "arcs found (UUAS, %)",
+    "root_accuracy": "roots found (%)",
+    "distance_spearman": "Spearman of distances × 100",
+    "depth_spearman": "Spearman of depths × 100",
 }
 """Fractions that are shown in points; every other metric is shown as it is stored."""
 _UNITS: Final = {
@@ -42,6 +46,7 @@ class Quantity:
     subset: str = "all"
     transform: str = "raw"
     labels: str = "real"
+    trained_on: str = "all"
 
     @property
     def unit(self) -> str:
@@ -69,6 +74,8 @@ class Quantity:
             words.append(f"after {self.transform}")
         if self.subset != "all":
             words.append(f"of the subset {self.subset}")
+        if self.trained_on != "all":
+            words.append(f"trained on {self.trained_on} items")
         return " ".join(words)
 
 
@@ -76,6 +83,8 @@ SIMILARITY: Final = Quantity()
 """Spearman of the cosine with the human scores, all subsets together."""
 ACCURACY: Final = Quantity(metric="accuracy", probe="linear", aggregation="none")
 """Test accuracy of the linear probe."""
+UUAS: Final = Quantity(metric="uuas", probe="structural", aggregation="none")
+"""Share of the arcs of a tree that are found (Hewitt & Manning 2019)."""
 COMPRESSION: Final = Quantity(metric="compression", probe="codelength", aggregation="none")
 """How many times shorter the labels become given the vectors (Voita & Titov 2020)."""
 ANISOTROPY: Final = Quantity(metric="anisotropy", probe="none", aggregation="none")
@@ -85,6 +94,7 @@ QUANTITIES: Final[Mapping[str, Quantity]] = MappingProxyType(
     {
         "similarity": SIMILARITY,
         "accuracy": ACCURACY,
+        "uuas": UUAS,
         "compression": COMPRESSION,
         "anisotropy": ANISOTROPY,
     }
@@ -95,7 +105,7 @@ QUANTITIES: Final[Mapping[str, Quantity]] = MappingProxyType(
 def quantities(scores: pd.DataFrame, model: str, task: str) -> tuple[Quantity, ...]:
     """The main quantities that a table has for a model on a task.
 
-    `SIMILARITY`; the accuracy of every probe, the linear one first; `COMPRESSION`.
+    `SIMILARITY`; the accuracy of every probe, the linear one first; `UUAS`; `COMPRESSION`.
     """
     accuracies = (scores["metric"] == "accuracy") & ~scores["probe"].isin(FINETUNED)
     mine = (scores["model"] == model) & (scores["subset"] == "all")
@@ -106,9 +116,8 @@ def quantities(scores: pd.DataFrame, model: str, task: str) -> tuple[Quantity, .
         for quantity in (SIMILARITY, *(replace(ACCURACY, probe=str(probe)) for probe in probes))
         if len(_rows(scores, quantity, model, task))
     ]
-    if len(_rows(scores, COMPRESSION, model, task)):
-        found.append(COMPRESSION)
-    return tuple(found)
+    more = (UUAS, COMPRESSION)
+    return (*found, *(each for each in more if len(_rows(scores, each, model, task))))
 
 
 def select(scores: pd.DataFrame, quantity: Quantity, *, model: str, task: str) -> pd.DataFrame:
@@ -140,9 +149,9 @@ def select(scores: pd.DataFrame, quantity: Quantity, *, model: str, task: str) -
     return table.reset_index()
 
 
-def training_items(subset: str) -> float:
-    """How many items a subset of fine-tuning was trained on: ``train:100``; infinite for all."""
-    return float(subset.removeprefix("train:")) if subset.startswith("train:") else math.inf
+def training_items(trained_on: str) -> float:
+    """The number in the column ``trained_on``; infinite for all."""
+    return math.inf if trained_on == "all" else float(trained_on)
 
 
 def models_of(scores: pd.DataFrame) -> tuple[str, ...]:
@@ -255,6 +264,7 @@ def _rows(scores: pd.DataFrame, quantity: Quantity, model: str, task: str) -> pd
         & (scores["probe"] == quantity.probe)
         & (scores["aggregation"] == quantity.aggregation)
         & (scores["subset"] == quantity.subset)
+        & (scores["trained_on"] == quantity.trained_on)
         & (scores["transform"] == quantity.transform)
         & (scores["labels"] == quantity.labels)
     ]

@@ -13,6 +13,7 @@ from typing import Any, Final
 import pandas as pd
 
 from probing.errors import InputError
+from probing.results.scores import COLUMNS
 from probing.results.writing import write_text, written_aside
 
 _LIBRARIES: Final = (
@@ -37,7 +38,7 @@ def read_run(folder: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
     """The results table and the manifest of a run folder.
 
     Raises:
-        InputError: The folder is not one.
+        InputError: The folder is not one, or one of an earlier version.
     """
     try:
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
@@ -46,6 +47,11 @@ def read_run(folder: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
         raise InputError(
             f"{folder} is not a run folder ({error}): expected one written by probing run"
         ) from error
+    lacking = [name for name in COLUMNS if name not in table]
+    if lacking:
+        raise InputError(
+            f"{folder} lacks the columns {', '.join(lacking)}: an earlier version wrote it, rerun"
+        )
     return table, manifest
 
 

@@ -21,8 +21,7 @@ class Score:
     revision: str = ""
     task: str
     subset: str = "all"
-    """The subset the value is of, ``all`` for the whole task; of fine-tuning, the training items:
-    ``train:100``, ``all``."""
+    """The subset the value is of, ``all`` for the whole task."""
     split: str = "test"
     aggregation: str = "none"
     """``all``, ``mean`` or ``wmean`` where subsets are brought together, ``seeds`` for a mean over
@@ -51,6 +50,9 @@ class Score:
     """Into how many independent clusters the n items fall; missing where that plays no part."""
     largest_cluster: int | None = None
     """Items of the largest of them."""
+    trained_on: str = "all"
+    """Training items that a head was fine-tuned on: ``100``, ``all``; ``all - 100`` for what more
+    of them change."""
 
     def __post_init__(self) -> None:
         if not math.isnan(self.lower) and not math.isnan(self.upper) and self.lower > self.upper:

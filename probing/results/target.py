@@ -89,6 +89,7 @@ class Target:
         labels: str = "real",
         seed: int | None = None,
         clustering: tuple[int | None, int | None] | None = None,
+        trained_on: str = "all",
     ) -> Score:
         """One row of the results table about this target; layer and pooling follow from the view.
 
@@ -106,6 +107,7 @@ class Target:
             labels: ``real`` or ``control``.
             seed: Seed of what is random in the measurement; by default that of the bootstrap.
             clustering: Of the n items, from `clustering`; by default that of all, or none for n.
+            trained_on: Training items of a fine-tuned head.
         """
         place = place_of(view)
         if clustering is None:
@@ -129,4 +131,5 @@ class Target:
             seed=self.seed if seed is None else seed,
             clusters=clustering[0],
             largest_cluster=clustering[1],
+            trained_on=trained_on,
         )

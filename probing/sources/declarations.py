@@ -22,7 +22,7 @@ class ModelSource:
     hub_id: str | None = None
     """None for an encoder that is not on the Hub."""
     shipped: str | None = None
-    """Folder under the project's own ``data/``, such as ``encoders/nsp-mini``."""
+    """Folder under the project's own ``data/``, such as ``encoders/minilm-nsp``."""
     module: str | None = None
     """Python package that carries the weights and offers ``get_model_path()``."""
     weights_sha256: str | None = None
@@ -39,6 +39,8 @@ class TaskKind(StrEnum):
     """Sentences, or pairs of them, with a class."""
     WORDS = "words"
     """Words within sentences, each with a tag."""
+    MINIMAL_PAIRS = "minimal pairs"
+    """A good and a bad sentence that differ in little else."""
 
 
 def _none() -> Mapping[str, int]:
@@ -88,9 +90,9 @@ class DatasetSource:
     """What a reader of its numbers must know."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TreebankSource:
-    """Linguistic tasks derived from a treebank, shipped with the project."""
+    """A treebank shipped with the project, and the linguistic tasks derived from it."""
 
     name: str
     """What stands before the colon, as in ``ewt:subj_number``."""
@@ -99,8 +101,14 @@ class TreebankSource:
     citation: str
     url: str
     shipped: str
-    """File under the project's own ``data/``."""
+    """File of the ten tasks under the project's own ``data/``."""
     sha256: str
+    files: str
+    """Common beginning of the files of the treebank there, one a split."""
+    files_sha256: tuple[str, ...]
+    """Of what is in them."""
+    sizes: Mapping[str, int]
+    """Sentences of each split."""
 
 
 MODELS: Final[tuple[ModelSource, ...]] = (
@@ -115,22 +123,22 @@ MODELS: Final[tuple[ModelSource, ...]] = (
         weights_sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
     ),
     ModelSource(
-        alias="nsp-mini",
+        alias="minilm-nsp",
         revision="shipped",
         licence="Apache-2.0",
-        citation="Devlin et al. 2019, BERT",
-        note="4-layer BertModel made here; its pooler was trained by next sentence prediction",
-        shipped="encoders/nsp-mini",
-        weights_sha256="86e906cd8a5f9cf8a17ed4871c9dcb39ea9ca59ef3c3b8a89ca9d1fda3809043",
+        citation="docs/cause.md",
+        note="minilm with another pooler, trained here by next sentence prediction",
+        shipped="encoders/minilm-nsp",
+        weights_sha256="6911261c69a7008705071fc47e51a580d6e1ec21156b336ae0300d07520497f0",
     ),
     ModelSource(
-        alias="mlm-mini",
+        alias="minilm-placebo",
         revision="shipped",
         licence="Apache-2.0",
-        citation="Devlin et al. 2019, BERT",
-        note="twin of nsp-mini without next sentence prediction; its pooler was never trained",
-        shipped="encoders/mlm-mini",
-        weights_sha256="e6f7d3a0805881eee9cd3909fa60954fbcdbfaa03e84020a98518dea8b502b18",
+        citation="docs/cause.md",
+        note="minilm with another pooler, trained here as minilm-nsp's with its labels permuted",
+        shipped="encoders/minilm-placebo",
+        weights_sha256="a184c73db65cb426947a53b6029eed84459b0feb0a012212b0b578bb0337871d",
     ),
     ModelSource(
         alias="bert-base-uncased",
@@ -168,11 +176,6 @@ MODELS: Final[tuple[ModelSource, ...]] = (
         weights_sha256="5e3f1108e3cb34ee048634875d8482665b65ac713291a7e32396fb18f6ff0063",
     ),
 )
-
-
-TWINS: Final[tuple[tuple[str, str], ...]] = (("mlm-mini", "nsp-mini"),)
-"""Pairs of shipped encoders that differ in the pre-training objective alone: without and with next
-sentence prediction."""
 
 
 def _map(**entries: int) -> Mapping[str, int]:
@@ -348,6 +351,13 @@ TREEBANKS: Final = (
         url="https://universaldependencies.org/treebanks/en_ewt/",
         shipped="treebank/ewt.parquet",
         sha256="d75448a489d54d3b943dd6e7fb8d6a8ca7f16d092a61e007a6afddd7fc8ea5b6",
+        files="treebank/en_ewt-ud",
+        files_sha256=(
+            "3fb78e2b55482c8ee00caa653af436c88c9e5bc9a73ce26e4ae3ddc79d2b7e7b",
+            "531a54ff90d6ab12201c5a50c3e78e6ddac4de69abc4bce5d275d3cd29efe2b6",
+            "e266e515a0a7547657ed3d90d9ba46487d6bd251f27ad4269d4e8a427c8555cd",
+        ),
+        sizes=MappingProxyType({"train": 12_544, "dev": 2001, "test": 2077}),
     ),
 )
 """Treebanks from which the ten tasks are shipped, made by ``probing tasks --treebank``."""
@@ -481,20 +491,6 @@ _TRANSFER: Final = (
     ),
 )
 
-_WORDS: Final = (
-    DatasetSource(
-        name="ewt",
-        title="English Web Treebank, one tag a word: ewt for UPOS, ewt:xpos, ewt:feats.Number, ...",
-        kind=TaskKind.WORDS,
-        licence="CC BY-SA 4.0",
-        citation="Silveira et al. 2014, A gold standard dependency corpus for English",
-        url="https://universaldependencies.org/treebanks/en_ewt/",
-        local="words/en_ewt-ud-{split}.conllu",
-        sizes=_map(train=12_544, dev=2001, test=2077),
-        classes=17,
-    ),
-)
-
 _SHIPPED: Final = (
     DatasetSource(
         name="sts-mini",
@@ -521,5 +517,5 @@ _SHIPPED: Final = (
     ),
 )
 
-DATASETS: Final[tuple[DatasetSource, ...]] = (*_SHIPPED, *_STS, *LINGUISTIC, *_TRANSFER, *_WORDS)
+DATASETS: Final[tuple[DatasetSource, ...]] = (*_SHIPPED, *_STS, *LINGUISTIC, *_TRANSFER)
 """Every task known by name, in the order in which they are listed."""

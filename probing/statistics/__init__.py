@@ -1,5 +1,6 @@
 """Intervals and tests on plain arrays; knows nothing of the rest of the package."""
 
+from probing.statistics.best import BestSet, best_set
 from probing.statistics.bootstrap import (
     bootstrap_accuracies,
     bootstrap_correlations,
@@ -20,6 +21,7 @@ from probing.statistics.intervals import (
     paired_difference,
     percentile_interval,
 )
+from probing.statistics.margins import ErrorPart, margin, tail_beyond
 from probing.statistics.random_effects import PooledEffect, random_effects
 from probing.statistics.seeds import EffectOverSeeds, effect_over_seeds
 from probing.statistics.significance import (
@@ -33,7 +35,9 @@ from probing.statistics.significance import (
 
 __all__ = [
     "Aggregation",
+    "BestSet",
     "EffectOverSeeds",
+    "ErrorPart",
     "Interval",
     "Metric",
     "PairedDifference",
@@ -42,6 +46,7 @@ __all__ = [
     "WilliamsTest",
     "accuracy_interval",
     "aggregate_correlations",
+    "best_set",
     "bootstrap_accuracies",
     "bootstrap_correlations",
     "bootstrap_with_subsets",
@@ -49,11 +54,13 @@ __all__ = [
     "effect_over_seeds",
     "holm",
     "holm_levels",
+    "margin",
     "paired_difference",
     "pearson",
     "percentile_interval",
     "permutation_test",
     "random_effects",
     "spearman",
+    "tail_beyond",
     "williams_test",
 ]

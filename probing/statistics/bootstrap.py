@@ -165,7 +165,8 @@ def bootstrap_accuracies(
         rng: source of the draws.
         groups: (n_items,) integer code of the group each item is of, for items that are not
             independent (the words of one sentence): whole groups are then drawn, the cluster
-            bootstrap of Davison & Hinkley (1997, section 3.8). None: every item by itself.
+            bootstrap of Davison & Hinkley (1997, section 3.8). None: every item by itself. One
+            group in all says nothing of how items vary: every resample is NaN.
         n_resamples: number of resamples.
 
     Returns:
@@ -181,7 +182,9 @@ def bootstrap_accuracies(
     if groups is not None:
         rows, sizes = subset_order(groups, len(right))
         right = np.add.reduceat(right[rows], np.cumsum(sizes) - sizes, axis=0)
-    samples = np.empty((n_resamples, right.shape[1]))
+    samples = np.full((n_resamples, right.shape[1]), np.nan)
+    if groups is not None and len(right) < 2:
+        return samples
     step = _block_size(len(right))
     for block, counts in _resampled_counts(np.array([len(right)]), n_resamples, rng, step):
         samples[block] = counts.T @ right / (counts.T @ sizes)[:, None]

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import t as student
+
+from probing.statistics.margins import ErrorPart, margin, tail_beyond
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,18 +14,31 @@ class EffectOverSeeds:
     """The mean effect over a population of seeds; NaN where undefined."""
 
     effect: float
-    standard_error: float
-    degrees_of_freedom: float
-    """Of Student's t; never more than one less than the number of seeds."""
+    seeds: ErrorPart
+    """What the seeds add to the error, with one degree of freedom less than there are."""
+    items: ErrorPart
+    """What the items add, or the tasks where they differ by more than their items explain."""
     lower: float
     upper: float
     """95 % interval, or that of the level asked for."""
-    p: float
-    """Two-sided, of no effect."""
+
+    @property
+    def p(self) -> float:
+        """Two-sided, of no effect."""
+        return 2 * tail_beyond((self.seeds, self.items), abs(self.effect))
+
+    @property
+    def standard_error(self) -> float:
+        """Of both parts together."""
+        return math.hypot(self.seeds.error, self.items.error)
 
 
 def effect_over_seeds(
-    effects: ArrayLike, item_errors: ArrayLike, *, level: float = 0.95
+    effects: ArrayLike,
+    item_errors: ArrayLike,
+    *,
+    level: float = 0.95,
+    tasks_vary: bool = True,
 ) -> EffectOverSeeds:
     """Mean of an effect that was measured with every seed on every task.
 
@@ -33,14 +47,16 @@ def effect_over_seeds(
     is made of (the seeds as the unit, as in Sellam et al. 2022, "The MultiBERTs"). The items are
     the same for all seeds and so are the tasks; what they add to the error is taken from a
     bootstrap of the items, or from the spread of the effect over tasks where that is more. The two
-    parts are those of a crossed design, each with its own degrees of freedom (Satterthwaite 1946),
-    capped at those of the seeds.
+    parts are those of a crossed design, each with its own degrees of freedom; their margins add up
+    by their squares (`probing.statistics.margins`).
 
     Args:
         effects: (n_seeds, n_tasks), n_seeds at least 2.
         item_errors: (n_tasks,) standard error of the mean over seeds on each task, the seeds held
             fixed: from a bootstrap in which all of them see the same resamples.
         level: share of intervals that hold the truth, in (0, 1).
+        tasks_vary: take the spread over tasks where it is more than the items'; without it the mean
+            is over these tasks, whose items alone are a sample.
 
     Returns:
         The mean with its interval; NaN where an effect or an error is.
@@ -59,26 +75,17 @@ def effect_over_seeds(
     if not 0 < level < 1:
         raise ValueError(f"level must lie between 0 and 1, found {level}")
     n_seeds, n_tasks = values.shape
-    of_seeds = float(values.mean(axis=1).var(ddof=1)) / n_seeds
-    of_items = float((errors**2).sum()) / n_tasks**2
-    freedom_of_tasks = math.inf
-    if n_tasks > 1:
-        of_tasks = float(values.mean(axis=0).var(ddof=1)) / n_tasks
-        if of_tasks > of_items:
-            of_items, freedom_of_tasks = of_tasks, n_tasks - 1
-    variance = of_seeds + of_items
-    freedom = float(n_seeds - 1)
-    if variance > 0:
-        parts = of_seeds**2 / (n_seeds - 1) + of_items**2 / freedom_of_tasks
-        freedom = min(freedom, variance**2 / parts) if parts > 0 else freedom
-    effect, error = float(values.mean()), math.sqrt(variance)
-    half = float(student.isf((1 - level) / 2, freedom)) * error
-    distance = 0.0 if effect == 0 else abs(effect) / error if error > 0 else math.inf
+    seeds = ErrorPart(float(values.mean(axis=1).std(ddof=1)) / math.sqrt(n_seeds), n_seeds - 1)
+    items = ErrorPart(math.hypot(*errors.tolist()) / n_tasks, math.inf)
+    if n_tasks > 1 and tasks_vary:
+        tasks = float(values.mean(axis=0).std(ddof=1)) / math.sqrt(n_tasks)
+        if tasks > items.error:
+            items = ErrorPart(tasks, n_tasks - 1)
+    effect, half = float(values.mean()), margin((seeds, items), (1 - level) / 2)
     return EffectOverSeeds(
         effect=effect,
-        standard_error=error,
-        degrees_of_freedom=freedom,
+        seeds=seeds,
+        items=items,
         lower=effect - half,
         upper=effect + half,
-        p=2 * float(student.sf(distance, freedom)),
     )

@@ -12,7 +12,7 @@ from probing.results.names import difference, sides
 from probing.results.scores import Score
 from probing.similarity.cosine import cosine_similarities
 from probing.similarity.seeds import Columns, contrasts_over_seeds
-from probing.study.measurements import Settings
+from probing.study.settings import Settings
 from probing.tasks import SentencePairs
 
 logger = logging.getLogger(__name__)

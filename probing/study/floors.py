@@ -12,6 +12,7 @@ from probing.encoding.tokenization import tokenize
 from probing.probes.controls import FLOORS, fit_floor
 from probing.probes.driver import MissingClasses
 from probing.probes.predictions import probe_scores
+from probing.probes.structural import Tree, linear_chain, structure_scores
 from probing.results.names import NO_VIEW, floor_name
 from probing.results.scores import Score
 from probing.similarity.cosine import (
@@ -20,46 +21,49 @@ from probing.similarity.cosine import (
     similarity_scores,
     token_jaccard,
 )
-from probing.study.measurements import Settings, texts_of
-from probing.tasks import LabelledSentences, LabelledSpans, SentencePairs, Task
+from probing.study.labelled import Labels
+from probing.study.settings import Settings
+from probing.tasks import ParsedSentences, SentencePairs, Task
 
 
 def measure_floors(task: Task, settings: Settings) -> list[Score]:
     """What is reached without an encoder: shared words, or majority, bag of words and length."""
     if isinstance(task, SentencePairs):
         return _word_floors(task, settings)
-    groups: NDArray[np.int64] | None = None
-    if isinstance(task, LabelledSentences):
-        texts, labels, splits = texts_of(task), task.labels, task.splits
-        groups = None if task.groups is None else np.array(task.groups)
-        floors = tuple(FLOORS)
-    elif isinstance(task, LabelledSpans):
-        texts, labels, splits = task.texts, task.labels, task.splits
-        groups = np.array(task.numbers)
-        floors = (floor_name("majority"), floor_name("bag-of-words"))
-    else:
-        texts = tuple(word for sentence in task.sentences for word in sentence)
-        labels = tuple(tag for sentence in task.tags for tag in sentence)
-        lengths = [len(sentence) for sentence in task.sentences]
-        splits = tuple(np.repeat(task.splits, lengths).tolist())
-        floors = (floor_name("majority"), floor_name("bag-of-words"))
+    if isinstance(task, ParsedSentences):
+        return [
+            replace(score, model=floor_name("linear-chain"))
+            for split in ("dev", "test")
+            for score in structure_scores(
+                linear_chain(_trees(task, split)),
+                replace(settings.target(task), split=split),
+                probe="none",
+            )
+        ]
+    items = Labels.of(task)
+    floors = tuple(FLOORS)[: None if items.has_sentences else -1]
     rows: list[Score] = []
     for floor in floors:
         predictions = fit_floor(
             floor,
-            texts,
-            labels,
-            splits,
+            items.texts,
+            items.labels,
+            items.splits,
             seed=settings.seed,
             missing_classes=MissingClasses.ACCEPT,
         )
         scores = probe_scores(
             predictions,
             settings.target(task),
-            groups=None if groups is None else groups[predictions.items],
+            groups=None if items.groups is None else items.groups[predictions.items],
         )
         rows += [replace(score, model=floor) for score in scores]
     return rows
+
+
+def _trees(task: ParsedSentences, split: str) -> list[Tree]:
+    rows = [row for row, found in enumerate(task.splits) if found == split]
+    return [Tree.of(task.heads[row], task.punctuation[row]) for row in rows]
 
 
 def _word_floors(task: SentencePairs, settings: Settings) -> list[Score]:

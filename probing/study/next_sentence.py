@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from probing.encoding.encoder import Encoder
 from probing.encoding.forward import encode_batch
 from probing.encoding.tokenization import Batch
-from probing.pretraining.config import PretrainingConfig
+from probing.pretraining.config import Negatives, PretrainingConfig
 from probing.pretraining.corpus import (
     TokenizedCorpus,
     corpus_digest,
@@ -23,11 +23,16 @@ from probing.pretraining.corpus import (
 from probing.pretraining.segments import SegmentPairs, gather_batch, make_segment_pairs
 from probing.probes.controls import fit_floor
 from probing.probes.driver import fit_probes
-from probing.probes.predictions import Predictions, probe_scores, view_difference
+from probing.probes.predictions import (
+    Predictions,
+    clustering_of,
+    probe_scores,
+    view_difference,
+)
 from probing.results.names import NO_VIEW, difference, floor_name
 from probing.results.scores import Score
 from probing.results.target import Target
-from probing.study.measurements import Settings
+from probing.study.settings import Settings
 
 NEXT_SENTENCE: Final = "next-sentence"
 """The task of `next_sentence_scores`: does the second segment follow the first?"""
@@ -77,7 +82,8 @@ def next_sentence_scores(
         seed=settings.seed,
     )
     target = Target(task=NEXT_SENTENCE, seed=settings.seed, n_resamples=settings.n_resamples)
-    return probe_scores(predictions, target) + _contrasts(encoder.num_layers, predictions, target)
+    rows = probe_scores(predictions, target, groups=task.groups)
+    return rows + _contrasts(encoder.num_layers, predictions, target, task.groups)
 
 
 def describe_corpus(corpus: Path) -> dict[str, Any]:
@@ -118,7 +124,7 @@ def next_sentence_floors(
     return [
         replace(score, model=floor_name(kind))
         for kind, predictions in found.items()
-        for score in probe_scores(predictions, target)
+        for score in probe_scores(predictions, target, groups=task.groups)
     ]
 
 
@@ -152,6 +158,16 @@ class _NextSentences:
             splits=np.repeat(list(sizes), list(sizes.values())),
         )
 
+    @property
+    def groups(self) -> NDArray[np.intp]:
+        """``(n_test,)`` the document that the first segment of each test pair is from.
+
+        Pairs of one document are not independent: they are drawn together.
+        """
+        starts = self.documents.sentence_starts[self.documents.document_starts]
+        found: NDArray[np.intp] = np.searchsorted(starts, self.parts[1].starts[:, 0], side="right")
+        return found
+
 
 def _overlaps(documents: TokenizedCorpus, pairs: SegmentPairs) -> NDArray[np.float32]:
     """``(n_pairs, 3)``: common share of the distinct word pieces, pieces of each segment."""
@@ -165,20 +181,28 @@ def _overlaps(documents: TokenizedCorpus, pairs: SegmentPairs) -> NDArray[np.flo
     return np.array(rows, dtype=np.float32)
 
 
-def _contrasts(last: int, predictions: Predictions, target: Target) -> list[Score]:
+def _contrasts(
+    last: int, predictions: Predictions, target: Target, groups: NDArray[np.intp]
+) -> list[Score]:
     rows = []
     for pooling in ("pooler", "cls"):
         view, mean = f"{pooling}@{last}", f"mean@{last}"
         if view not in predictions.view_ids:
             continue
         found = view_difference(
-            predictions, view, mean, seed=target.seed, n_resamples=target.n_resamples
+            predictions,
+            view,
+            mean,
+            seed=target.seed,
+            groups=groups,
+            n_resamples=target.n_resamples,
         )
         named: dict[str, Any] = {
             "view": difference(view, mean),
             "probe": predictions.probe,
             "aggregation": "all",
             "n": len(predictions.gold),
+            "clustering": clustering_of(groups),
         }
         rows += [
             target.score(
@@ -214,7 +238,7 @@ def segment_pairs(
         sentence_order=False,
         short_share=0.0,
         seed=0,
-        same_source=same_source,
+        negatives=Negatives.SAME_SOURCE if same_source else Negatives.OTHER_DOCUMENT,
     )
 
 

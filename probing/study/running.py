@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 from probing.encoding.encoder import Encoder, random_twin
 from probing.encoding.sharing import SharedExtraction
@@ -13,22 +14,12 @@ from probing.errors import InputError
 from probing.results.scores import Score
 from probing.similarity.layer_selection import LayerSelection
 from probing.study.floors import measure_floors, static_word_floor
-from probing.study.measurements import (
-    Settings,
-    choose_layers,
-    measure_labelled,
-    measure_pairs,
-    measure_spans,
-    measure_words,
-)
+from probing.study.labelled import measure_labelled, measure_structure
+from probing.study.measurements import choose_layers, measure_pairs
 from probing.study.next_sentence import next_sentence_floors, next_sentence_scores
+from probing.study.settings import Settings
 from probing.study.unscored import Unscored
-from probing.tasks import (
-    LabelledSentences,
-    LabelledSpans,
-    SentencePairs,
-    Task,
-)
+from probing.tasks import LabelledSentences, ParsedSentences, SentencePairs, Task
 
 logger = logging.getLogger(__name__)
 
@@ -106,7 +97,8 @@ def check_task_names(tasks: Sequence[Task]) -> None:
 
 def this_command() -> list[str]:
     """The command line as typed, the program by its name alone."""
-    return [Path(sys.argv[0]).name, *sys.argv[1:]]
+    program = Path(sys.argv[0]).name
+    return ["probing" if program == "__main__.py" else program, *sys.argv[1:]]  # python -m probing
 
 
 def measure_model(
@@ -136,15 +128,13 @@ def measure_model(
                 control=control,
                 unscored=unscored,
             )
-        elif isinstance(task, LabelledSentences):
-            scores, n_truncated = measure_labelled(extract, task, settings)
-        elif isinstance(encoder, VectorSource):
+        elif isinstance(encoder, VectorSource) and not isinstance(task, LabelledSentences):
             logger.warning("%s gives no vectors of words: %s is left out", encoder.name, task.name)
             continue
-        elif isinstance(task, LabelledSpans):
-            scores, n_truncated = measure_spans(encoder, task, settings)
+        elif isinstance(task, ParsedSentences):
+            scores, n_truncated = measure_structure(cast("Encoder", encoder), task, settings)
         else:
-            scores, n_truncated = measure_words(encoder, task, settings)
+            scores, n_truncated = measure_labelled(extract, task, settings)
         rows += scores
         truncated[task.name] = n_truncated
     return rows, truncated

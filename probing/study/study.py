@@ -20,10 +20,11 @@ from probing.encoding.weight_forms import Weights
 from probing.errors import InputError
 from probing.reporting.finished import finished_run
 from probing.reporting.run import Run
+from probing.results.items import FOLDER as ITEMS_FOLDER
 from probing.results.run_folder import describe_versions, new_run_folder, write_run
 from probing.results.scores import Score, score_table
 from probing.similarity.own_transforms import TransformFunction
-from probing.sources.declarations import LINGUISTIC, TWINS
+from probing.sources.declarations import LINGUISTIC
 from probing.study.brought import (
     checked_model_name,
     load_model,
@@ -33,7 +34,7 @@ from probing.study.brought import (
 )
 from probing.study.checking import check_sources
 from probing.study.encoder_pairs import pair_scores, random_draw_scores
-from probing.study.measurements import PROBES, RANDOM_DRAWS, Settings
+from probing.study.labelled import erasable, erasers_of
 from probing.study.next_sentence import describe_corpus
 from probing.study.running import (
     check_task_names,
@@ -46,6 +47,7 @@ from probing.study.running import (
     static_floors,
     twins_of,
 )
+from probing.study.settings import PROBES, RANDOM_DRAWS, Settings
 from probing.study.unscored import Unscored
 from probing.tasks import (
     DEFAULT_PROTOCOL,
@@ -85,7 +87,7 @@ class Study:
     seed: int = 0
     n_resamples: int = 1000
     probes: Sequence[str | BaseEstimator] = ("linear",)
-    """What reads labels from vectors: names of `probing.study.measurements.PROBES`, or
+    """What reads labels from vectors: names of `probing.study.settings.PROBES`, or
     scikit-learn classifiers; a regressor reads similarity from pairs with a train split."""
     controls: bool = False
     """Whether each probe is trained on the control task too."""
@@ -112,6 +114,9 @@ class Study:
     transforms: Sequence[str | TransformFunction] | Mapping[str, TransformFunction] = ("raw",)
     """A researcher's own, beside the project's: fitted on ``(n, d)``, giving a function of
     ``(m, d)``; a function goes by its name."""
+    erase: Sequence[str | Task] = ()
+    """Tasks of labelled sentences or words whose labels are taken out of the vectors, by LEACE, by
+    INLP and, as the control, a random subspace; everything is measured without them too."""
     claims: Sequence[Claim] = CLAIMS
     """What the verdict decides."""
     device: str | None = None
@@ -128,11 +133,11 @@ class Study:
     """``safetensors`` or ``restricted-pickle`` (`probing.encoding.weight_forms.Weights`)."""
 
     def __post_init__(self) -> None:
-        for name in ("models", "tasks", "probes", "contrasts", "views", "claims"):
+        for name in ("models", "tasks", "probes", "contrasts", "views", "erase", "claims"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         if not self.models or not self.tasks:
             raise InputError("a study needs at least one model and one task")
-        for names in (self.model_names, self.task_names):
+        for names in (self.model_names, self.task_names, _names(self.erase)):
             repeated = next((name for name in names if names.count(name) > 1), None)
             if repeated is not None:
                 raise InputError(f"{repeated!r} is named twice in one study: name it once")
@@ -195,7 +200,7 @@ class Study:
     @property
     def task_names(self) -> tuple[str, ...]:
         """What the tasks are called."""
-        return tuple(task if isinstance(task, str) else task.name for task in self.tasks)
+        return _names(self.tasks)
 
     @property
     def probe_names(self) -> tuple[str, ...]:
@@ -212,6 +217,7 @@ class Study:
         return described | {
             "models": self.model_names,
             "tasks": self.task_names,
+            "erase": _names(self.erase),
             "probes": self.probe_names,
             "poolings": tuple(self.poolings),
             "transforms": tuple(self.transforms),
@@ -244,7 +250,7 @@ class Study:
                         protocol=self.protocol,
                         score_range=self.score_range,
                     ).origin
-                    for task in self.tasks
+                    for task in (*self.tasks, *self.erase)
                 ],
             )
             if found is not None:
@@ -252,10 +258,17 @@ class Study:
         return run_study(self, Path(out), command)
 
 
+def _names(tasks: Sequence[str | Task]) -> tuple[str, ...]:
+    return tuple(task if isinstance(task, str) else task.name for task in tasks)
+
+
 _STS_SUITE: Final = ("sts12", "sts13", "sts14", "sts15", "sts16", "stsb", "sickr")
 
 PRESETS: Final[dict[str, Study]] = {
-    "embedded": Study(models=("nsp-mini", "minilm"), tasks=("sts-mini", *SHIPPED_TREEBANK_TASKS)),
+    "embedded": Study(
+        models=("minilm", "minilm-nsp", "minilm-placebo"),
+        tasks=("sts-mini", *SHIPPED_TREEBANK_TASKS),
+    ),
     "paper": Study(
         models=(
             "bert-base-uncased",
@@ -266,15 +279,10 @@ PRESETS: Final[dict[str, Study]] = {
         ),
         tasks=(*_STS_SUITE, *(source.name for source in LINGUISTIC)),
     ),
-    "objective": Study(
-        models=tuple(model for twins in TWINS for model in twins),
-        tasks=("sts-mini", *SHIPPED_TREEBANK_TASKS),
-        contrasts=TWINS,
-    ),
 }
-"""Studies by name. ``embedded`` needs nothing but what the installation brings, and so does
-``objective``, the shipped encoders that differ in their pre-training alone; ``paper`` takes models
-and official data from the Hub where ``--data-dir`` does not have the data."""
+"""Studies by name. ``embedded`` needs nothing but what the installation brings, one body under
+three poolers; ``paper`` takes models and official data from the Hub where ``--data-dir`` does not
+have the data."""
 
 
 def run_study(study: Study, out: Path, command: Sequence[str] = ()) -> Run:
@@ -294,6 +302,7 @@ def run_study(study: Study, out: Path, command: Sequence[str] = ()) -> Run:
             for task in study.tasks
         ]
         check_task_names(tasks)
+        to_erase = [erasable(load_task(task, study.data_dir)) for task in study.erase]
         encoders = [
             shortened(
                 load_model(
@@ -321,6 +330,7 @@ def run_study(study: Study, out: Path, command: Sequence[str] = ()) -> Run:
             claims=tuple(study.claims),
             views=tuple(study.views),
             transforms=named_transforms(study.transforms),
+            keep=lambda items: items.write(folder / ITEMS_FOLDER),
         )
         unscored = Unscored.of(study.task_names, tasks, study.data_dir, study.protocol)
         corpus = None if study.corpus is None else Path(study.corpus)
@@ -337,8 +347,13 @@ def run_study(study: Study, out: Path, command: Sequence[str] = ()) -> Run:
             for extract in extracts:
                 measured = extract.encoder
                 control = measured is not encoder
+                erasers = {} if control else erasers_of(extract, to_erase, settings)
                 scores, truncated = measure_model(
-                    extract, tasks, unscored, settings, control=control
+                    extract,
+                    tasks,
+                    unscored,
+                    replace(settings, erasers=erasers),
+                    control=control,
                 )
                 rows += [
                     replace(score, model=measured.name, revision=measured.revision)
@@ -369,6 +384,7 @@ def run_study(study: Study, out: Path, command: Sequence[str] = ()) -> Run:
             "seconds": round((datetime.now(UTC) - started).total_seconds(), 1),
             "encoders": described,
             "tasks": [describe_task(task) for task in tasks],
+            "erased": [describe_task(task) for task in to_erase],
             "development": describe_task(unscored.development),
             "whitening_sentences": len(unscored.whitening),
             "corpus": None if corpus is None else describe_corpus(corpus),

@@ -15,6 +15,7 @@ from probing.tasks.registry import (
 from probing.tasks.sentences import LabelledSentences
 from probing.tasks.spans import LabelledSpans
 from probing.tasks.tagged_words import TaggedSentences
+from probing.tasks.trees import ParsedSentences
 
 __all__ = [
     "DEFAULT_PROTOCOL",
@@ -23,6 +24,7 @@ __all__ = [
     "SHIPPED_TREEBANK_TASKS",
     "LabelledSentences",
     "LabelledSpans",
+    "ParsedSentences",
     "Protocol",
     "SentencePairs",
     "TaggedSentences",

@@ -1,9 +1,10 @@
 """Every task that can be asked for by name, for ``probing tasks``."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
+from probing.sources.blimp import BLIMP
 from probing.sources.declarations import (
     DATASETS,
     LINGUISTIC,
@@ -13,6 +14,9 @@ from probing.sources.declarations import (
 )
 from probing.tasks.derived import derived_offers
 from probing.tasks.registry import task_entry_points
+from probing.tasks.spans import SPAN_TASKS
+from probing.tasks.tagged_words import TAG_COLUMNS
+from probing.tasks.trees import STRUCTURE
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,16 @@ class TaskEntry:
 def catalogue() -> tuple[TaskEntry, ...]:
     """The known tasks, those of shipped treebanks and those that other installed packages offer."""
     known = [_entry(source) for source in DATASETS]
+    first, paradigms = _entry(BLIMP[0]), [source.name.partition(":")[2] for source in BLIMP]
+    known.append(
+        replace(
+            first,
+            name="blimp:PARADIGM",
+            title="Minimal pairs of BLiMP",
+            where=first.where.replace(paradigms[0], "PARADIGM"),
+            note=f"{first.note}. PARADIGM is one of {', '.join(paradigms)}",
+        )
+    )
     offered = [
         TaskEntry(
             name=name,
@@ -104,22 +118,37 @@ def _entry(source: DatasetSource) -> TaskEntry:
 
 def _from_treebanks() -> list[TaskEntry]:
     titles = {source.name: source.title for source in LINGUISTIC}
-    return [
-        TaskEntry(
-            name=f"{source.name}:{offer.task}",
-            kind=TaskKind.LABELLED,
-            title=f"{titles[offer.task]}, {source.title}",
-            sizes=offer.sizes,
+    found = []
+    for source in TREEBANKS:
+        whole = TaskEntry(
+            name=source.name,
+            kind=TaskKind.WORDS,
+            title=f"Words and their trees {source.title}: {source.name} for UPOS, "
+            f"{source.name}:NAME for the others",
+            sizes=source.sizes,
             at_least=False,
             subsets=0,
-            classes=len(offer.classes),
+            classes=17,
             score_range=None,
             licence=source.licence,
             citation=source.citation,
             url=source.url,
             where="shipped with the project",
-            note="derived from a treebank, not the sentences of the paper",
+            note=f"NAME is one of {', '.join((*TAG_COLUMNS, *SPAN_TASKS, STRUCTURE))}",
         )
-        for source in TREEBANKS
-        for offer in derived_offers(source)
-    ]
+        found += [
+            whole,
+            *(
+                replace(
+                    whole,
+                    name=f"{source.name}:{offer.task}",
+                    kind=TaskKind.LABELLED,
+                    title=f"{titles[offer.task]}, {source.title}",
+                    sizes=offer.sizes,
+                    classes=len(offer.classes),
+                    note="derived from a treebank, not the sentences of the paper",
+                )
+                for offer in derived_offers(source)
+            ),
+        ]
+    return found

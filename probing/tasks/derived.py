@@ -3,6 +3,8 @@
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -15,7 +17,7 @@ from probing.sources.declarations import TreebankSource
 from probing.sources.shipped import shipped_data
 from probing.tasks.sentences import LabelledSentences
 from probing.tasks.tables import quote, read_bytes, read_table
-from probing.tasks.treebank import TREEBANK_TASKS, Offer, Treebank, treebank_task
+from probing.tasks.treebank import TREEBANK_TASKS, Offer, Treebank, read_treebank, treebank_task
 
 _COLUMNS: Final = ("task", "split", "label", "sentence")
 _LARGEST_DICTIONARY: Final = 1 << 26
@@ -80,6 +82,23 @@ def read_derived(source: TreebankSource, task: str) -> LabelledSentences:
         splits=tuple(cells["split"][row] for row in rows),
         origin=f"shipped {source.shipped} sha256:{found} task {task}",
     )
+
+
+@cache
+def read_shipped_treebank(source: TreebankSource) -> Treebank:
+    """A treebank that the project ships, whole.
+
+    Raises:
+        InputError: for a file that has been changed.
+    """
+    path = shipped_data() / source.files
+    treebank = replace(read_treebank(path), name=source.name)
+    if any(expected not in treebank.origin for expected in source.files_sha256):
+        raise InputError(
+            f"{path}: found {treebank.origin}, expected SHA-256 {', '.join(source.files_sha256)}; "
+            "the files that the project ships have been changed, install the project again"
+        )
+    return treebank
 
 
 def derived_offers(source: TreebankSource) -> Sequence[Offer]:

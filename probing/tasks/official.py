@@ -5,16 +5,15 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from itertools import permutations
-from pathlib import Path
 
 import numpy as np
 
 from probing.sources.declarations import DatasetSource, TaskKind
+from probing.tasks.minimal_pairs import PAIR_COLUMNS, read_minimal_pairs
 from probing.tasks.pairs import SentencePairs, read_pairs
 from probing.tasks.protocols import Protocol
 from probing.tasks.sentences import LabelledSentences, read_labelled
 from probing.tasks.tables import SPLIT_NAMES, Table
-from probing.tasks.tagged_words import TaggedSentences, read_conllu
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +30,7 @@ def read_official(
         source: what the task is declared to be.
         table: as read from a file or the Hub.
         split: ``train``, ``dev``, ``test`` or ``all``; None for the protocol's split of sentence
-            pairs and for all rows of other tasks.
+            pairs and for all rows of other tasks. Minimal pairs are divided afterwards.
         protocol: the text preparation and the split of the STS sets.
 
     Raises:
@@ -40,6 +39,12 @@ def read_official(
     if source.kind is TaskKind.PAIRS:
         return _read_pairs(source, table, split or protocol.split_of(source.name), protocol)
     whole = split in (None, "all")
+    if source.kind is TaskKind.MINIMAL_PAIRS:
+        for column, name in zip(PAIR_COLUMNS, ("sentence_good", "sentence_bad"), strict=True):
+            table.require(name)
+            table = table.with_column(column, table.columns[name])
+        remark = _remark(_size_remarks(source, {"all": len(table)}, {"all"}))
+        return replace(read_minimal_pairs(table, name=source.name), remark=remark)
     task = read_labelled(
         table,
         name=source.name,
@@ -50,34 +55,6 @@ def read_official(
     counts = Counter(found or "all" for found in task.splits)
     expected = {*source.sizes, *counts} if whole else {SPLIT_NAMES[str(split)]}
     return replace(task, remark=_remark(_size_remarks(source, counts, expected)))
-
-
-def read_official_words(
-    source: DatasetSource,
-    files: Mapping[str, Path],
-    *,
-    tag: str,
-    folder: Path,
-    split: str | None,
-) -> TaggedSentences:
-    """A known task of tagged words from its files, one a split; remarks as in `read_official`.
-
-    Raises:
-        InputError: for every damage, with the file and the line, and for a file that is missing.
-    """
-    wanted = dict(files) if split in (None, "all") else _only(files, SPLIT_NAMES[str(split)])
-    words = read_conllu(
-        wanted,
-        name=f"{source.name}:{tag}" if tag else source.name,
-        column=tag or "upos",
-        folder=folder,
-    )
-    remarks = _size_remarks(source, Counter(words.splits), set(wanted))
-    return replace(words, remark=_remark(remarks))
-
-
-def _only(files: Mapping[str, Path], split: str) -> dict[str, Path]:
-    return {split: files[split]}
 
 
 def _read_pairs(

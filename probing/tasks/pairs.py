@@ -1,6 +1,6 @@
 """Sentence pairs with graded similarity: the STS suites."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -56,8 +56,13 @@ class SentencePairs:
         """
         if self.groups is None:
             return sharing_clusters(self.sentences1, self.sentences2, self.subsets)
-        numbers = {group: number for number, group in enumerate(dict.fromkeys(self.groups))}
-        return np.array([numbers[group] for group in self.groups], dtype=np.intp)
+        return numbered(self.groups)
+
+
+def numbered(names: Sequence[Hashable]) -> NDArray[np.intp]:
+    """``(n,)`` codes of n names, numbered as they occur."""
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
+    return np.array([numbers[name] for name in names], dtype=np.intp)
 
 
 def sharing_clusters(
@@ -82,8 +87,7 @@ def sharing_clusters(
     ]
     joined = sparse.coo_array((np.ones(len(ends[0])), ends), shape=(len(places), len(places)))
     component = connected_components(joined, directed=False)[1][ends[0]]
-    numbers = {code: number for number, code in enumerate(dict.fromkeys(component.tolist()))}
-    return np.array([numbers[code] for code in component.tolist()], dtype=np.intp)
+    return numbered(component.tolist())
 
 
 def read_pairs(

@@ -13,13 +13,14 @@ from typing import Any, Final
 import numpy as np
 
 from probing.errors import InputError
-from probing.sources.declarations import DATASETS, TREEBANKS, DatasetSource, TaskKind
+from probing.sources.blimp import BLIMP
+from probing.sources.declarations import DATASETS, TREEBANKS, DatasetSource
 from probing.sources.repositories import Repository
 from probing.sources.shipped import shipped_data
-from probing.tasks.derived import read_derived
+from probing.tasks.derived import read_derived, read_shipped_treebank
 from probing.tasks.hub_datasets import hub_repository, read_hub, wanted_files
 from probing.tasks.minimal_pairs import PAIR_COLUMNS, read_minimal_pairs
-from probing.tasks.official import read_official, read_official_words
+from probing.tasks.official import read_official
 from probing.tasks.pairs import SentencePairs, read_pairs
 from probing.tasks.protocols import DEFAULT_PROTOCOL, Protocol, find_protocol
 from probing.tasks.sentences import SPLITS, LabelledSentences, read_labelled
@@ -33,18 +34,19 @@ from probing.tasks.tables import (
     read_bytes,
     read_table,
 )
-from probing.tasks.tagged_words import TAG_COLUMNS, TaggedSentences, read_conllu
+from probing.tasks.tagged_words import TAG_COLUMNS, TaggedSentences, tagged_sentences
 from probing.tasks.treebank import (
     TREEBANK_PREFIX,
     TREEBANK_TASKS,
+    Treebank,
     read_treebank,
-    treebank_files,
     treebank_task,
 )
+from probing.tasks.trees import STRUCTURE, ParsedSentences, structure_task
 
-Task = SentencePairs | LabelledSentences | TaggedSentences | LabelledSpans
+_OfTreebank = LabelledSentences | TaggedSentences | LabelledSpans | ParsedSentences
+Task = SentencePairs | _OfTreebank
 """What a task is: text and gold, nothing else."""
-_Splittable = LabelledSentences | TaggedSentences | LabelledSpans
 
 DATA_VARIABLE: Final = "PROBING_DATA"
 """The environment variable that names a data folder."""
@@ -58,8 +60,9 @@ OWN_SCORE_RANGE: Final = (0.0, 5.0)
 """The range of the scores in a user's own file of sentence pairs."""
 
 _SOURCES: Final[Mapping[str, DatasetSource]] = MappingProxyType(
-    {source.name: source for source in DATASETS}
+    {source.name: source for source in (*DATASETS, *BLIMP)}
 )
+_TREEBANKS: Final = {source.name: source for source in TREEBANKS}
 _CONLLU: Final = ".conllu"
 _HEADERLESS_COLUMNS: Final = ("split", "label", "sentence")
 
@@ -85,7 +88,7 @@ def load_task(
             of minimal pairs also ``pairs.tsv:PHENOMENON``),
             a treebank with what is asked of it (``treebank:PATH:subj_number``, see
             `treebank_files` for the path; behind the colon a column, one of `TREEBANK_TASKS` or of
-            `SPAN_TASKS`), or a task, which is passed through.
+            `SPAN_TASKS`, or ``structure``), or a task, which is passed through.
         data_dir: folder laid out as the sources declare it (``sts/stsb.tsv``, ...); without one
             the folder named by ``PROBING_DATA``.
         split: keep only the rows of ``train``, ``dev`` or ``test``. By default sentence pairs are
@@ -113,17 +116,18 @@ def load_task(
         path, colon, wanted = text.removeprefix(TREEBANK_PREFIX).rpartition(":")
         if not colon or not path:
             raise InputError(f"{text!r}: expected {TREEBANK_PREFIX}PATH:TASK")
-        return _of_split(_from_treebank(Path(path), wanted), split)
+        return _of_split(_from_treebank(read_treebank(Path(path)), wanted), split)
     file, column = _as_file(text)
     known, _, tag = text.partition(":")
     if file is not None:
         return _read_own(file, column, split, score_range)
     if text in SHIPPED_TREEBANK_TASKS:
-        source = next(source for source in TREEBANKS if source.name == known)
-        return _of_split(read_derived(source, tag), split)
-    of_words = known in _SOURCES and _SOURCES[known].kind is TaskKind.WORDS
-    if known in _SOURCES and (not tag or (of_words and _is_of_treebanks(tag))):
-        return _read_known(_SOURCES[known], tag, folder, split, chosen)
+        return _of_split(read_derived(_TREEBANKS[known], tag), split)
+    if known in _TREEBANKS and (not tag or _is_of_treebanks(tag)):
+        made = _from_treebank(read_shipped_treebank(_TREEBANKS[known]), tag or "upos")
+        return _of_split(replace(made, name=text), split)
+    if text in _SOURCES:
+        return _of_split(_read_known(_SOURCES[text], folder, split, chosen), split)
     offered = task_entry_points()
     if text in offered:
         return _load_entry_point(offered[text])
@@ -168,11 +172,13 @@ def task_entry_points() -> Mapping[str, EntryPoint]:
 
 def _unknown(text: str, offered: Mapping[str, EntryPoint]) -> str:
     names = [*_SOURCES, *SHIPPED_TREEBANK_TASKS, *offered]
+    plain = [name for name in _SOURCES if ":" not in name]
     near = get_close_matches(text.lower(), names, n=3)
     meant = f"did you mean {' or '.join(near)}? " if near else ""
     return (
-        f"unknown task {quote(text)}: {meant}Known are {', '.join((*_SOURCES, *offered))}, "
-        f"{', '.join(f'{source.name}:NAME' for source in TREEBANKS)} for each linguistic task, "
+        f"unknown task {quote(text)}: {meant}Known are {', '.join((*plain, *offered))}, "
+        f"blimp:PARADIGM, {', '.join(f'{name}:NAME' for name in _TREEBANKS)} for each linguistic "
+        "task, "
         f"{TREEBANK_PREFIX}PATH:NAME for a treebank, and files "
         f"({', '.join((*TABLE_SUFFIXES, _CONLLU))})"
     )
@@ -211,12 +217,10 @@ def _read_own(
     ``score_range`` is that of pairs; None for the lowest and highest score in the file.
     """
     if format_suffix(path) == _CONLLU:
-        if column and column not in TAG_COLUMNS:
-            return _of_split(_from_treebank(path, column), split)
-        words = read_conllu({"": path}, name=path.name, column=column or "upos")
-        if split not in (None, "all"):
+        made = _from_treebank(read_treebank(path), column or "upos")
+        if split not in (None, "all") and isinstance(made, TaggedSentences):
             raise InputError(f"{path}: a CoNLL-U file has no splits, leave the split out")
-        return words if not column else replace(words, name=f"{path.name}:{column}")
+        return _of_split(made if column else replace(made, name=path.name), split)
     table = read_table(path)
     columns = set(table.columns)
     pairs_with_label = columns >= {"sentence1", "sentence2", "label"} and "score" not in columns
@@ -236,29 +240,19 @@ def _read_own(
         return read_labelled(table, name=path.name, split=None if split == "all" else split)
     raise InputError(
         f"{path}: found the columns {quote_all(table.columns)}; expected sentence1, sentence2, "
-        "score[, subset][, split][, group] (pairs) or sentence, label[, split] (labelled) or "
-        "sentence1, sentence2, label[, split] (labelled pairs) or good, bad[, phenomenon][, split] "
-        "(minimal pairs)"
+        "score[, subset][, split][, group] (pairs) or sentence, label[, split][, group] (labelled) "
+        "or sentence1, sentence2, label[, split][, group] (labelled pairs) or good, bad"
+        "[, phenomenon][, split] (minimal pairs)"
     )
 
 
 def _read_known(
-    source: DatasetSource, tag: str, folder: Path | None, split: str | None, protocol: Protocol
+    source: DatasetSource, folder: Path | None, split: str | None, protocol: Protocol
 ) -> Task:
     """The task from the first source that has it."""
     tried: list[str] = []
-    tagged = tag in ("", *TAG_COLUMNS)
     if folder is None:
         tried.append(f"no data folder was given (--data-dir or {DATA_VARIABLE})")
-    elif source.kind is TaskKind.WORDS:
-        files = {name: folder / source.local.format(split=name) for name in SPLITS}
-        if any(path.exists() for path in files.values()) and not tagged:
-            stem = folder / source.local.removesuffix(f"-{{split}}{_CONLLU}")
-            made = _of_split(_from_treebank(stem, tag), split)
-            return replace(made, name=f"{source.name}:{tag}")
-        if any(path.exists() for path in files.values()):
-            return read_official_words(source, files, tag=tag, folder=folder, split=split)
-        tried.append(f"the data folder has no {source.local}")
     elif (local := _local_file(source, folder)) is not None:
         return _read_file(source, folder, local, "file", split, protocol)
     else:
@@ -318,28 +312,29 @@ def _check_shipped(source: DatasetSource, path: Path) -> None:
 
 
 def _is_of_treebanks(task: str) -> bool:
-    known = (*TAG_COLUMNS, *TREEBANK_TASKS, *SPAN_TASKS)
+    known = (*TAG_COLUMNS, *TREEBANK_TASKS, *SPAN_TASKS, STRUCTURE)
     return task in known or task.startswith(FEATURE_PREFIX)
 
 
-def _from_treebank(path: Path, task: str) -> _Splittable:
-    """What is asked of a treebank: a column of its words, a linguistic task, or labelled spans."""
+def _from_treebank(treebank: Treebank, task: str) -> _OfTreebank:
+    """What is asked of a treebank: tags of its words, a linguistic task, spans, or its trees."""
     if task in TAG_COLUMNS:
-        files = treebank_files(path)
-        return read_conllu(files, name=f"{path.name}:{task}", column=task)
+        return tagged_sentences(treebank, task)
     if task in TREEBANK_TASKS:
-        return treebank_task(read_treebank(path), task)
+        return treebank_task(treebank, task)
+    if task == STRUCTURE:
+        return structure_task(treebank)
     if _is_of_treebanks(task):
-        return span_task(read_treebank(path), task)
+        return span_task(treebank, task)
     raise InputError(
-        f"unknown task {quote(task)} of a treebank, expected a column "
-        f"({', '.join(TAG_COLUMNS)}) or one of {', '.join((*TREEBANK_TASKS, *SPAN_TASKS))}"
+        f"unknown task {quote(task)} of a treebank, expected a column ({', '.join(TAG_COLUMNS)}) "
+        f"or one of {', '.join((*TREEBANK_TASKS, *SPAN_TASKS, STRUCTURE))}"
     )
 
 
-def _of_split(task: _Splittable, split: str | None) -> _Splittable:
-    """The items of one split; all where none is asked for."""
-    if split in (None, "all"):
+def _of_split(task: Task, split: str | None) -> Task:
+    """The items of one split; all where none is asked for. Of pairs one split was read."""
+    if split in (None, "all") or isinstance(task, SentencePairs):
         return task
     wanted = SPLIT_NAMES[str(split)]
     rows = [row for row, found in enumerate(task.splits) if found == wanted]
@@ -360,16 +355,19 @@ def _load_entry_point(point: EntryPoint) -> Task:
     if not isinstance(task, Task):
         raise InputError(
             f"{where} is a {type(task).__name__}, expected SentencePairs, LabelledSentences, "
-            "TaggedSentences or LabelledSpans"
+            "TaggedSentences, LabelledSpans or ParsedSentences"
         )
     return task
 
 
 def _clusters(task: Task) -> dict[str, int]:
-    """How many clusters the pairs of a task fall into, and the pairs of the largest."""
-    if not isinstance(task, SentencePairs):
+    """How many clusters the items of a task fall into, and the items of the largest."""
+    clusters = None
+    if isinstance(task, SentencePairs | LabelledSentences):
+        clusters = task.clusters
+    if clusters is None:
         return {}
-    sizes = np.bincount(task.clusters)
+    sizes = np.bincount(clusters)
     return {"clusters": len(sizes), "largest_cluster": int(sizes.max())}
 
 

@@ -3,16 +3,70 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
 
 from probing.errors import InputError
+from probing.tasks.pairs import numbered, sharing_clusters
 from probing.tasks.tables import SPLIT_NAMES, Table, quote
 
 SPLITS: tuple[str, ...] = ("train", "dev", "test")
 """The split names used everywhere; ``tr|va|te`` and ``trial`` are translated on reading."""
 
 
+class SplitItems:
+    """What tasks of n items in splits have in common; a subclass is a frozen dataclass."""
+
+    per_item: ClassVar[tuple[str, ...]]
+    """Fields of n entries, or None; the first has n."""
+    name: str
+    splits: tuple[str, ...]
+    """``train``, ``dev`` or ``test``; the empty string in every entry of a task without splits."""
+    remark: str
+
+    def __post_init__(self) -> None:
+        n = len(self)
+        for field in self.per_item:
+            values = getattr(self, field)
+            if values is not None and len(values) != n:
+                raise ValueError(f"{field} has {len(values)} entries for {n} items")
+        if n == 0:
+            raise InputError(f"task {self.name}: found no items, expected at least one")
+        unknown = set(self.splits) - {*SPLITS, ""}
+        if unknown:
+            raise InputError(
+                f"task {self.name}: unknown split {sorted(unknown)[0]!r}, expected one of "
+                f"{', '.join(SPLITS)}"
+            )
+
+    def __len__(self) -> int:
+        return len(getattr(self, self.per_item[0]))
+
+    def thinned(self, n: int) -> Self:
+        """At most n items: every k-th of each split, as ``name/k``; the task itself if it fits."""
+        k, rows = thinned_rows(self.splits, n)
+        if k == 1:
+            return self
+        remark = f"{self.remark} {len(rows):,} of {len(self):,} rows: one in {k} of each split"
+        return replace(  # type: ignore[type-var]
+            self.subset(rows), name=f"{self.name}/{k}", remark=remark.strip()
+        )
+
+    def subset(self, rows: Sequence[int]) -> Self:
+        """The items at these places, in this order."""
+        columns = {field: getattr(self, field) for field in self.per_item}
+        kept = {
+            field: values and tuple(values[row] for row in rows)
+            for field, values in columns.items()
+        }
+        return replace(self, **kept)  # type: ignore[type-var]
+
+
 @dataclass(frozen=True)
-class LabelledSentences:
+class LabelledSentences(SplitItems):
     """n sentences (or sentence pairs), each with one label.
 
     ``sentences``, ``labels`` and ``splits`` have n entries each. A task without official splits
@@ -20,6 +74,7 @@ class LabelledSentences:
     cross-validation. ``sentences2`` has n entries where an item is a pair (MRPC), else it is None.
     """
 
+    per_item = ("sentences", "labels", "splits", "sentences2", "groups")
     name: str
     sentences: tuple[str, ...]
     labels: tuple[str, ...]
@@ -29,60 +84,29 @@ class LabelledSentences:
     sentences2: tuple[str, ...] | None = None
     remark: str = ""
     """What a reader of the numbers must know, such as a row count that is not the official one."""
-    groups: tuple[int, ...] | None = None
-    """``n`` numbers: items of one group, such as a minimal pair, are resampled together; None where
-    every item is by itself."""
+    groups: tuple[int | str, ...] | None = None
+    """What the items are not independent within, such as the text they are from, n entries; None
+    where pairs that share a sentence are all that hangs together."""
 
-    def __post_init__(self) -> None:
-        n = len(self.sentences)
-        columns = {
-            "labels": self.labels,
-            "splits": self.splits,
-            "sentences2": self.sentences2,
-            "groups": self.groups,
-        }
-        for column, values in columns.items():
-            if values is not None and len(values) != n:
-                raise ValueError(f"{column} has {len(values)} entries for {n} sentences")
-        if n == 0:
-            raise InputError(f"task {self.name}: found no rows, expected at least one")
-        unknown = set(self.splits) - {*SPLITS, ""}
-        if unknown:
-            raise InputError(
-                f"task {self.name}: unknown split {sorted(unknown)[0]!r}, expected one of "
-                f"{', '.join(SPLITS)}"
-            )
+    @cached_property
+    def clusters(self) -> NDArray[np.intp] | None:
+        """``(n,)`` code of the cluster each item is of; None where every item is by itself.
 
-    def __len__(self) -> int:
-        return len(self.sentences)
+        The groups that were given, or pairs of one split that share a sentence. Clusters are
+        resampled as a whole.
+        """
+        if self.groups is not None:
+            found = numbered(self.groups)
+        elif self.sentences2 is not None:
+            found = sharing_clusters(self.sentences, self.sentences2, self.splits)
+        else:
+            return None
+        return found if int(found.max()) + 1 < len(found) else None
 
     @property
     def classes(self) -> tuple[str, ...]:
         """The distinct labels, sorted."""
         return tuple(sorted(set(self.labels)))
-
-    def thinned(self, n: int) -> "LabelledSentences":
-        """At most n items: every k-th of each split, as ``name/k``; the task itself if it fits."""
-        k, rows = thinned_rows(self.splits, n)
-        if k == 1:
-            return self
-        return replace(
-            self.subset(rows),
-            name=f"{self.name}/{k}",
-            remark=thinning_remark(self.remark, k, len(rows), len(self)),
-        )
-
-    def subset(self, rows: Sequence[int]) -> "LabelledSentences":
-        """The items at these places, in this order."""
-        second = self.sentences2
-        return replace(
-            self,
-            sentences=tuple(self.sentences[row] for row in rows),
-            labels=tuple(self.labels[row] for row in rows),
-            splits=tuple(self.splits[row] for row in rows),
-            sentences2=None if second is None else tuple(second[row] for row in rows),
-            groups=None if self.groups is None else tuple(self.groups[row] for row in rows),
-        )
 
 
 def thinned_rows(splits: Sequence[str], n: int) -> tuple[int, list[int]]:
@@ -106,11 +130,6 @@ def thinned_rows(splits: Sequence[str], n: int) -> tuple[int, list[int]]:
     return k, rows
 
 
-def thinning_remark(remark: str, k: int, kept: int, of: int) -> str:
-    """What a reader must know of a thinned task, after what was to be known before."""
-    return f"{remark} {kept:,} of {of:,} rows: one in {k} of each split".strip()
-
-
 def read_labelled(
     table: Table,
     *,
@@ -120,6 +139,8 @@ def read_labelled(
     blanks: int = 0,
 ) -> LabelledSentences:
     """The rows of a table with ``sentence, label[, split]`` or ``sentence1, sentence2, label``.
+
+    A column ``group`` names what items are not independent within.
 
     Args:
         table: as read.
@@ -141,6 +162,7 @@ def read_labelled(
     ]
     labels = table.labels(label_column)
     splits = table.splits() if "split" in table.columns else ("",) * len(table)
+    groups = table.labels("group") if "group" in table.columns else None
     rows = range(len(table))
     if split is not None:
         wanted = SPLIT_NAMES.get(split, split)
@@ -158,4 +180,5 @@ def read_labelled(
         splits=tuple(splits[row] for row in keep),
         origin=table.origin,
         sentences2=tuple(texts[1][row] for row in keep) if in_pairs else None,
+        groups=None if groups is None else tuple(groups[row] for row in keep),
     )

@@ -8,9 +8,9 @@ from typing import Final
 
 from probing.errors import InputError
 from probing.tasks.conllu import ConlluSentence, features
-from probing.tasks.sentences import SPLITS, thinned_rows, thinning_remark
+from probing.tasks.sentences import SPLITS, SplitItems
 from probing.tasks.tables import quote
-from probing.tasks.treebank import Treebank
+from probing.tasks.treebank import Treebank, release_split
 from probing.tasks.treebank_labels import draw, relation
 
 Span = tuple[int, int]
@@ -30,7 +30,7 @@ _HAS_ARC, _HAS_NONE = "arc", "none"
 
 
 @dataclass(frozen=True)
-class LabelledSpans:
+class LabelledSpans(SplitItems):
     """n items, each one or two spans of words in a sentence, with a label.
 
     ``numbers``, ``spans``, ``labels`` and ``splits`` have n entries; ``numbers[i]`` says which of
@@ -38,6 +38,7 @@ class LabelledSpans:
     those of its spans one after the other.
     """
 
+    per_item = ("numbers", "spans", "labels", "splits")
     name: str
     sentences: tuple[tuple[str, ...], ...]
     """The words of each sentence that has an item."""
@@ -49,23 +50,13 @@ class LabelledSpans:
     remark: str = ""
 
     def __post_init__(self) -> None:
-        n = len(self.numbers)
-        if n == 0:
-            raise InputError(f"task {self.name}: found no items, expected at least one")
-        if not n == len(self.spans) == len(self.labels) == len(self.splits):
-            raise ValueError(f"{n} items: expected as many spans, labels and splits")
+        super().__post_init__()
         if len({len(spans) for spans in self.spans}) > 1:
             raise ValueError("some items are pairs of spans and some are not")
         for number, spans in zip(self.numbers, self.spans, strict=True):
             n_words = len(self.sentences[number])
             if not all(0 <= start < stop <= n_words for start, stop in spans):
                 raise ValueError(f"spans {spans} of {n_words} words")
-        unknown = set(self.splits) - {*SPLITS}
-        if unknown:
-            raise ValueError(f"unknown split {sorted(unknown)[0]!r}")
-
-    def __len__(self) -> int:
-        return len(self.numbers)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -85,28 +76,15 @@ class LabelledSpans:
         """Whether any span has more than one word."""
         return any(stop - start > 1 for spans in self.spans for start, stop in spans)
 
-    def thinned(self, n: int) -> "LabelledSpans":
-        """At most n items: every k-th of each split, as ``name/k``; the task itself if it fits."""
-        k, rows = thinned_rows(self.splits, n)
-        if k == 1:
-            return self
-        return replace(
-            self.subset(rows),
-            name=f"{self.name}/{k}",
-            remark=thinning_remark(self.remark, k, len(rows), len(self)),
-        )
-
     def subset(self, rows: Sequence[int]) -> "LabelledSpans":
         """The items at these places, in this order; sentences without one are left out."""
-        used = sorted({self.numbers[row] for row in rows})
+        kept = super().subset(rows)
+        used = sorted(set(kept.numbers))
         places = {number: place for place, number in enumerate(used)}
         return replace(
-            self,
+            kept,
             sentences=tuple(self.sentences[number] for number in used),
-            numbers=tuple(places[self.numbers[row]] for row in rows),
-            spans=tuple(self.spans[row] for row in rows),
-            labels=tuple(self.labels[row] for row in rows),
-            splits=tuple(self.splits[row] for row in rows),
+            numbers=tuple(places[number] for number in kept.numbers),
         )
 
 
@@ -146,35 +124,24 @@ def span_task(treebank: Treebank, task: str) -> LabelledSpans:
     if len({item.label for item in items}) < 2:
         found = "one class" if items else "nothing"
         raise InputError(f"{treebank.name} has no {task}: found {found} to tell apart")
-    splits = [_split(treebank, item.number) for item in items]
+    splits = [release_split(treebank, item.number) for item in items]
     rows: list[int] = []
     for split, most in zip(SPLITS, MOST_ITEMS, strict=True):
         here = [row for row, found in enumerate(splits) if found == split]
         drawn = sorted(here, key=lambda row: draw(items[row].number, items[row].spans))
         rows += sorted(drawn[:most])
-    used = sorted({items[row].number for row in rows})
-    places = {number: place for place, number in enumerate(used)}
     if len(rows) < len(items):
         remark = f"{remark} {len(rows):,} of {len(items):,} items, drawn at random".strip()
     return LabelledSpans(
         name=f"{treebank.name}:{task}",
-        sentences=tuple(treebank.sentences[number].column("form") for number in used),
-        numbers=tuple(places[items[row].number] for row in rows),
-        spans=tuple(items[row].spans for row in rows),
-        labels=tuple(items[row].label for row in rows),
-        splits=tuple(splits[row] for row in rows),
+        sentences=tuple(sentence.column("form") for sentence in treebank.sentences),
+        numbers=tuple(item.number for item in items),
+        spans=tuple(item.spans for item in items),
+        labels=tuple(item.label for item in items),
+        splits=tuple(splits),
         origin=f"{treebank.origin} task {task}",
         remark=remark,
-    )
-
-
-def _split(treebank: Treebank, number: int) -> str:
-    if treebank.releases[number]:
-        return treebank.releases[number]
-    place = draw("split", treebank.sentences[number].text) * sum(MOST_ITEMS)
-    if place < MOST_ITEMS[2]:
-        return "test"
-    return "dev" if place < MOST_ITEMS[1] + MOST_ITEMS[2] else "train"
+    ).subset(rows)
 
 
 def _of_feature(sentences: Sequence[ConlluSentence], name: str) -> list[_Item]:

@@ -1,21 +1,20 @@
 """Words within sentences, each with a tag: Universal Dependencies in CoNLL-U."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Final
 
 from probing.errors import InputError
-from probing.tasks.conllu import COLUMNS, read_treebank_file
-from probing.tasks.sentences import SPLITS, thinned_rows, thinning_remark
-from probing.tasks.tables import quote
+from probing.tasks.conllu import COLUMNS
+from probing.tasks.sentences import SplitItems
+from probing.tasks.spans import LabelledSpans
+from probing.tasks.treebank import Treebank
 
 TAG_COLUMNS: Final[tuple[str, ...]] = tuple(name for name in COLUMNS if name not in ("id", "form"))
 """The columns that can be the tag."""
 
 
 @dataclass(frozen=True)
-class TaggedSentences:
+class TaggedSentences(SplitItems):
     """n sentences, each a tuple of words with a tag for every word.
 
     ``sentences``, ``tags`` and ``splits`` have n entries; ``sentences[i]`` and ``tags[i]`` are as
@@ -24,6 +23,7 @@ class TaggedSentences:
     splits has the empty string in every entry of ``splits``.
     """
 
+    per_item = ("sentences", "tags", "splits")
     name: str
     sentences: tuple[tuple[str, ...], ...]
     tags: tuple[tuple[str, ...], ...]
@@ -36,90 +36,50 @@ class TaggedSentences:
     """What a reader of the numbers must know, such as a row count that is not the official one."""
 
     def __post_init__(self) -> None:
-        n = len(self.sentences)
-        if n == 0:
-            raise InputError(f"task {self.name}: found no sentences, expected at least one")
-        if len(self.tags) != n or len(self.splits) != n:
-            raise ValueError(f"{len(self.tags)} tags, {len(self.splits)} splits, {n} sentences")
+        super().__post_init__()
         for row, (words, tags) in enumerate(zip(self.sentences, self.tags, strict=True)):
             if not words or len(words) != len(tags):
                 raise ValueError(f"sentence {row} has {len(words)} words and {len(tags)} tags")
-        unknown = set(self.splits) - {*SPLITS, ""}
-        if unknown:
-            raise ValueError(f"unknown split {sorted(unknown)[0]!r}")
-
-    def __len__(self) -> int:
-        return len(self.sentences)
 
     @property
     def classes(self) -> tuple[str, ...]:
         """The distinct tags, sorted."""
         return tuple(sorted({tag for tags in self.tags for tag in tags}))
 
-    def thinned(self, n: int) -> "TaggedSentences":
-        """At most n sentences: every k-th of each split, as ``name/k``; the task if it fits."""
-        k, rows = thinned_rows(self.splits, n)
-        if k == 1:
-            return self
-        return replace(
-            self.subset(rows),
-            name=f"{self.name}/{k}",
-            remark=thinning_remark(self.remark, k, len(rows), len(self)),
-        )
-
-    def subset(self, rows: Sequence[int]) -> "TaggedSentences":
-        """The sentences at these places, in this order."""
-        return replace(
-            self,
-            sentences=tuple(self.sentences[row] for row in rows),
-            tags=tuple(self.tags[row] for row in rows),
-            splits=tuple(self.splits[row] for row in rows),
+    def as_spans(self) -> LabelledSpans:
+        """Each word as an item, labelled by its tag."""
+        words = [(row, at) for row, tags in enumerate(self.tags) for at in range(len(tags))]
+        return LabelledSpans(
+            name=self.name,
+            sentences=self.sentences,
+            numbers=tuple(row for row, _ in words),
+            spans=tuple(((at, at + 1),) for _, at in words),
+            labels=tuple(self.tags[row][at] for row, at in words),
+            splits=tuple(self.splits[row] for row, _ in words),
+            origin=self.origin,
         )
 
 
-def read_conllu(
-    files: Mapping[str, Path], *, name: str, column: str = "upos", folder: Path | None = None
-) -> TaggedSentences:
-    """Read CoNLL-U files, one a split.
+def tagged_sentences(treebank: Treebank, column: str) -> TaggedSentences:
+    """The words of a treebank, each with its cell of one of `TAG_COLUMNS` as the tag.
 
-    Args:
-        files: a file for each split; the key is the empty string for a file without splits.
-        name: what the task is called.
-        column: which column is the tag, one of ``TAG_COLUMNS``. An underscore in it is a tag like
-            any other: in ``feats`` it stands for a word without features.
-        folder: the origin names the files by their path under it, or by their name alone.
+    An underscore is a tag like any other: in ``feats`` it stands for a word without features.
 
     Raises:
-        InputError: for every departure from the format, with the file and the line.
-
-    The format: https://universaldependencies.org/format.html.
+        InputError: for a treebank that comes without its text.
     """
-    if column not in TAG_COLUMNS:
+    sentences = tuple(sentence.column("form") for sentence in treebank.sentences)
+    forms = [word for words in sentences for word in words]
+    if 2 * forms.count("_") > len(forms):
         raise InputError(
-            f"unknown column {quote(column)}, expected one of {', '.join(TAG_COLUMNS)}"
+            f"{treebank.name}: the form of {forms.count('_'):,} of {len(forms):,} words is _: the "
+            "treebank comes without its text, which its own README says how to add"
         )
-    sentences: list[tuple[str, ...]] = []
-    tags: list[tuple[str, ...]] = []
-    splits: list[str] = []
-    origins: list[str] = []
-    for split, path in files.items():
-        file = read_treebank_file(path, folder=folder)
-        for sentence in file.sentences:
-            sentences.append(tuple(word[COLUMNS["form"]] for word in sentence.words))
-            tags.append(tuple(word[COLUMNS[column]] for word in sentence.words))
-            splits.append(split)
-        forms = [word for words in sentences for word in words]
-        if 2 * forms.count("_") > len(forms):
-            raise InputError(
-                f"{path}: the form of {forms.count('_'):,} of {len(forms):,} words is _: the "
-                "treebank comes without its text, which its own README says how to add"
-            )
-        origins.append(file.origin)
     return TaggedSentences(
-        name=name,
-        sentences=tuple(sentences),
-        tags=tuple(tags),
-        splits=tuple(splits),
+        name=f"{treebank.name}:{column}",
+        sentences=sentences,
+        tags=tuple(sentence.column(column) for sentence in treebank.sentences),
+        splits=treebank.releases,
         column=column,
-        origin=f"file {', '.join(origins)}",
+        origin=treebank.origin,
     )

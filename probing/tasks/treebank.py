@@ -67,6 +67,7 @@ _FILLED_FROM: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
 )
 """From which sentences, by the split they were released in, what is held out is taken first."""
 _CONLLU: Final = ".conllu"
+_PACKED: Final = f"{_CONLLU}.xz"
 
 
 @dataclass(frozen=True)
@@ -99,8 +100,8 @@ def treebank_files(path: Path) -> dict[str, Path]:
 
     Args:
         path: a CoNLL-U file, which is a treebank without splits, or the common beginning of the
-            files of one: ``words/en_ewt-ud`` for ``words/en_ewt-ud-train.conllu`` and so on, or a
-            folder that has the files of one treebank.
+            files of one: ``words/en_ewt-ud`` for ``words/en_ewt-ud-train.conllu`` (or
+            ``.conllu.xz``) and so on, or a folder that has the files of one treebank.
 
     Raises:
         InputError: if there is no such treebank, or a folder has several.
@@ -120,7 +121,11 @@ def treebank_files(path: Path) -> dict[str, Path]:
             raise InputError(f"{path}: expected the files of one treebank; found {some}")
         path = path / stems[0]
     files = {split: path.with_name(f"{path.name}-{split}{_CONLLU}") for split in SPLITS}
-    found = {split: file for split, file in files.items() if file.is_file()}
+    either = {
+        split: file if file.is_file() else file.with_suffix(_PACKED)
+        for split, file in files.items()
+    }
+    found = {split: file for split, file in either.items() if file.is_file()}
     if "train" not in found or "test" not in found:
         raise InputError(
             f"{path}: found no treebank; expected a file {_CONLLU}, or {files['train'].name} and "
@@ -157,7 +162,7 @@ def treebank_task(treebank: Treebank, task: str) -> LabelledSentences:
         raise InputError(
             f"unknown task {quote(task)} of a treebank, expected one of {', '.join(TREEBANK_TASKS)}"
         )
-    pool = _pool(treebank)
+    pool = pool_of(treebank)
     try:
         divided = _divided(pool, _candidates(pool, task), uneven=task in _UNEVEN)
     except RefusedError as reason:
@@ -199,13 +204,17 @@ def offers(treebank: Treebank) -> tuple[Offer, ...]:
 
 def part_of(lemma: str) -> str:
     """The split in which a lemma may be the word that has the label."""
-    place = draw("lemma", lemma) * sum(SIZES)
+    return _part("lemma", lemma)
+
+
+def _part(*key: str) -> str:
+    place = draw(*key) * sum(SIZES)
     if place < SIZES[2]:
         return "test"
     return "dev" if place < SIZES[2] + SIZES[1] else "train"
 
 
-def _pool(treebank: Treebank) -> Treebank:
+def pool_of(treebank: Treebank) -> Treebank:
     """The sentences of 5 to 50 words, each text once: held out rather than for training."""
     order = ("test", "dev", "", "train")
     numbers = sorted(
@@ -223,6 +232,13 @@ def _pool(treebank: Treebank) -> Treebank:
         releases=tuple(treebank.releases[number] for number in kept),
         origin=treebank.origin,
     )
+
+
+def release_split(treebank: Treebank, number: int) -> str:
+    """The split of a sentence; of a treebank without splits by its text, four to one to two."""
+    if treebank.releases[number]:
+        return treebank.releases[number]
+    return _part("split", treebank.sentences[number].text)
 
 
 def _candidates(pool: Treebank, task: str) -> list[Candidate]:

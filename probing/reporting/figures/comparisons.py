@@ -303,8 +303,8 @@ def _abridged(finding: Finding) -> str:
     for what in (finding.transform, finding.probe):
         if what not in ("raw", "cosine"):
             words += f"\n{what.replace(' - raw', '')}"
-    if finding.subset != "all":
-        words += f" {finding.subset.replace('train:', '').replace('-', '−')}"
+    if finding.trained_on != "all":
+        words += f" {finding.trained_on.replace('-', '−')}"
     if is_twin(finding.model):
         words += "\nless random weights"
     return words

@@ -28,7 +28,7 @@ def learning_rows(scores: pd.DataFrame, *, model: str, task: str) -> pd.DataFram
     """Means over seeds of a fine-tuned model on a task, scaled to be shown.
 
     Returns:
-        Columns ``subset, pooling, probe, metric, value, lower, upper``; empty where nothing was
+        Columns ``trained_on, pooling, probe, metric, value, lower, upper``; empty where nothing was
         fine-tuned.
     """
     rows = scores[
@@ -37,7 +37,7 @@ def learning_rows(scores: pd.DataFrame, *, model: str, task: str) -> pd.DataFram
         & scores["probe"].isin(list(_STYLES))
         & (scores["aggregation"] == "seeds")
     ]
-    columns = ["subset", "pooling", "probe", "metric", "value", "lower", "upper"]
+    columns = ["trained_on", "pooling", "probe", "metric", "value", "lower", "upper"]
     table = rows[columns].reset_index(drop=True)
     table[["value", "lower", "upper"]] *= 100
     return table
@@ -62,7 +62,7 @@ def learning_curves(scores: pd.DataFrame, *, model: str, task: str) -> Described
             f"{model} was not fine-tuned on {task} in this table: run probing finetune"
         )
     quantity = Quantity(metric=str(table["metric"].iloc[0]))
-    sizes = sorted(table["subset"].unique(), key=training_items)
+    sizes = sorted(table["trained_on"].unique(), key=training_items)
     heads = in_order(table["pooling"])
     with canvas(height=2.7) as (figure, axes):
         figure.subplots_adjust(left=0.14, bottom=0.15, top=0.965)
@@ -70,7 +70,7 @@ def learning_curves(scores: pd.DataFrame, *, model: str, task: str) -> Described
         for probe, style in _STYLES.items():
             for number, head in enumerate(heads):
                 rows = table[(table["pooling"] == head) & (table["probe"] == probe)]
-                rows = rows.set_index("subset").reindex(sizes)
+                rows = rows.set_index("trained_on").reindex(sizes)
                 if rows["value"].isna().all():
                     continue
                 colour, marker = mark(head)
@@ -99,15 +99,15 @@ def learning_curves(scores: pd.DataFrame, *, model: str, task: str) -> Described
             ends.append((float(len(sizes) - 1), 100 * share, "majority", REFERENCE))
         right = len(sizes) - 1 + _OFFSET * len(heads) / 2 + 0.05
         axes.set_xlim(-0.3, right)
-        axes.set_xticks(range(len(sizes)), [size.removeprefix("train:") for size in sizes])
+        axes.set_xticks(range(len(sizes)), sizes)
         axes.set_xlabel("training items")
         axes.set_ylabel(quantity.unit)
         label_right(axes, ends, x=right + 0.08 * max(len(sizes) - 1, 1))
     said = []
     for size in dict.fromkeys((sizes[0], sizes[-1])):
-        part = table[(table["subset"] == size) & (table["probe"] == table["probe"].iloc[0])]
+        part = table[(table["trained_on"] == size) & (table["probe"] == table["probe"].iloc[0])]
         numbers = ", ".join(f"{row['pooling']} {with_interval(row)}" for row in records(part))
-        said.append(f"on {size.removeprefix('train:')} items {numbers}")
+        said.append(f"on {size} items {numbers}")
     dashes = "; dashed with the encoder frozen" if len(table["probe"].unique()) > 1 else ""
     kind = "fine-tuned" if table["probe"].iloc[0] == "finetuned" else "with the encoder frozen"
     return Described(

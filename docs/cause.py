@@ -1,0 +1,146 @@
+"""Keep the rows of the experiment on cause, and write docs/cause.md and README's sentences of them.
+
+    python docs/cause.py keep --e1 FOLDER [--e2 FOLDER] --corpus FOLDER --data-dir FOLDER
+    python docs/cause.py
+
+The first form takes the cells that are finished in the folders of ``probing cause --size full``
+(its ``e1``, and ``e2`` when all pairs of seeds are finished) and keeps their rows in
+``docs/cause/rows.csv``. Both forms then write the page, its figures and the marked block of
+README.md from there, so that nothing in them is typed by hand.
+"""
+
+import argparse
+from pathlib import Path
+
+from probing.cause.changes import CHANGES
+from probing.cause.continuation import MLM, NSP, PLANS, Continuation
+from probing.cause.criteria import ARM_WORDS, Criterion
+from probing.cause.experiment import (
+    TITLES,
+    figures_of,
+    gather,
+    read_cause_rows,
+    with_continued,
+    write_cause_rows,
+)
+from probing.cause.frozen_vectors import FROZEN_PLANS, Frozen
+from probing.cause.suite import POOLED_TASKS
+from probing.cause.verdict import Verdict, decide
+from probing.results.writing import write_text
+
+DOCS = Path(__file__).parent
+PAGE = DOCS / "cause.md"
+KEPT = DOCS / "cause"
+ROWS = KEPT / "rows.csv"
+README = DOCS.parent / "README.md"
+BEGIN, END = "<!-- docs/cause.py: begin -->\n", "<!-- docs/cause.py: end -->\n"
+ENCODER = "minilm"
+MODERN = (
+    "18f_posts craft digitalgov factbook masc openstax_ccby plos wikipedia_gensim wikipedia_wtf"
+)
+WEIGHTS = tuple((name, 6.0) for name in MODERN.split())
+"""How often the documents of the full run's sources were drawn, 1 where not named."""
+INTRODUCTION = """\
+# Does next sentence prediction spoil the pooler?
+
+The `BertModel` docstring said that the pooler is trained "from the next sentence prediction
+(classification) objective" and is usually not a good summary. In `minilm` the pooler was never
+trained, and `pooler − cls` is close to 0. This experiment trains it and watches that number:
+Spearman × 100 of `pooler_output` less that of `[CLS]`, the plain mean of STS12–16 and SICK-R
+without pairs of STS-B's dev split. The protocol was written down before any of it was run.
+
+Written by `python docs/cause.py` from [cause/rows.csv](cause/rows.csv). The same for any BERT:
+
+```sh
+probing cause --model minilm --corpus path/to/texts --data-dir path/to/data --size full
+```
+"""
+_TASKS = " ".join(f"--task {task}" for task in POOLED_TASKS)
+PREDICTION = """\
+## What it predicts for BERT itself
+
+Registered before it is measured: in `bert-base-uncased`, `pooler − cls` is below −5 points. One
+command tests it; the verdict answers it as claim R1:
+
+```sh
+probing run --model bert-base-uncased --claim probing:PREDICTION TASKS
+```
+""".replace("TASKS", _TASKS)
+
+
+def page() -> str:
+    """The text of docs/cause.md."""
+    rows = read_cause_rows(ROWS)
+    verdict = decide(rows, ENCODER)
+    lines = [INTRODUCTION, f"**{verdict.headline}**", "", "## Estimates", ""]
+    lines += [f"- {sentence}" for sentence in verdict.estimates]
+    for experiment, figure in figures_of(rows).items():
+        name = f"cause/{experiment.lower()}.svg"
+        lines += ["", f"## {TITLES[experiment]}", "", f"![{experiment}]({name})", ""]
+        lines += [figure.sentence]
+    known = {arm: words for arm, words in ARM_WORDS.items() if arm in set(rows["arm"])}
+    lines += ["", "| arm | trained on |", "|---|---|"]
+    lines += [f"| `{arm}` | {words} |" for arm, words in known.items()]
+    lines += ["", "## The registered criteria", "", *_criteria(verdict)]
+    lines += ["", PREDICTION, "## Changes of the protocol", ""]
+    lines += [f"- {change}" for change in CHANGES]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def readme_block() -> str:
+    """What README says of cause."""
+    verdict = decide(read_cause_rows(ROWS), ENCODER)
+    return f"{' '.join(verdict.short)} [docs/cause.md](docs/cause.md) has the experiment.\n"
+
+
+def write_all() -> None:
+    """The page, its figures and README's block."""
+    for experiment, figure in figures_of(read_cause_rows(ROWS)).items():
+        write_text(KEPT / f"{experiment.lower()}.svg", figure.svg)
+    write_text(PAGE, page())
+    text = README.read_text(encoding="utf-8")
+    before, _, rest = text.partition(BEGIN)
+    write_text(README, before + BEGIN + readme_block() + END + rest.partition(END)[2])
+
+
+def _criteria(verdict: Verdict) -> list[str]:
+    def row(kind: str, criterion: Criterion) -> str:
+        return f"| {kind} | {criterion.name} | {criterion.answer} | {criterion.because} |"
+
+    return [
+        "| | criterion | answer | because |",
+        "|---|---|---|---|",
+        *(row("gate", gate) for gate in verdict.gates),
+        *(row("convincing if", criterion) for criterion in verdict.convincing),
+        *(row("refuting if", criterion) for criterion in verdict.refuting),
+    ]
+
+
+def main() -> None:
+    """Keep the rows where told to, then write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("keep", nargs="?", choices=["keep"])
+    for name in ("e1", "e2", "corpus", "data-dir"):
+        parser.add_argument(f"--{name}", type=Path)
+    given = parser.parse_args()
+    if given.keep:
+        corpus, data = given.corpus, given.data_dir
+        frozen = Frozen(ENCODER, corpus, given.e1, FROZEN_PLANS["full"], data)
+        rows = gather(frozen)
+        if given.e2 is not None:
+            continued = Continuation(ENCODER, corpus, given.e2, PLANS["full"], data, WEIGHTS)
+            missing = [
+                cell.folder
+                for cell in continued.plan.cells()
+                if cell.arm in (MLM, NSP) and not (given.e2 / cell.folder / "cell.json").is_file()
+            ]
+            if missing:  # a look at P2 before all its seeds are there would be one look more
+                parser.error(f"E2 is not finished, {missing[0]} is not there: leave --e2 out")
+            rows = with_continued(rows, continued)
+        KEPT.mkdir(exist_ok=True)
+        write_cause_rows(rows, ROWS)
+    write_all()
+
+
+if __name__ == "__main__":
+    main()

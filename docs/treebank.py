@@ -1,0 +1,297 @@
+"""``docs/treebank.md``: what all-MiniLM-L6-v2 knows of English-EWT, layer by layer.
+
+Run ``python docs/treebank.py --data-dir DATA``, with X-Probe's files in ``DATA/linguistic`` and
+STS-B in ``DATA/sts``. It takes some twenty minutes on two cores; vectors and rows are kept in
+``--work`` and not made again.
+"""
+
+import argparse
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pandas as pd
+from scipy.stats import norm
+
+import probing
+from probing.encoding.encoder import Encoder, load_encoder, random_twin
+from probing.encoding.sharing import SharedExtraction
+from probing.results.quantities import points, signed, written
+from probing.results.scores import Score, score_table
+from probing.statistics import spearman
+from probing.study.floors import measure_floors
+from probing.study.labelled import measure_labelled, measure_structure
+from probing.study.settings import Settings
+from probing.tasks import SHIPPED_TREEBANK_TASKS, ParsedSentences, SentencePairs, Task, load_task
+
+PAGE: Final = Path(__file__).with_name("treebank.md")
+MODEL: Final = "minilm"
+TWIN: Final = f"{MODEL}+random"
+LAST: Final = 6
+ERASED: Final = "ewt:sentence_length"
+XPROBE_ITEMS: Final = 5000
+"""Of each of X-Probe's files, evenly from its splits: about as many as English-EWT has."""
+WORDS: Final = ("ewt", "ewt:relation", "ewt:arc")
+_WORD_SENTENCES: Final = 3500
+
+
+def measured(name: str, task: Task, settings: Settings, folder: Path) -> pd.DataFrame:
+    """The rows of the encoder, its twin and the floors on one task; read where they are made."""
+    path = folder / f"{name.replace(':', '-')}.parquet"
+    if path.is_file():
+        return pd.read_parquet(path)
+    encoder = load_encoder(MODEL)
+    rows: list[Score] = list(measure_floors(task, settings))
+    models = (encoder,) if name.startswith("X-Probe") else (encoder, random_twin(encoder, seed=0))
+    for one in models:
+        rows += [replace(row, model=one.name) for row in of_encoder(one, task, settings)]
+    table = score_table(rows)
+    table.to_parquet(path)
+    print(name, flush=True)
+    return table
+
+
+def of_encoder(encoder: Encoder, task: Task, settings: Settings) -> list[Score]:
+    """Mean pooling of every layer, words, or trees."""
+    if isinstance(task, ParsedSentences):
+        return measure_structure(encoder, task, settings)[0]
+    if isinstance(task, SentencePairs):
+        raise TypeError("pairs are not measured here")
+    views = tuple(f"mean@{layer}" for layer in range(LAST + 1))
+    return measure_labelled(SharedExtraction(encoder, settings.cache_dir, views), task, settings)[0]
+
+
+def curve(table: pd.DataFrame, model: str = MODEL, **where: str) -> pd.DataFrame:
+    """One row a layer."""
+    wanted = {"metric": "accuracy", "labels": "real", "split": "test", **where}
+    rows = table[table["model"] == model]
+    for column, value in wanted.items():
+        rows = rows[rows[column] == value]
+    return rows.dropna(subset=["layer"]).sort_values("layer").reset_index(drop=True)
+
+
+def floor(table: pd.DataFrame, kind: str, metric: str = "accuracy") -> str:
+    """The value of a floor in points."""
+    rows = table[(table["model"] == f"floor:{kind}") & (table["metric"] == metric)]
+    rows = rows[rows["split"] == "test"]
+    return points(100 * rows["value"].iloc[0]) if len(rows) else ""
+
+
+def cell(row: pd.Series) -> str:
+    """Value and interval in points."""
+    return written(*(100 * float(row[name]) for name in ("value", "lower", "upper")))
+
+
+def lines(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """A table in Markdown."""
+    cut = ["---", *["--:"] * (len(header) - 1)]
+    return [f"| {' | '.join(cells)} |" for cells in (header, cut, *rows)] + [""]
+
+
+def layers_of(found: pd.DataFrame) -> list[str]:
+    """The values of a curve."""
+    return [points(100 * value) for value in found["value"]]
+
+
+def half_width(found: pd.DataFrame) -> str:
+    """The widest interval of a curve, as plus or minus."""
+    return "± " + points(50 * float((found["upper"] - found["lower"]).max()))
+
+
+LAYERS: Final = [f"{layer}" for layer in range(LAST + 1)]
+
+
+def sentence_tables(found: dict[str, pd.DataFrame]) -> list[str]:
+    """The ten tasks by layer, beside random weights and what bags of words reach."""
+    rows = []
+    for name in SHIPPED_TREEBANK_TASKS:
+        table = found[name]
+        mine, twin = curve(table), curve(table, TWIN)
+        floors = [floor(table, kind) for kind in ("majority", "bag-of-words", "length")]
+        rows.append([f"`{name}`", *layers_of(mine), half_width(mine), *floors])
+        rows.append(["random weights", *layers_of(twin), half_width(twin), "", "", ""])
+    return lines(["mean pooling, layer", *LAYERS, "interval", "majority", "bag", "length"], rows)
+
+
+def word_tables(found: dict[str, pd.DataFrame]) -> list[str]:
+    """Words and arcs by layer, with the control task."""
+    rows = []
+    for name in WORDS:
+        table = found[name]
+        mine, twin = curve(table), curve(table, TWIN)
+        control = curve(table, labels="control")
+        floors = [floor(table, kind) for kind in ("majority", "bag-of-words")]
+        rows.append([f"`{name}`", *layers_of(mine), half_width(mine), *floors])
+        selective = [points(100 * v) for v in mine["value"] - control["value"]]
+        rows.append(["selectivity", *selective, "", "", ""])
+        rows.append(["random weights", *layers_of(twin), half_width(twin), "", ""])
+    return lines(["first piece, layer", *LAYERS, "interval", "majority", "words"], rows)
+
+
+def tree_table(table: pd.DataFrame) -> list[str]:
+    """The structural probe by layer."""
+    rows = []
+    for metric, name in (
+        ("uuas", "arcs found (UUAS)"),
+        ("root_accuracy", "roots found"),
+        ("distance_spearman", "Spearman of distances"),
+        ("depth_spearman", "Spearman of depths"),
+    ):
+        mine, twin = curve(table, metric=metric), curve(table, TWIN, metric=metric)
+        chain = floor(table, "linear-chain", metric)
+        rows.append([name, *layers_of(mine), half_width(mine), chain])
+        rows.append(["random weights", *layers_of(twin), half_width(twin), ""])
+    return lines(["layer", *LAYERS, "interval", "linear chain"], rows)
+
+
+def best_tree(table: pd.DataFrame) -> str:
+    """The layer chosen on dev, held against the chain and random weights on test."""
+    chosen = int(curve(table, metric="uuas", split="dev")["value"].to_numpy().argmax())
+    mine = cell(curve(table, metric="uuas").iloc[chosen])
+    twin = int(curve(table, TWIN, metric="uuas", split="dev")["value"].to_numpy().argmax())
+    random = cell(curve(table, TWIN, metric="uuas").iloc[twin])
+    chain = table[(table["model"] == "floor:linear-chain") & (table["metric"] == "uuas")]
+    return (
+        f"Layer {chosen} is best on dev: UUAS {mine} on test, where the linear chain finds "
+        f"{cell(chain[chain['split'] == 'test'].iloc[0])} and the best layer with random weights "
+        f"{random}."
+    )
+
+
+def erasing_tables(scores: pd.DataFrame) -> list[str]:
+    """STS-B and the erased label itself, before and after."""
+    rows, n = [], 6
+    for view in (f"mean@{LAST}", f"cls@{LAST}", f"pooler@{LAST}", "mean@3", "mean@0"):
+        here = scores[(scores["model"] == MODEL) & (scores["view"] == view)]
+        similar = here[(here["task"] == "stsb") & here["metric"].str.startswith("spearman")]
+        probed = here[(here["task"] == ERASED) & (here["metric"] == "accuracy")]
+        cells = [cell(similar[(similar["transform"] == "raw")].iloc[0])]
+        for method in ("leace", "inlp", "random"):
+            row = similar[similar["transform"] == f"{method}:{ERASED} - raw"].iloc[0]
+            cells.append(signed(*(100 * float(row[c]) for c in ("value", "lower", "upper"))))
+        cells += [
+            cell(probed[probed["transform"] == transform].iloc[0])
+            for transform in ("raw", *(f"{m}:{ERASED}" for m in ("leace", "inlp", "random")))
+        ]
+        rows.append([f"`{view}`", *cells])
+    head = ["view", "STS-B", "LEACE", "INLP", "random", "label", "LEACE", "INLP", "random"]
+    return [
+        (
+            f"Spearman × 100 on STS-B with the changes, and test accuracy of the label (chance "
+            f"{points(100 / n)}):"
+        ),
+        "",
+        *lines(head, rows),
+    ]
+
+
+def agreement_table(found: dict[str, pd.DataFrame]) -> list[str]:
+    """The layers' order by X-Probe's file and by the task derived from English-EWT."""
+    rows = []
+    rng = np.random.default_rng(0)
+    for name in (task.partition(":")[2] for task in SHIPPED_TREEBANK_TASKS):
+        if f"X-Probe:{name}" not in found:
+            continue
+        one, other = curve(found[f"X-Probe:{name}"]), curve(found[f"ewt:{name}"])
+        draws = [
+            c["value"].to_numpy()
+            + (c["upper"] - c["lower"]).to_numpy() / (2 * norm.isf(0.025))
+            * rng.standard_normal((1000, len(c)))
+            for c in (one, other)
+        ]  # fmt: skip
+        values = [float(spearman(a[:, np.newaxis], b)[0]) for a, b in zip(*draws, strict=True)]
+        rho = float(spearman(one["value"].to_numpy()[:, np.newaxis], other["value"].to_numpy())[0])
+        low, high = np.quantile(values, [0.025, 0.975])
+        spread = [100 * float(np.ptp(c["value"])) for c in (one, other)]
+        rows.append(
+            [
+                f"`{name}`",
+                written(rho, float(low), float(high), digits=2),
+                *(str(int(c["value"].to_numpy().argmax())) for c in (one, other)),
+                *(points(each) for each in spread),
+                *(points(100 * float(c["value"].max())) for c in (one, other)),
+            ]
+        )
+    head = ["task", "Spearman of layers", "best, X-Probe", "best, EWT", "range, X-Probe",
+            "range, EWT", "highest, X-Probe", "highest, EWT"]  # fmt: skip
+    return lines(head, rows)
+
+
+def page(found: dict[str, pd.DataFrame], erased: pd.DataFrame) -> str:
+    """The page."""
+    structure = found["ewt:structure"]
+    parts: list[str | Callable[[], list[str]]] = [
+        "# all-MiniLM-L6-v2 on English-EWT, layer by layer\n",
+        (
+            "Made by `python docs/treebank.py --data-dir DATA`. Test accuracies × 100 of linear "
+            "probes; settings are chosen on dev. Intervals are 95 %, the widest of a row.\n"
+        ),
+        "## The ten tasks\n",
+        *sentence_tables(found),
+        "## Words and arcs\n",
+        (
+            "`ewt` is UPOS, on one sentence in five; selectivity is accuracy less that on the "
+            "control task of Hewitt & Liang (2019), a random label for each word or pair of words."
+            "\n"
+        ),
+        *word_tables(found),
+        "## Trees\n",
+        best_tree(structure) + "\n",
+        *tree_table(structure),
+        "## Sentence length erased\n",
+        *erasing_tables(erased),
+        "## Beside X-Probe\n",
+        (
+            f"X-Probe's English files of the same tasks, thinned to {XPROBE_ITEMS:,} items: how "
+            "alike the two order the seven layers under mean pooling. The interval takes each "
+            "accuracy to be off by its own standard error; range is the distance between the best "
+            "and the worst layer.\n"
+        ),
+        *agreement_table(found),
+        WHAT_DIFFERS,
+    ]
+    return "\n".join(map(str, parts)) + "\n"
+
+
+WHAT_DIFFERS: Final = """"""
+
+
+def main() -> None:
+    """Measure what is not measured yet, and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data-dir", required=True)
+    parser.add_argument("--work", type=Path, default=Path("runs/treebank"))
+    options = parser.parse_args()
+    options.work.mkdir(parents=True, exist_ok=True)
+    settings = Settings(seed=0, n_resamples=1000, cache_dir=options.work / "vectors")
+    study = probing.Study(
+        models=[MODEL],
+        tasks=["stsb", ERASED],
+        erase=[ERASED],
+        data_dir=options.data_dir,
+        cache_dir=str(options.work / "vectors"),
+        n_draws=1,
+    )
+    erased = study.run(options.work / "erased").scores
+    found = {}
+    for name in (*SHIPPED_TREEBANK_TASKS, "ewt:structure"):
+        found[name] = measured(name, load_task(name), settings, options.work)
+    for name in WORDS:
+        task = load_task(name)
+        few = task.thinned(_WORD_SENTENCES) if name == "ewt" else task  # type: ignore[union-attr]
+        controlled = replace(settings, controls=True)
+        found[name] = measured(name, few, controlled, options.work)
+    for task_name in SHIPPED_TREEBANK_TASKS:
+        name = task_name.partition(":")[2]
+        if not (Path(options.data_dir) / "linguistic" / f"{name}.tsv").is_file():
+            continue
+        task = load_task(name, options.data_dir)
+        few = task.thinned(XPROBE_ITEMS)  # type: ignore[union-attr]
+        found[f"X-Probe:{name}"] = measured(f"X-Probe:{name}", few, settings, options.work)
+    PAGE.write_text(page(found, erased), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,129 @@
+"""`probing choose` from a file to a folder for sentence-transformers."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import probing
+from probing.errors import InputError
+from probing.tasks import LabelledSentences, TaggedSentences
+
+SENTENCES = ["A cat.", "The big red dog sat on the mat.", "cat " * 90, "Dogs run; cats sleep."]
+
+
+@pytest.mark.filterwarnings("ignore:.*:FutureWarning", "ignore:.*:DeprecationWarning")
+@pytest.mark.parametrize("view", ["mean@6", "cls@2", "pooler@6", "pooler_dense@6", "max@1"])
+def test_an_exported_folder_gives_the_vectors_of_the_view(view: str, tmp_path: Path) -> None:
+    library = pytest.importorskip("sentence_transformers")
+    encoder = probing.load_encoder("minilm-nsp")
+    folder = probing.export_view(encoder, view, tmp_path / "out")
+    found = library.SentenceTransformer(str(folder), device="cpu").encode(SENTENCES)
+    expected = probing.extract(encoder, SENTENCES)[view]
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:.*:FutureWarning", "ignore:.*:DeprecationWarning")
+@pytest.mark.parametrize("family", ["bert", "modernbert"])
+def test_a_middle_layer_is_exported_right_or_refused(
+    family: str, tmp_path: Path, tiny_encoder_folder: Callable[[str], Path]
+) -> None:
+    """A final norm after the last block would change a middle layer: then nothing is written."""
+    library = pytest.importorskip("sentence_transformers")
+    encoder = probing.load_encoder(tiny_encoder_folder(family))
+    out = tmp_path / "out"
+    if family != "bert":
+        with pytest.raises(InputError, match="final norm"):
+            probing.export_view(encoder, "mean@1", out)
+        assert not list(tmp_path.glob("*out*"))
+        return
+    probing.export_view(encoder, "mean@1", out)
+    found = library.SentenceTransformer(str(out), device="cpu").encode(SENTENCES)
+    np.testing.assert_allclose(found, probing.extract(encoder, SENTENCES)["mean@1"], atol=1e-5)
+
+
+@pytest.mark.parametrize("view", ["mean_words@2", "mean@1+2", "cls@1,2"])
+def test_what_sentence_transformers_cannot_express_is_refused(view: str, tmp_path: Path) -> None:
+    pytest.importorskip("sentence_transformers")
+    encoder = probing.load_encoder("minilm-nsp")
+    with pytest.raises(InputError, match=r"pools one layer by cls, last, max, mean"):
+        probing.export_view(encoder, view, tmp_path / "out")
+
+
+def test_an_occupied_folder_is_refused(tmp_path: Path) -> None:
+    pytest.importorskip("sentence_transformers")
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(InputError, match="not empty"):
+        probing.export_view(probing.load_encoder("minilm-nsp"), "mean@6", tmp_path)
+
+
+def test_choosing_for_pairs_and_for_labelled_sentences(tmp_path: Path) -> None:
+    encoder = probing.load_encoder("minilm-nsp")
+    choice = probing.choose(encoder, "sts-mini", cache_dir=tmp_path, n_resamples=200)
+    task = probing.load_task("sts-mini")
+    vectors = probing.extract(encoder, [*task.sentences1, *task.sentences2])
+    cosines = probing.cosine_similarities(vectors, [choice.best])
+    assert choice.table["value"].iloc[0] == pytest.approx(
+        probing.spearman(cosines, task.scores)[0], abs=1e-6
+    )
+    n = 60
+    words = ["cat", "storm"]
+    labelled = LabelledSentences(
+        name="mine",
+        sentences=tuple(f"The {words[i % 2]} was seen {i} times." for i in range(n)),
+        labels=tuple(words[i % 2] for i in range(n)),
+        splits=("",) * n,
+        origin="here",
+    )
+    read = probing.choose(encoder, labelled, cache_dir=tmp_path, n_resamples=200)
+    assert read.measure == "accuracy of the linear probe"
+    assert read.table["value"].iloc[0] == 1
+    words_of_a_sentence = TaggedSentences(
+        name="words",
+        column="upos",
+        sentences=(("A", "cat"),),
+        tags=(("DET", "NOUN"),),
+        splits=("",),
+        origin="here",
+    )
+    with pytest.raises(InputError, match="one vector for each sentence"):
+        probing.choose(encoder, words_of_a_sentence, cache_dir=tmp_path)
+
+
+def test_a_run_chooses_as_the_function_does(tmp_path: Path) -> None:
+    study = probing.Study(
+        ["minilm-nsp"], ["sts-mini"], n_resamples=100, n_draws=1, cache_dir=str(tmp_path)
+    )
+    run = study.run(tmp_path / "run")
+    choice = probing.load_run(run.folder).choose()
+    direct = probing.choose("minilm-nsp", "sts-mini", cache_dir=tmp_path, n_resamples=100)
+    both = choice.table.merge(direct.table, on="view")  # a run has averages of layers too
+    np.testing.assert_allclose(both["value_x"], both["value_y"], atol=1e-6)
+    assert choice.usual == direct.usual
+    with pytest.raises(InputError, match="keeps no items of 'stsb'"):
+        run.choose("stsb")
+
+
+def test_the_command_says_what_to_use_in_one_sentence(tmp_path: Path) -> None:
+    rows = [f"The cat sat {i} times.\tA cat was sitting {i // 2}.\t{i % 6}" for i in range(40)]
+    data = tmp_path / "mine.tsv"
+    data.write_text("sentence1\tsentence2\tscore\n" + "\n".join(rows) + "\n")
+    command = [sys.executable, "-m", "probing", "choose", "--model", "minilm-nsp"]
+    command += ["--data", str(data), "--cache-dir", str(tmp_path / "cache")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("Use `")
+    assert "with 95 % confidence" in done.stdout
+    wrong = subprocess.run(
+        [*command, "--export", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert wrong.returncode == 2
+    assert wrong.stderr.count("\n") == 1
+    assert "name a new folder" in wrong.stderr or "not installed" in wrong.stderr
