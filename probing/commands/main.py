@@ -15,12 +15,13 @@ from rich.logging import RichHandler
 
 from probing.commands.cause import cause_command
 from probing.commands.choose import choose_command
+from probing.commands.compare import compare_command, verify_command
 from probing.commands.extract import cache_app, extract_command
 from probing.commands.finetune import finetune_command
 from probing.commands.inspect import inspect_command
 from probing.commands.lists import models_command, tasks_command
 from probing.commands.pretrain import export_command, pretrain_command
-from probing.commands.run import compare_command, report_command, run_command
+from probing.commands.run import report_command, run_command
 from probing.commands.terminal import bar, replace_what_cannot_be_shown
 from probing.errors import InputError
 from probing.progress import set_display
@@ -39,6 +40,7 @@ app.command("run")(run_command)
 app.command("choose")(choose_command)
 app.command("report")(report_command)
 app.command("compare")(compare_command)
+app.command("verify")(verify_command)
 app.command("extract")(extract_command)
 app.command("cause")(cause_command)
 app.command("pretrain")(pretrain_command)
