@@ -1,6 +1,7 @@
 """A disk that is really full, wherever the package writes: one line, and the scores if they fit."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,13 +17,10 @@ SIZES = {"hub": "40k", "vectors": "8k", "scores": "8k", "report": "240k"}
 
 _COMMANDS = """
 import contextlib, io, json, sys
-from huggingface_hub import constants
 from probing.commands.main import main
 
-arguments, url, cache = json.loads(sys.argv[1])
-constants.ENDPOINT, constants.HF_HUB_CACHE = url, cache
 told = {}
-for name, command in arguments.items():
+for name, command in json.loads(sys.argv[1]).items():
     sys.argv, out, err = ["probing", *command], io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
@@ -33,7 +31,9 @@ print(json.dumps(told))
 """
 
 
-def _in_full_folders(folder: Path, script: str, argument: str) -> dict[str, Any]:
+def _in_full_folders(
+    folder: Path, script: str, argument: str, environment: dict[str, str]
+) -> dict[str, Any]:
     """What the script prints, in a file system of its own where the folders are small disks."""
     mounts = []
     for name, size in SIZES.items():
@@ -48,7 +48,10 @@ def _in_full_folders(folder: Path, script: str, argument: str) -> dict[str, Any]
     if allowed != 0:
         pytest.skip("this machine lets no user mount a small disk")
     done = subprocess.run(
-        [*command, sys.executable, "-c", script, argument], capture_output=True, check=True
+        [*command, sys.executable, "-c", script, argument],
+        capture_output=True,
+        check=True,
+        env={**os.environ, **environment},
     )
     found: dict[str, Any] = json.loads(done.stdout.decode().splitlines()[-1])
     return found
@@ -71,8 +74,8 @@ def test_a_full_disk_is_one_line_wherever_it_is(
         "scores": [*study, "--out", f"{tmp_path}/scores/run", *elsewhere],
         "report": [*study, "--out", f"{tmp_path}/report/run", *elsewhere],
     }
-    argument = json.dumps([commands, hub.url, str(tmp_path / "hub")])
-    told = _in_full_folders(tmp_path, _COMMANDS, argument)
+    environment = {"HF_ENDPOINT": hub.url, "HF_HUB_CACHE": str(tmp_path / "hub")}
+    told = _in_full_folders(tmp_path, _COMMANDS, json.dumps(commands), environment)
     assert {name: code for name, (code, _) in told.items()} == {
         "hub": 2,
         "vectors": 2,
