@@ -298,8 +298,8 @@ def _left_behind(rows: Sequence[Row]) -> list[str]:
             f"A pooler's output changes when the body goes on without it (to a cosine of "
             f"{last['pooler']:.2f} here), but how it fits the body does not tell: it reads its own "
             f"body {own['read']:.2f} times as well as with its columns shuffled, the one that was "
-            f"trained on {last['read']:.2f} times and random weights {random['read']:.2f} times. So "
-            "`trained` says that a pooler was trained, and every place that shows it says that "
+            f"trained on {last['read']:.2f} times and random weights {random['read']:.2f} times. "
+            "So `trained` says that a pooler was trained, and every place that shows it says that "
             "whether the body was trained further since cannot be seen."
         ),
     ]
