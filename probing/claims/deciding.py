@@ -320,7 +320,8 @@ class _Measured:
 def _on_task(claim: Claim, place: Place, sample: _Sample) -> _Measured:
     effect, error, freedom = sample.effects[0], sample.error, sample.degrees_of_freedom
     if len(sample.effects) > 1:
-        mean = effect_over_seeds([[effect] for effect in sample.effects], [error])
+        of_seeds = [[value] for value in sample.effects]
+        mean = effect_over_seeds(of_seeds, [error], item_freedom=freedom)
         return _of_seeds(claim, place, [sample], mean)
     if freedom < 1:
         error = math.nan
@@ -335,6 +336,7 @@ def _over_tasks(claim: Claim, place: Place, samples: Sequence[_Sample]) -> _Meas
         mean = effect_over_seeds(
             [list(of_seed) for of_seed in zip(*effects, strict=True)],
             [sample.error for sample in samples],
+            item_freedom=min(sample.degrees_of_freedom for sample in samples),
         )
         return _of_seeds(claim, place, samples, mean)
     pooled = random_effects(
