@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, is_classifier
 
+from probing.claims.catalogue import TREEBANK_CLAIMS
+from probing.claims.deciding import claim_rows
 from probing.encoding.encoder import Encoder
 from probing.encoding.sharing import SharedExtraction
 from probing.encoding.word_vectors import extract_words
@@ -26,11 +28,11 @@ from probing.probes.mixing import (
     mix_scores,
     mix_weights,
 )
-from probing.probes.predictions import Predictions, probe_scores
+from probing.probes.predictions import Predictions, probe_scores, view_difference_scores
 from probing.probes.ridge import PairFeatures
 from probing.probes.structural import Tree, fit_structure, structure_scores
 from probing.results.items import Items
-from probing.results.names import is_twin
+from probing.results.names import is_twin, sides
 from probing.results.scores import Score
 from probing.results.target import Target
 from probing.study.settings import ATTENTION, CODELENGTH, SCALAR_MIX, Settings, composite_views
@@ -266,6 +268,8 @@ def _probed(
             ]
             tested = _of(groups, predictions[0])
             rows += probe_scores(predictions, target, labels=kind, groups=tested)
+            if probe == "linear" and kind == "real":
+                rows += _claimed(extract.encoder.num_layers, predictions[0], target, tested)
             name = extract.encoder.name
             if settings.keep is not None and kind == "real" and not is_twin(name):
                 settings.keep(
@@ -278,6 +282,20 @@ def _probed(
                     )
                 )
     return rows
+
+
+def _claimed(
+    last: int, predictions: Predictions, target: Target, groups: NDArray[np.int64] | None
+) -> list[Score]:
+    """The differences between views that `TREEBANK_CLAIMS` speak of, where they are measured."""
+    views = {view for view, *_ in claim_rows(last, {}, TREEBANK_CLAIMS)}
+    there = [view for view in sorted(views) if {*sides(view)} <= {*predictions.view_ids}]
+    return [
+        row
+        for view in there
+        if len(set(sides(view))) > 1
+        for row in view_difference_scores(predictions, view, target, groups=groups)
+    ]
 
 
 def _fit(

@@ -25,9 +25,8 @@ from probing.probes.controls import fit_floor
 from probing.probes.driver import fit_probes
 from probing.probes.predictions import (
     Predictions,
-    clustering_of,
     probe_scores,
-    view_difference,
+    view_difference_scores,
 )
 from probing.results.names import NO_VIEW, difference, floor_name
 from probing.results.scores import Score
@@ -184,37 +183,14 @@ def _overlaps(documents: TokenizedCorpus, pairs: SegmentPairs) -> NDArray[np.flo
 def _contrasts(
     last: int, predictions: Predictions, target: Target, groups: NDArray[np.intp]
 ) -> list[Score]:
-    rows = []
-    for pooling in ("pooler", "cls"):
-        view, mean = f"{pooling}@{last}", f"mean@{last}"
-        if view not in predictions.view_ids:
-            continue
-        found = view_difference(
-            predictions,
-            view,
-            mean,
-            seed=target.seed,
-            groups=groups,
-            n_resamples=target.n_resamples,
+    return [
+        row
+        for pooling in ("pooler", "cls")
+        if f"{pooling}@{last}" in predictions.view_ids
+        for row in view_difference_scores(
+            predictions, difference(f"{pooling}@{last}", f"mean@{last}"), target, groups=groups
         )
-        named: dict[str, Any] = {
-            "view": difference(view, mean),
-            "probe": predictions.probe,
-            "aggregation": "all",
-            "n": len(predictions.gold),
-            "clustering": clustering_of(groups),
-        }
-        rows += [
-            target.score(
-                **named,
-                metric="accuracy_difference",
-                value=found.difference,
-                lower=found.lower,
-                upper=found.upper,
-            ),
-            target.score(**named, metric="standard_error", value=found.standard_error),
-        ]
-    return rows
+    ]
 
 
 def segment_pairs(
