@@ -31,7 +31,7 @@ MODEL: Final = "minilm"
 TWIN: Final = f"{MODEL}+random"
 LAST: Final = 6
 ERASED: Final = "ewt:sentence_length"
-XPROBE_ITEMS: Final = 5000
+XPROBE_ITEMS: Final = 4000
 """Of each of X-Probe's files, evenly from its splits: about as many as English-EWT has."""
 WORDS: Final = ("ewt", "ewt:relation", "ewt:arc")
 _WORD_SENTENCES: Final = 3500
@@ -276,14 +276,14 @@ def main() -> None:
     )
     erased = study.run(options.work / "erased").scores
     found = {}
-    for name in (*SHIPPED_TREEBANK_TASKS, "ewt:structure"):
-        found[name] = measured(name, load_task(name), settings, options.work)
     for name in WORDS:
         task = load_task(name)
         few = task.thinned(_WORD_SENTENCES) if name == "ewt" else task  # type: ignore[union-attr]
         controlled = replace(settings, controls=True)
         found[name] = measured(name, few, controlled, options.work)
-    for task_name in SHIPPED_TREEBANK_TASKS:
+    for name in ("ewt:structure", *SHIPPED_TREEBANK_TASKS):
+        found[name] = measured(name, load_task(name), settings, options.work)
+    for task_name in sorted(SHIPPED_TREEBANK_TASKS, key=lambda name: "word_content" in name):
         name = task_name.partition(":")[2]
         if not (Path(options.data_dir) / "linguistic" / f"{name}.tsv").is_file():
             continue

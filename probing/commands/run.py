@@ -71,8 +71,9 @@ def run_command(
     erase: Annotated[
         list[str] | None,
         typer.Option(
-            help="A task whose labels are taken out of the vectors (LEACE, INLP, and a random "
-            "subspace as control); all is measured without them too. May be repeated."
+            help="A task (with --corpus also next-sentence) whose labels are taken out of the "
+            "vectors, by LEACE, INLP, and a random subspace as control; all is measured without "
+            "them too. May be repeated."
         ),
     ] = None,
     claim: Annotated[

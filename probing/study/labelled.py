@@ -161,7 +161,7 @@ def measure_labelled(
     """
     items, target = items_of(extract, task, settings), settings.target(task)
     rows = _probed(extract, items, items.vectors, target, settings)
-    simple = replace(settings, probes=("linear",), controls=False)
+    simple = replace(settings, probes=("linear",), controls=False, keep=None)
     for name, erasers in settings.erasers.items():
         left = erased(items.raw, erasers)
         if len(left):
@@ -191,6 +191,10 @@ def erasers_of(
     """Transform, such as ``leace:ewt:subj_number`` → view id → what erases the label of a task."""
     found: dict[str, Any] = {}
     for task in tasks:
+        if not isinstance(task, LabelledSentences) and not isinstance(extract.encoder, Encoder):
+            name = extract.encoder.name
+            logger.warning("%s gives no vectors of words: %s is not erased", name, task.name)
+            continue
         items = items_of(extract, task, settings)
         fitted = fit_erasers(
             items.vectors, items.labels.labels, items.labels.splits, seed=settings.seed
