@@ -13,7 +13,7 @@ import pytest
 import probing
 
 ROOT = Path(__file__).parent.parent
-WITHOUT_EXAMPLE = {"training_curves", "from_sentence_transformer"}
+WITHOUT_EXAMPLE = {"training_curves", "from_sentence_transformer", "export_view"}
 """Public functions whose input takes minutes to make, or needs a package that is no dependency."""
 
 

@@ -5,10 +5,12 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from probing.cause.continuation import PLANS
 from probing.commands import main as cli
 from probing.study.study import PRESETS, Study
 from tests.test_study import HEADER, ROWS, write_data
@@ -73,6 +75,7 @@ def test_every_probing_command_runs(
     (tmp_path / "sentences.txt").write_text("a cat\nthe dog\n", encoding="utf-8")
     tiny = Study(models=(str(tiny_encoder_folder("bert")),), tasks=("stsb",))
     monkeypatch.setitem(PRESETS, "paper", tiny)  # type: ignore[misc]
+    monkeypatch.setitem(PLANS, "smoke", replace(PLANS["smoke"], seeds={"mlm": 1, "mlm+nsp": 1}))  # type: ignore[misc]
     texts = tmp_path / "texts"
     texts.mkdir()
     documents = ["\n".join(f"the cat sat on mat {n}" for n in range(30))] * 8
@@ -88,8 +91,10 @@ def test_every_probing_command_runs(
     ]
     (tmp_path / "trec.tsv").write_text("\n".join(["split\tlabel\tsentence", *rows]) + "\n")
     command = command.replace("--address auto", "--workers 1")  # nobody runs `ray start` here
+    bert = str(tiny_encoder_folder("bert"))
     stand_ins = {
-        "minilm": str(tiny_encoder_folder("bert")),
+        "minilm": bert,
+        "minilm - minilm-nsp": f"{bert} - minilm-nsp",
         "cls@5,6": "cls@2,3",
         "bert-base-uncased": str(tiny_encoder_folder("bert")),
         "path/to/my-encoder": str(tiny_encoder_folder("roberta")),

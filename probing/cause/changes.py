@@ -54,6 +54,12 @@ CHANGES: Final = (
     ),
     Change(
         "2026-11-27",
+        "easy negatives are of the half of the sources whose word frequencies are least like those "
+        "of the first segment's source",
+        "the protocol says another genre and does not say what a genre is",
+    ),
+    Change(
+        "2026-11-27",
         "E1 has two more arms: a tenth of the pairs, and (where asked for) no pair twice",
         "pooler − cls came half back between 4,000 and 16,000 steps, after ten passes over the "
         "pairs; the two arms tell repetition from dose. They are descriptive",

@@ -130,6 +130,11 @@ def read_cause(path: Path | str) -> CauseResult:
 
     Raises:
         InputError: there are no such rows.
+
+    >>> columns = "experiment,arm,variant,seed,dose,task,view,metric,value,n"
+    >>> _ = (folder / "rows.csv").write_text(columns)
+    >>> probing.read_cause(folder / "rows.csv").verdict().headline
+    'Nothing can be said of minilm yet: no two arms are finished.'
     """
     file = Path(path) / ROWS if Path(path).is_dir() else Path(path)
     if not file.is_file():

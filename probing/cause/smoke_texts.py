@@ -9,10 +9,12 @@ from probing.results.writing import write_text
 
 _END: Final = re.compile(r"(?<=[.!?:])\s+(?=[A-Z])")
 _LEAST_WORDS: Final = 4
+_SENTENCES: Final = 8
+"""Of a document at most: the more documents, the more of them are held out."""
 
 
 def python_help(folder: Path) -> Path:
-    """Write ``python-help.txt``: a sentence a line, a blank line between topics; code left out.
+    """Write ``python-help.txt``: a sentence a line, a blank line a document; code left out.
 
     Returns:
         `folder`.
@@ -27,7 +29,9 @@ def python_help(folder: Path) -> Path:
         ]
         sentences = [line for paragraph in prose for line in _END.split(paragraph)]
         kept = [line for line in sentences if len(line.split()) >= _LEAST_WORDS]
-        if len(kept) > 1:
-            documents.append("\n".join(kept))
+        documents += [
+            "\n".join(kept[begin : begin + _SENTENCES])
+            for begin in range(0, len(kept) - 1, _SENTENCES)
+        ]
     write_text(folder / "python-help.txt", "\n\n".join(documents) + "\n")
     return folder

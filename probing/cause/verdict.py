@@ -74,7 +74,6 @@ def decide(rows: pd.DataFrame, encoder: str) -> Verdict:
     corrected = _holm(p1, p2)
     gates = gates_of(rows, frozen, continued)
     convincing, refuting = convincing_criteria(rows, p1, p2), refuting_criteria(rows, frozen)
-    causal = all(gate.answer is Answer.YES for gate in gates)
     opened = {
         of: all(gate.answer is Answer.YES for gate in gates if gate.name.startswith(of))
         for of in ("E1", "E2")
@@ -86,8 +85,8 @@ def decide(rows: pd.DataFrame, encoder: str) -> Verdict:
         *_arms(rows, frozen),
         *_secondary(rows, continued),
     ]
-    headline = _headline(encoder, p1, p2, convincing, refuting, causal=causal)
-    short = (*_in_short(encoder, p1, p1s, p2, opened), headline)
+    headline = _headline(encoder, p1, p2, gates, convincing, refuting)
+    short = (*_in_short(rows, encoder, p1, p1s, p2, opened), headline)
     return Verdict(headline, tuple(estimates), gates, convincing, refuting, short)
 
 
@@ -182,15 +181,22 @@ def _readouts(rows: pd.DataFrame, experiment: str, arms: tuple[str, str], dose: 
     """S5: information or geometry?"""
     told = []
     for readout, words in (("ridge", "a ridge readout"), ("whitened", "whitening")):
-        try:
-            found = effect(rows, experiment, *arms, dose, variants=(readout, readout))
-        except ValueError:
-            continue
-        told.append(
-            f"after {words} pooler − cls is {interval_words(found)} against {ARM_WORDS[arms[1]]}"
-        )
+        found = readout_effect(rows, experiment, arms, dose, readout)
+        if found is not None:
+            moved = f"after {words} pooler − cls is {interval_words(found)}"
+            told.append(f"{moved} against {ARM_WORDS[arms[1]]}")
     of = "E1" if experiment == "E1" else "E2"
     return [f"S5 ({of}, intervals over seeds): {'; '.join(told)}."] if told else []
+
+
+def readout_effect(
+    rows: pd.DataFrame, experiment: str, arms: tuple[str, str], dose: int, readout: str
+) -> Effect | None:
+    """One arm less the other after a readout; None where that was not measured."""
+    try:
+        return effect(rows, experiment, *arms, dose, variants=(readout, readout))
+    except ValueError:
+        return None
 
 
 def _paths(rows: pd.DataFrame, dose: int) -> list[str]:
@@ -219,19 +225,22 @@ def _headline(
     encoder: str,
     p1: Effect | None,
     p2: Effect | None,
+    gates: tuple[Criterion, ...],
     convincing: tuple[Criterion, ...],
     refuting: tuple[Criterion, ...],
-    *,
-    causal: bool,
 ) -> str:
     if p1 is None and p2 is None:
         return f"Nothing can be said of {encoder} yet: no two arms are finished."
+    closed = [gate.name for gate in gates if gate.answer is Answer.NO]
+    if closed:
+        return f"Nothing is concluded about {encoder}. A gate is closed: {'; '.join(closed)}."
     refuted = [criterion.name for criterion in refuting if criterion.answer is Answer.YES]
     if refuted:
         return f"Refuted in {encoder}: {' and '.join(refuted)}."
     missed = [criterion.name for criterion in convincing if criterion.answer is Answer.NO]
     open_ones = [criterion.name for criterion in convincing if criterion.answer is Answer.OPEN]
-    if not missed and not open_ones and causal:
+    open_ones += [gate.name for gate in gates if gate.answer is Answer.OPEN]
+    if not missed and not open_ones:
         return (
             f"Convincing by the registered criteria: in {encoder}, next sentence prediction spoils "
             "the pooler through W."
@@ -239,12 +248,11 @@ def _headline(
     if missed:
         told = f"By the registered criteria this is neither convincing nor refuting in {encoder}"
         return f"{told}. Not met: {'; '.join(missed)}."
-    if open_ones:
-        return f"Open in {encoder}: not measured yet is whether {' and whether '.join(open_ones)}."
-    return f"Nothing causal is said of {encoder}: a gate is closed."
+    return f"Open in {encoder}: not measured yet is whether {' and whether '.join(open_ones)}."
 
 
 def _in_short(
+    rows: pd.DataFrame,
     encoder: str,
     p1: Effect | None,
     looks: list[Effect | None],
@@ -260,8 +268,11 @@ def _in_short(
     told = f"With the body of {encoder} frozen, next sentence prediction moves pooler − cls by "
     told += f"{interval_words(p1)} against permuted labels after {p1.dose:,} steps"
     lowest = min((look for look in looks if look is not None), key=lambda look: look.mean.effect)
+    whitened = readout_effect(rows, "E1", (FROZEN_NSP, PLACEBO), p1.dose, "whitened")
+    if whitened is not None:
+        told += f" ({points(whitened.mean.effect)} once whitened)"
     if lowest.dose != p1.dose:
-        told += f", and by {interval_words(lowest)} after {lowest.dose:,}"
+        told += f" and by {interval_words(lowest)} after {lowest.dose:,}"
     whole = "" if p2 is not None else "; the whole encoder continued (E2) is not finished"
     return [f"{told}{whole}."]
 

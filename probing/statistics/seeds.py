@@ -21,8 +21,11 @@ class EffectOverSeeds:
     lower: float
     upper: float
     """95 % interval, or that of the level asked for."""
-    p: float
-    """Two-sided, of no effect."""
+
+    @property
+    def p(self) -> float:
+        """Two-sided, of no effect."""
+        return 2 * tail_beyond((self.seeds, self.items), abs(self.effect))
 
     @property
     def standard_error(self) -> float:
@@ -85,5 +88,4 @@ def effect_over_seeds(
         items=items,
         lower=effect - half,
         upper=effect + half,
-        p=2 * tail_beyond((seeds, items), abs(effect)),
     )

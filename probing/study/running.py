@@ -97,7 +97,8 @@ def check_task_names(tasks: Sequence[Task]) -> None:
 
 def this_command() -> list[str]:
     """The command line as typed, the program by its name alone."""
-    return [Path(sys.argv[0]).name, *sys.argv[1:]]
+    program = Path(sys.argv[0]).name
+    return ["probing" if program == "__main__.py" else program, *sys.argv[1:]]  # python -m probing
 
 
 def measure_model(
