@@ -13,6 +13,7 @@ from sklearn.base import BaseEstimator, is_classifier
 from probing.claims.catalogue import TREEBANK_CLAIMS
 from probing.claims.deciding import claim_rows
 from probing.encoding.encoder import Encoder
+from probing.encoding.lazy import LazyViews
 from probing.encoding.sharing import SharedExtraction
 from probing.encoding.word_vectors import extract_words
 from probing.errors import InputError
@@ -217,7 +218,7 @@ def measure_structure(
     kept = [row for row in range(len(task)) if row not in lost]
     of_kept = np.flatnonzero(~np.isin(words.sentences, list(lost)))
     found = fit_structure(
-        {view_id: words[view_id][of_kept] for view_id in words},
+        LazyViews(words, lambda view_id: words[view_id][of_kept]),
         [Tree.of(task.heads[row], task.punctuation[row]) for row in kept],
         [task.splits[row] for row in kept],
         seed=settings.seed,
