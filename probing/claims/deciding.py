@@ -203,6 +203,8 @@ def decide(
             samples = _samples(differences, place, pairs)
         else:
             samples = [_Sample.of([one]) for one in claim.measure(mine)]
+        if claim.tasks:
+            samples = [s for s in samples if s.task.endswith(claim.tasks)]
         by_task += [_on_task(claim, place, sample) for sample in samples]
         there = {sample.task for sample in samples}
         repeated = [task for task in SHARES_PAIRS if task in there and SHARES_PAIRS[task] & there]
