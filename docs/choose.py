@@ -18,10 +18,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from probing import load_encoder, load_task
+from probing import load_encoder, load_task, random_twin
 from probing.encoding.sharing import SharedExtraction
 from probing.encoding.store.cache import cache_folder
 from probing.probes.driver import fit_probes
+from probing.results.names import TWIN_SUFFIX, is_twin
 from probing.results.writing import write_text
 from probing.similarity.cosine import cosine_similarities
 from probing.statistics import (
@@ -183,7 +184,9 @@ def measure(options: argparse.Namespace) -> None:
     cases: list[Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
     done = {(case["encoder"], case["task"]) for case in cases}
     for name in ENCODERS:
-        encoder = SharedExtraction(load_encoder(name), cache_folder(options.cache_dir))
+        loaded = load_encoder(name.removesuffix(TWIN_SUFFIX))
+        loaded = random_twin(loaded, seed=0) if is_twin(name) else loaded
+        encoder = SharedExtraction(loaded, cache_folder(options.cache_dir))
         for tasks, draws_of in ((PAIRS, pair_draws), (LABELLED, probe_draws)):
             for task in tasks if options.task is None else [t for t in tasks if t in options.task]:
                 if (name, task) in done:
@@ -211,10 +214,10 @@ def markdown(cases: Sequence[Any]) -> str:
         "# Which view to use: how far `probing choose` can be trusted",
         "",
         (
-            "Made by `python docs/choose.py --data-dir DATA`. "
-            f"{len(cases)} cases, each a task under an encoder. In every draw the items are cut in two "
-            f"at random: views are chosen on one half, {N_ITEMS:,} items of it or as many as there "
-            "are; the other half says which view is best and what a choice lost."
+            f"Made by `python docs/choose.py --data-dir DATA`. {len(cases)} cases, each a "
+            "task under an encoder. In every draw the items are cut in two at random: views "
+            f"are chosen on one half, {N_ITEMS:,} items of it or as many as there are; the "
+            "other half says which view is best and what a choice lost."
         ),
         "",
     ]
@@ -241,12 +244,13 @@ def markdown(cases: Sequence[Any]) -> str:
         "## Why a comparison with the best",
         "",
         (
-            "Both kinds of set hold the best view with 95 %. The model confidence set of Hansen, Lunde "
-            "& Nason (2011) promises more, to hold every view that is as good as the best, and pays "
-            "for it; its T_max form holds each view against the mean of all, so that one poor view hides "
-            "another. A comparison with the best (Hsu 1981, 1984) tests each view against all others "
-            "and needs no correction for the number of views, since only the best has to be kept. It "
-            "also bounds what a choice can cost."
+            "Both kinds of set hold the best view with 95 %. The model confidence set of "
+            "Hansen, Lunde & Nason (2011) promises more, to hold every view that is as good "
+            "as the best, and pays for it; its T_max form holds each view against the mean "
+            "of all, so that one poor view hides another. A comparison with the best (Hsu "
+            "1981, 1984) tests each view against all others and needs no correction for the "
+            "number of views, since only the best has to be kept. It also bounds what a "
+            "choice can cost."
         ),
         "",
         "| method | cases | views in the set | most of a case | holds the best | seconds |",
@@ -273,9 +277,10 @@ def markdown(cases: Sequence[Any]) -> str:
         "## What the recommendation loses",
         "",
         (
-            "The view that is recommended is the highest. Against the best view of the other half it "
-            f"loses {np.mean(lost):.2f} points on average; `mean` of the last layer loses "
-            f"{np.mean(mean):.2f}. The bound that is printed with it held in {bounded:.1%} of draws."
+            "The view that is recommended is the highest. Against the best view of the other "
+            f"half it loses {np.mean(lost):.2f} points on average; `mean` of the last layer "
+            f"loses {np.mean(mean):.2f}. The bound that is printed with it held in "
+            f"{bounded:.1%} of draws."
         ),
         "",
         "## Every case",
@@ -297,10 +302,11 @@ def markdown(cases: Sequence[Any]) -> str:
     lines += [
         "",
         (
-            "The other half has errors of its own: where views are close, which of them is its best is "
-            "partly chance, so that a set which holds the best view of all items with 95 % may hold "
-            "that of the other half less often. A probe's answers are resampled with the probes held "
-            "fixed; what another training set would change is not in the bounds."
+            "The other half has errors of its own: where views are close, which of them is "
+            "its best is partly chance, so that a set which holds the best view of all items "
+            "with 95 % may hold that of the other half less often. A probe's answers are "
+            "resampled with the probes held fixed; what another training set would change is "
+            "not in the bounds."
         ),
         "",
     ]

@@ -7,7 +7,8 @@ import pytest
 from rich.console import Console
 
 from probing.commands.ledger_table import ledger_table
-from probing.reporting.ledger import compare, published_numbers
+from probing.errors import InputError
+from probing.reporting.ledger import compare, needed, published_numbers
 from probing.results.scores import Score, score_table
 
 
@@ -96,7 +97,7 @@ def test_an_aggregation_counts_only_where_there_are_subsets() -> None:
 
 def test_the_shipped_numbers_are_whole() -> None:
     published = published_numbers()
-    assert len(published) == 126 + 23 + 12
+    assert len(published) == 126 + 23 + 12 + 364
     assert not published.duplicated(
         ["source", "model", "task", "split", "aggregation", "view", "transform", "metric"]
     ).any()
@@ -115,3 +116,21 @@ def test_no_number_and_no_finding_is_cut_off_in_a_narrow_terminal() -> None:
     shown = console.export_text()
     for word in ("published", "measured", "difference", "72.37", "+0.00", "reproduced"):
         assert word in shown
+
+
+def test_a_source_says_what_has_to_be_measured() -> None:
+    published = published_numbers()
+    cells, study = needed(published, "mteb")
+    assert study == {
+        "models": ("sentence-transformers/all-MiniLM-L6-v2",),
+        "tasks": tuple(dict.fromkeys(cells["task"])),
+        "views": (),
+        "protocol": "mteb",
+    }
+    _, averages = needed(published, "BERT-flow", models=["bert-base-uncased"])
+    assert "mean@1+12" in averages["views"]
+    for wrong, words in {"nobody": "is in no source", "simcse": "is in 3 sources"}.items():
+        with pytest.raises(InputError, match=words):
+            needed(published, wrong)
+    with pytest.raises(InputError, match="no numbers of 'roberta-base'"):
+        needed(published, "mteb", models=["roberta-base"])

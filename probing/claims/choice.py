@@ -24,6 +24,8 @@ from probing.statistics import (
     spearman,
 )
 
+FloatArray = NDArray[np.float64]
+
 _NAMED: Final = 8
 """Views that a sentence names."""
 
@@ -134,27 +136,9 @@ def choose_view(items: Items, *, usual: Iterable[str]) -> Choice:
     where = f"{target.task}, {items.model}"
     if not values.size:
         raise InputError(f"{where}: no view is defined on every item")
-    if items.probe == "cosine":
-        measure = "Spearman"
-        estimates = spearman(values, target.gold)
-        samples = bootstrap_correlations(
-            values,
-            target.gold,
-            subsets=target.coded_subsets()[1],
-            clusters=target.clusters,
-            rng=target.rng(),
-            n_resamples=target.n_resamples,
-        )[Aggregation.ALL]
-        intervals = percentile_interval(samples)
-    else:
-        measure = f"accuracy of the {items.probe} probe"
-        estimates = values.mean(axis=0)
-        samples = bootstrap_accuracies(
-            values, groups=target.clusters, rng=target.rng(), n_resamples=target.n_resamples
-        )
-        intervals = (
-            accuracy_interval(values) if target.clusters is None else percentile_interval(samples)
-        )
+    estimates, samples = resampled(items, values)
+    by_items = items.probe != "cosine" and target.clusters is None
+    intervals = accuracy_interval(values) if by_items else percentile_interval(samples)
     try:
         found = best_set(estimates, samples)
     except ValueError as error:
@@ -177,13 +161,39 @@ def choose_view(items: Items, *, usual: Iterable[str]) -> Choice:
     return Choice(
         model=items.model,
         task=target.task,
-        measure=measure,
+        measure=items.measure,
         n_items=len(values),
         table=table,
         usual=tuple(dict.fromkeys(view for view in usual if view in views)),
         undefined=tuple(v for v, kept in zip(items.views, defined, strict=True) if not kept),
         more_for_one=_more(found, len(values), 0.0),
         more_for_a_point=_more(found, len(values), SMALLEST_EFFECT),
+    )
+
+
+def resampled(items: Items, columns: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """The value of each column and its resamples, the same for all columns of the same target.
+
+    Args:
+        items: With the target, and how a column becomes a value: Spearman, or a share.
+        columns: ``(n_items, k)``.
+
+    Returns:
+        ``(k,)`` and ``(n_resamples, k)``.
+    """
+    target = items.target
+    if items.probe == "cosine":
+        samples = bootstrap_correlations(
+            columns,
+            target.gold,
+            subsets=target.coded_subsets()[1],
+            clusters=target.clusters,
+            rng=target.rng(),
+            n_resamples=target.n_resamples,
+        )
+        return spearman(columns, target.gold), samples[Aggregation.ALL]
+    return columns.mean(axis=0), bootstrap_accuracies(
+        columns, groups=target.clusters, rng=target.rng(), n_resamples=target.n_resamples
     )
 
 

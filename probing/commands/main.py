@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from importlib import metadata
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import typer
 from rich.console import Console
@@ -14,12 +15,13 @@ from rich.logging import RichHandler
 
 from probing.commands.cause import cause_command
 from probing.commands.choose import choose_command
+from probing.commands.compare import compare_command, verify_command
 from probing.commands.extract import cache_app, extract_command
 from probing.commands.finetune import finetune_command
 from probing.commands.inspect import inspect_command
 from probing.commands.lists import models_command, tasks_command
 from probing.commands.pretrain import export_command, pretrain_command
-from probing.commands.run import compare_command, report_command, run_command
+from probing.commands.run import report_command, run_command
 from probing.commands.terminal import bar, replace_what_cannot_be_shown
 from probing.errors import InputError
 from probing.progress import set_display
@@ -38,6 +40,7 @@ app.command("run")(run_command)
 app.command("choose")(choose_command)
 app.command("report")(report_command)
 app.command("compare")(compare_command)
+app.command("verify")(verify_command)
 app.command("extract")(extract_command)
 app.command("cause")(cause_command)
 app.command("pretrain")(pretrain_command)
@@ -80,6 +83,7 @@ def main() -> None:
     # a scheduler's request to stop tidies up as Ctrl-C does
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
+        _check_endpoint()
         code = app(arguments, prog_name="probing", standalone_mode=False)
     except InputError as error:
         _fail(str(error), code=2)
@@ -100,6 +104,17 @@ def main() -> None:
     if code == _INTERRUPTED:
         _fail("interrupted; what was begun was not written", code=code)
     raise SystemExit(code or 0)
+
+
+def _check_endpoint() -> None:
+    """Some addresses are such that the Hub's client cannot even be imported."""
+    endpoint = os.environ.get("HF_ENDPOINT", "")
+    try:
+        urlsplit(endpoint)
+    except ValueError as error:
+        raise InputError(
+            f"HF_ENDPOINT is {endpoint!r}, which is not an address: expected https://…"
+        ) from error
 
 
 def _is_news() -> Callable[[logging.LogRecord], bool]:

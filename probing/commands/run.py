@@ -303,23 +303,3 @@ def report_command(
     else:
         path = finished.report()
     Console(highlight=False, soft_wrap=True).print(f"report: {escape(str(path))}")
-
-
-def compare_command(
-    run: Annotated[Path, typer.Argument(help="A run folder.", metavar="RUN")],
-) -> None:
-    """Hold the scores of a run against published numbers."""
-    from probing.commands.ledger_table import ledger_table
-    from probing.reporting.run import load_run
-
-    ledger = load_run(run).compare()
-    console = Console(highlight=False)
-    if len(ledger.cells):
-        console.print(ledger_table(ledger))
-    counts = ledger.cells["finding"].value_counts()
-    console.print(
-        f"{len(ledger.cells)} published cells measured here"
-        + "".join(f", {count} {finding}" for finding, count in counts.items())
-    )
-    for (source, model), missing in ledger.missing.groupby(["source", "model"], sort=False):
-        console.print(f"not measured: {len(missing)} of {escape(str(source))} ({model})")

@@ -1,19 +1,20 @@
 """Published numbers held against what a run measured."""
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 import pandas as pd
 
+from probing.errors import InputError
 from probing.sources.declarations import MODELS
 from probing.sources.shipped import shipped_data
 
 TOLERANCE = 0.10
 """Points (correlation or accuracy × 100) within which a number counts as reproduced."""
 
-_FILES = ("sts.csv", "sts_chinese.csv", "linguistic.csv")
+_FILES = ("sts.csv", "sts_chinese.csv", "linguistic.csv", "decoders.csv")
 _CELL = ["model", "task", "split", "aggregation", "view", "transform", "probe", "metric"]
 _SUBSETS_MATTER = ("all", "mean", "wmean")
 
@@ -52,6 +53,49 @@ def published_numbers() -> pd.DataFrame:
     published = pd.concat(tables, ignore_index=True)
     published["value"] = published["value"].astype(float)
     return published
+
+
+def needed(
+    published: pd.DataFrame, name: str, *, models: Sequence[str] = ()
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """The cells of one source, and the study that measures them.
+
+    Args:
+        published: As `published_numbers` gives them.
+        name: The source, or a part of its name that no other has.
+        models: Only these, by alias or Hub id; by default all of the source.
+
+    Returns:
+        The cells, and ``models``, ``tasks``, ``views`` and ``protocol`` of a `Study`.
+
+    Raises:
+        InputError: No source or several have the name, or it has no such model.
+    """
+    sources = list(dict.fromkeys(published["source"]))
+    found = [source for source in sources if name.lower() in source.lower()]
+    found = [source for source in found if source.lower() == name.lower()] or found
+    if len(found) != 1:
+        which = f"is in {len(found)} sources" if found else "is in no source"
+        raise InputError(f"{name!r} {which}: expected one of {'; '.join(found or sources)}")
+    cells = published[published["source"] == found[0]]
+    if models:
+        asked = [_canonical(model) for model in models]
+        known = set(cells["model"].map(_canonical))
+        absent = [model for model in asked if model not in known]
+        if absent:
+            raise InputError(
+                f"{found[0]} has no numbers of {absent[0]!r}: expected one of "
+                f"{', '.join(sorted(known))}"
+            )
+        cells = cells[cells["model"].map(_canonical).isin(asked)]
+    averages = [view for view in dict.fromkeys(cells["view"]) if "+" in view or "," in view]
+    whole = (cells.loc[cells["task"] == "sickr", "split"] == "all").any()
+    return cells, {
+        "models": tuple(dict.fromkeys(cells["model"])),
+        "tasks": tuple(dict.fromkeys(cells["task"])),
+        "views": tuple(averages),
+        **({"protocol": "mteb"} if whole else {}),
+    }
 
 
 def compare(scores: pd.DataFrame, published: pd.DataFrame) -> Ledger:

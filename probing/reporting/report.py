@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import jinja2
 import pandas as pd
+from markupsafe import Markup, escape
 
 from probing.claims.catalogue import CLAIMS, NEXT_SENTENCE_CLAIMS, Claim, pair_claims
 from probing.claims.deciding import Verdict, decide
@@ -151,6 +152,7 @@ def write_pages(run_folder: Path, report: Report) -> Path:
         lstrip_blocks=True,
     )
     environment.filters["plain"] = _plain
+    environment.filters["code"] = _code
     folder = run_folder / "figures"
     folder.mkdir(exist_ok=True)
     names = {picture.name for picture in _pictures(report)}
@@ -444,6 +446,11 @@ def _pictures(report: Report) -> list[Picture]:
 def _slug(*words: str) -> str:
     """A file name of lower-case letters, digits and dashes."""
     return re.sub(r"[^a-z0-9]+", "-", " ".join(words).lower()).strip("-")
+
+
+def _code(text: str) -> Markup:
+    """What stands between backticks as ``<code>``, the rest escaped."""
+    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704
 
 
 def _plain(text: str) -> str:

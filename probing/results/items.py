@@ -37,9 +37,14 @@ class Items:
     target: Target
     """With the gold of pairs; empty gold where the columns say what is right."""
 
+    @property
+    def measure(self) -> str:
+        """What a view is judged by."""
+        return "Spearman" if self.probe == "cosine" else f"accuracy of the {self.probe} probe"
+
     def write(self, folder: Path) -> None:
         """Write one Parquet file into a folder of a run."""
-        columns = dict(zip(self.views, self.columns.T.astype(np.float32), strict=True))
+        columns = dict(zip(self.views, self.columns.T, strict=True))
         target = self.target
         extra = {
             "gold": target.gold if len(target) else None,
