@@ -112,6 +112,8 @@ def test_a_placebo_that_does_as_much_refutes() -> None:
     assert verdict.headline == "Refuted in minilm: permuted labels do as much."
     both = decide(planted(FROZEN | {"next-mean": -9.3, "sop": -9.2}), "minilm")
     assert both.headline.startswith("Refuted in minilm: sentence order prediction and the positive")
+    untaught = decide(planted(FROZEN | {"nsp-permuted": -9.1}, accuracy=0.6), "minilm")
+    assert untaught.headline.startswith("Nothing is concluded about minilm. A gate is closed: E1")
     one = decide(planted(FROZEN | {"sop": -9.2}), "minilm")
     assert one.refuting[1].answer is Answer.NO
 
@@ -140,7 +142,7 @@ def test_a_criterion_that_is_not_met_is_named(
 )
 def test_nothing_causal_is_said_where_a_gate_is_closed(changes: dict[str, float]) -> None:
     verdict = decide(planted(**changes), "minilm")  # type: ignore[arg-type]
-    assert not verdict.headline.startswith("Convincing")
+    assert verdict.headline.startswith(("Nothing is concluded about minilm. A gate", "Open in"))
     assert "is closed" in " ".join((verdict.headline, *verdict.estimates))
 
 

@@ -86,7 +86,6 @@ def test_choosing_for_pairs_and_for_labelled_sentences(tmp_path: Path) -> None:
         sentences=(("A", "cat"),),
         tags=(("DET", "NOUN"),),
         splits=("",),
-        column="upos",
         origin="here",
     )
     with pytest.raises(InputError, match="one vector for each sentence"):

@@ -8,13 +8,15 @@ from typing import Any
 
 import pytest
 import torch
+from huggingface_hub.utils._http import close_session
 from safetensors.torch import load_file, save
 
 from probing.encoding import locating
 from probing.encoding.encoder import load_encoder
 from probing.errors import InputError
-from probing.sources import fetching, hub_errors
+from probing.sources import fetching, hub_errors, repositories
 from probing.sources.declarations import MODELS
+from probing.sources.repositories import find_repository
 from tests.hub_stand_in import StandIn, commit_of, point_at
 
 COMMIT = commit_of("first")
@@ -173,6 +175,66 @@ def test_every_way_not_to_reach_the_hub_has_its_own_line(
     assert "cannot be kept in" in line()
     point_at(hub.url, tmp_path / "hub-cache", monkeypatch)
     assert load_encoder("some/bert", COMMIT).revision == COMMIT
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "variable", "proxy", "told"),
+    [
+        ("http://hub.invalid", "HTTP_PROXY", "http://me:secret@127.0.0.1:9", "does not answer"),
+        ("https://hub.invalid", "HTTPS_PROXY", "{hub}", "does not pass the request on"),
+        ("http://hub.invalid", "ALL_PROXY", "ftp://127.0.0.1:9", "cannot be used"),
+        ("http://[::1", "NO_PROXY", "", "HF_ENDPOINT is 'http://[::1', which is not an address"),
+        ("http://a b", "NO_PROXY", "", "HF_ENDPOINT is 'http://a b', which is not an address"),
+        ("https://hub:port", "NO_PROXY", "", "which is not an address: expected https://"),
+        ("htp://hub", "NO_PROXY", "", "which is not an address: expected https://"),
+        ("", "NO_PROXY", "", "HF_ENDPOINT is '', which is not an address: expected https://"),
+    ],
+)
+def test_proxies_and_addresses_that_do_not_work(
+    endpoint: str,
+    variable: str,
+    proxy: str,
+    told: str,
+    hub: StandIn,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    point_at(endpoint, tmp_path / "hub-cache", monkeypatch)
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        for spelt in (name, name.lower()):
+            monkeypatch.delenv(spelt, raising=False)
+    monkeypatch.setenv(variable, proxy.format(hub=hub.url))
+    close_session()  # the client looks for a proxy when it is made
+    try:
+        with pytest.raises(InputError) as caught:
+            load_encoder("some/bert")
+    finally:
+        close_session()
+    line = str(caught.value)
+    assert told in line
+    assert variable in line or variable == "NO_PROXY"
+    assert "secret" not in line
+    assert "\n" not in line
+
+
+def test_a_slow_hub_is_waited_for_and_then_told(
+    hub: StandIn, tiny: Callable[[str], dict[str, bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.add("model", "some/bert", tiny("bert"), commit=COMMIT)
+    for module in (repositories, fetching):
+        monkeypatch.setattr(module, "REQUEST_SECONDS", 0.3)
+    hub.delay = 0.05
+    assert load_encoder("some/bert", COMMIT).revision == COMMIT
+    hub.delay = 0.9
+    with pytest.raises(InputError, match="did not answer in time: try again later"):
+        load_encoder("some/bert", commit_of("other"))
+    # a file that does not come in time is asked for again, and then given up
+    hub.delay = 0.0
+    hub.add("model", "some/other", tiny("bert"), commit=COMMIT)
+    find_repository(hub_errors.Place("model", "some/other", COMMIT))
+    hub.delay = 0.9
+    with pytest.raises(InputError, match=r"did not answer in time|stops at 0 of"):
+        load_encoder("some/other", COMMIT)
 
 
 def test_a_full_disk_is_one_line(

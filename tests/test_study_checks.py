@@ -109,7 +109,6 @@ def test_a_study_is_described_by_names() -> None:
     assert json.loads(json.dumps(told)) == {
         "models": ["minilm", "mine", "lengths", "table"],
         "tasks": ["stsb", "animals"],
-        "erase": [],
         "protocol": study.protocol,
         "data_dir": None,
         "dtype": "float32",

@@ -119,16 +119,18 @@ def _rounds(seeds: Mapping[str, int], arms: tuple[Arm, ...]) -> list[Cell]:
     ]
 
 
-_STEP: Final = 64 * BATCH
+_STEP: Final = 32 * BATCH
+"""Tokens of a step of the smallest plan."""
 
 PLANS: Final[Mapping[str, Plan]] = {
     "smoke": Plan(
-        head_tokens=4 * _STEP,
-        shared_tokens=12 * _STEP,
+        head_tokens=2 * _STEP,
+        shared_tokens=4 * _STEP,
         until_loss=0.0,
-        looks=(0, 4 * _STEP, 8 * _STEP),
+        looks=(0, 2 * _STEP, 4 * _STEP),
         seeds={MLM.name: 2, NSP.name: 2, SHUFFLED.name: 1},
-        held_out_pairs=64,
+        length=32,
+        held_out_pairs=32,
         tasks=("sts-mini",),
     ),
     "pilot": Plan(

@@ -74,7 +74,6 @@ def decide(rows: pd.DataFrame, encoder: str) -> Verdict:
     corrected = _holm(p1, p2)
     gates = gates_of(rows, frozen, continued)
     convincing, refuting = convincing_criteria(rows, p1, p2), refuting_criteria(rows, frozen)
-    causal = all(gate.answer is Answer.YES for gate in gates)
     opened = {
         of: all(gate.answer is Answer.YES for gate in gates if gate.name.startswith(of))
         for of in ("E1", "E2")
@@ -86,7 +85,7 @@ def decide(rows: pd.DataFrame, encoder: str) -> Verdict:
         *_arms(rows, frozen),
         *_secondary(rows, continued),
     ]
-    headline = _headline(encoder, p1, p2, convincing, refuting, causal=causal)
+    headline = _headline(encoder, p1, p2, gates, convincing, refuting)
     short = (*_in_short(rows, encoder, p1, p1s, p2, opened), headline)
     return Verdict(headline, tuple(estimates), gates, convincing, refuting, short)
 
@@ -170,8 +169,8 @@ def _secondary(rows: pd.DataFrame, doses: tuple[int, ...]) -> list[str]:
         found = effect_if_measured(rows, "E2", NSP.name, MLM.name, doses[-1], view)
         if found is not None:
             words = view.replace(MINUS, " − ")
-            moved = f"next sentence prediction moves {words} by {interval_words(found)}"
-            made.append(f"{name}: {moved} against MLM.")
+            differs = f"with next sentence prediction {words} is {interval_words(found)}"
+            made.append(f"{name}: {differs} from that of MLM.")
     if len(doses) > 1 and effect_if_measured(rows, "E2", NSP.name, MLM.name, doses[0]) is not None:
         made.append(_slope(slopes(rows, "E2", NSP.name, MLM.name), "E2"))
     made += _readouts(rows, "S5", (NSP.name, MLM.name), doses[-1])
@@ -226,19 +225,22 @@ def _headline(
     encoder: str,
     p1: Effect | None,
     p2: Effect | None,
+    gates: tuple[Criterion, ...],
     convincing: tuple[Criterion, ...],
     refuting: tuple[Criterion, ...],
-    *,
-    causal: bool,
 ) -> str:
     if p1 is None and p2 is None:
         return f"Nothing can be said of {encoder} yet: no two arms are finished."
+    closed = [gate.name for gate in gates if gate.answer is Answer.NO]
+    if closed:
+        return f"Nothing is concluded about {encoder}. A gate is closed: {'; '.join(closed)}."
     refuted = [criterion.name for criterion in refuting if criterion.answer is Answer.YES]
     if refuted:
         return f"Refuted in {encoder}: {' and '.join(refuted)}."
     missed = [criterion.name for criterion in convincing if criterion.answer is Answer.NO]
     open_ones = [criterion.name for criterion in convincing if criterion.answer is Answer.OPEN]
-    if not missed and not open_ones and causal:
+    open_ones += [gate.name for gate in gates if gate.answer is Answer.OPEN]
+    if not missed and not open_ones:
         return (
             f"Convincing by the registered criteria: in {encoder}, next sentence prediction spoils "
             "the pooler through W."
@@ -246,9 +248,7 @@ def _headline(
     if missed:
         told = f"By the registered criteria this is neither convincing nor refuting in {encoder}"
         return f"{told}. Not met: {'; '.join(missed)}."
-    if open_ones:
-        return f"Open in {encoder}: not measured yet is whether {' and whether '.join(open_ones)}."
-    return f"Nothing causal is said of {encoder}: a gate is closed."
+    return f"Open in {encoder}: not measured yet is whether {' and whether '.join(open_ones)}."
 
 
 def _in_short(

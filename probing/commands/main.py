@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from importlib import metadata
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import typer
 from rich.console import Console
@@ -82,6 +83,7 @@ def main() -> None:
     # a scheduler's request to stop tidies up as Ctrl-C does
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
+        _check_endpoint()
         code = app(arguments, prog_name="probing", standalone_mode=False)
     except InputError as error:
         _fail(str(error), code=2)
@@ -102,6 +104,17 @@ def main() -> None:
     if code == _INTERRUPTED:
         _fail("interrupted; what was begun was not written", code=code)
     raise SystemExit(code or 0)
+
+
+def _check_endpoint() -> None:
+    """Some addresses are such that the Hub's client cannot even be imported."""
+    endpoint = os.environ.get("HF_ENDPOINT", "")
+    try:
+        urlsplit(endpoint)
+    except ValueError as error:
+        raise InputError(
+            f"HF_ENDPOINT is {endpoint!r}, which is not an address: expected https://…"
+        ) from error
 
 
 def _is_news() -> Callable[[logging.LogRecord], bool]:

@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from probing.errors import InputError
 from probing.progress import Advance
 
 WRITTEN_BUT_NOT_SHOWN: Final = 3
@@ -52,13 +53,14 @@ def kept(folder: Path) -> Iterator[None]:
     try:
         yield
         sys.stdout.flush()
-    except (OSError, UnicodeError, SystemExit) as error:
+    except (OSError, UnicodeError, InputError, SystemExit) as error:
         if isinstance(error, BrokenPipeError | SystemExit):  # rich exits where a pipe is closed
             # what is left in the buffer would fail again at exit
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             reason = "the output was closed"
         else:
-            reason = getattr(error, "strerror", None) or str(error)
+            cause = (error.__cause__ if isinstance(error, InputError) else None) or error
+            reason = getattr(cause, "strerror", None) or str(cause)
         print(
             f"probing: the scores are in {folder}, but showing them failed ({reason}); run probing "
             f"report {folder} to write the report",

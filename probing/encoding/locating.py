@@ -137,6 +137,13 @@ def _declared(name: str) -> ModelSource | None:
 
 def _hub_id(name: str) -> str:
     """The Hub id that a name is or is short for. Raises `InputError` where it is neither."""
+    if Path(name).is_file():
+        raise InputError(f"model {name} is a file: expected the folder written by save_pretrained")
+    if name.startswith(("http://", "https://")):
+        raise InputError(
+            f"model {name} is an address: expected the id at its end, such as "
+            f"{'/'.join(name.rstrip('/').split('/')[-2:])}"
+        )
     path_like = name.startswith((".", "/", "~")) or ".." in name
     if _HUB_ID.fullmatch(name) is not None and not path_like:
         return name

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from probing.errors import InputError
 from probing.results.target import Target
+from probing.results.writing import written_aside
 
 FOLDER: Final = "items"
 """Of a run folder; a file for each model, task and probe in it."""
@@ -65,7 +66,8 @@ class Items:
         table = pa.Table.from_pandas(frame, preserve_index=False)
         table = table.replace_schema_metadata({_ABOUT: json.dumps(about)})
         folder.mkdir(exist_ok=True)
-        pq.write_table(table, folder / f"{len(list(folder.iterdir())):03}.parquet")
+        with written_aside(folder / f"{len(list(folder.iterdir())):03}.parquet") as temporary:
+            pq.write_table(table, temporary)
 
 
 def read_items(run: Path) -> list[Items]:

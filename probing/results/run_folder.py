@@ -14,6 +14,7 @@ import pandas as pd
 
 from probing.errors import InputError
 from probing.results.scores import COLUMNS
+from probing.results.writing import write_text, written_aside
 
 _LIBRARIES: Final = (
     "probing",
@@ -55,12 +56,17 @@ def read_run(folder: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
 
 
 def write_run(folder: Path, scores: pd.DataFrame, manifest: dict[str, Any]) -> None:
-    """Write ``scores.parquet``, ``scores.csv`` (NaN spelt out) and ``manifest.json``."""
-    scores.to_parquet(folder / "scores.parquet", index=False)
-    scores.to_csv(folder / "scores.csv", index=False, na_rep="NaN")
-    (folder / "manifest.json").write_text(
-        json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
-    )
+    """Write ``scores.parquet``, ``scores.csv`` (NaN spelt out) and ``manifest.json``.
+
+    Raises:
+        InputError: The disk is full or cannot be written.
+    """
+    with written_aside(folder / "scores.parquet") as temporary:
+        scores.to_parquet(temporary, index=False)
+    with written_aside(folder / "scores.csv") as temporary:
+        scores.to_csv(temporary, index=False, na_rep="NaN")
+    text = json.dumps(manifest, indent=2, ensure_ascii=False)
+    write_text(folder / "manifest.json", text + "\n")
 
 
 @contextmanager
@@ -79,7 +85,7 @@ def new_run_folder(out: Path) -> Iterator[Path]:
     if _is_occupied(out) and not (out / "manifest.json").is_file():
         raise InputError(f"{out} exists and is not a run folder: choose another --out")
     # Named before it is made: whatever interrupts from then on, it is removed.
-    folder = out.parent / f".{out.name}-{secrets.token_hex(8)}"
+    folder, replaced = (out.parent / f".{out.name}-{secrets.token_hex(8)}" for _ in range(2))
     try:
         try:
             folder.mkdir(parents=True)
@@ -90,10 +96,14 @@ def new_run_folder(out: Path) -> Iterator[Path]:
         with _log_file(folder / "run.log"):
             yield folder
         if out.exists():
-            shutil.rmtree(out)
+            out.rename(replaced)
         folder.rename(out)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        if out.exists():
+            shutil.rmtree(replaced, ignore_errors=True)
+        elif replaced.exists():
+            replaced.rename(out)
 
 
 def _resolved(out: Path) -> Path:
@@ -111,11 +121,18 @@ def _is_occupied(out: Path) -> bool:
         raise InputError(f"cannot read {out} ({error.strerror}): choose another --out") from error
 
 
+class _LogFile(logging.FileHandler):
+    """A log that a full disk cuts short: the error that the user sees is that of the scores."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        """Say nothing, where logging would print a traceback for each message."""
+
+
 @contextmanager
 def _log_file(path: Path) -> Iterator[None]:
     """Keep what the package logs meanwhile in a file of the run."""
     package = logging.getLogger("probing")
-    handler = logging.FileHandler(path, encoding="utf-8")
+    handler = _LogFile(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
     level = package.level
     package.addHandler(handler)

@@ -6,6 +6,8 @@ import logging
 import time
 from collections.abc import Callable
 from typing import Final, NamedTuple, TypeVar
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import httpx
 from huggingface_hub import constants
@@ -31,7 +33,9 @@ WAITS: Final = (0.5, 1.0, 2.0)
 
 _LONGEST_WAIT: Final = 30.0
 _BUSY: Final = (408, 429, 500, 502, 503, 504)
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _DISK: Final = {
+    errno.EFBIG: "a file may not be as large as that",
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the disk quota is used up",
     errno.EACCES: "the folder may not be written",
@@ -40,7 +44,10 @@ _DISK: Final = {
     errno.ENOTDIR: "a file is in the place of the folder",
     errno.EEXIST: "a file is in the place of the folder",
 }
-_OUR_ERRORS: Final = (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError, RuntimeError)
+_OUR_ERRORS: Final = (
+    *(httpx.HTTPError, httpx.InvalidURL, OSError, ValueError, RuntimeError),
+    ImportError,  # a proxy by SOCKS, without the package for it
+)
 """What the Hub's client raises; each is told in `_reason`."""
 
 
@@ -122,10 +129,11 @@ def _refusal(place: Place, error: Exception) -> str | None:
         )
     if status == 403:
         return f"{place}: the token has no right to read it; expected one with read access"
-    if isinstance(error, OSError) and error.errno in _DISK:
+    if isinstance(error, OSError) and error.errno is not None:
+        space = "free space there, or " if error.errno in _FULL else ""
         return (
-            f"{place} cannot be kept in {constants.HF_HUB_CACHE} ({_DISK[error.errno]}): free "
-            "space there, or set HF_HUB_CACHE to another folder"
+            f"{place} cannot be kept in {constants.HF_HUB_CACHE} "
+            f"({_DISK.get(error.errno, error.strerror)}): {space}set HF_HUB_CACHE to another folder"
         )
     return None
 
@@ -142,12 +150,15 @@ def _reason(error: Exception) -> str:
         return f"{host} is failing ({status}): try again later"
     if isinstance(error, httpx.TooManyRedirects):
         return f"{host} redirects in a circle: check HF_ENDPOINT and the network's login page"
-    if isinstance(error, httpx.InvalidURL | httpx.UnsupportedProtocol):
+    if not is_address(host):
         return f"HF_ENDPOINT is {host!r}, which is not an address: expected https://…"
-    if isinstance(error, httpx.ProxyError):
-        return "the proxy cannot be reached: check HTTPS_PROXY"
+    variable, proxy = _proxy(host)
+    if proxy and isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
+        return f"the proxy {proxy} does not answer: check {variable}"
+    if proxy and isinstance(error, httpx.ProxyError):
+        return f"the proxy {proxy} does not pass the request on ({error}): check {variable}"
     if isinstance(error, httpx.TimeoutException):
-        return f"{host} did not answer in time"
+        return f"{host} did not answer in time: try again later"
     if isinstance(error, httpx.ConnectError):
         return f"{host} cannot be reached: connect to the network, check HF_ENDPOINT"
     if isinstance(error, httpx.TransportError):
@@ -155,7 +166,30 @@ def _reason(error: Exception) -> str:
     if isinstance(error, json.JSONDecodeError | KeyError | TypeError | AttributeError):
         return f"{host} gave a page that is not the Hub's: a network's login page is in the way"
     first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    if proxy and "proxy" in first.lower():
+        return f"{variable} cannot be used ({first}): expected http://host:port"
     return f"{host} gave no usable answer ({first})"
+
+
+def is_address(text: str) -> bool:
+    """Whether a Hub may be there."""
+    try:
+        parts = urlsplit(text)
+        whole = bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        return False
+    return whole and parts.scheme in ("http", "https") and not any(map(str.isspace, text))
+
+
+def _proxy(address: str) -> tuple[str, str]:
+    """The variable that names the proxy on the way to an address, and its host; empty without."""
+    parts = urlsplit(address)
+    found = getproxies()
+    scheme = parts.scheme if parts.scheme in found else "all"
+    if scheme not in found or proxy_bypass(str(parts.hostname)):
+        return "", ""
+    # what is before the @ is a password
+    return f"{scheme.upper()}_PROXY", found[scheme].rpartition("@")[2].rpartition("//")[2]
 
 
 def _status(error: Exception) -> int | None:
