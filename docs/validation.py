@@ -252,21 +252,21 @@ def left_behind(encoder: Encoder, options: argparse.Namespace) -> list[dict[str,
     rows = [_fit("its own", own, own)]
     model = copy.deepcopy(own.model)
     trained = [p for name, p in model.named_parameters() if "pooler" not in name]
-    optimizer = torch.optim.AdamW(trained, lr=3e-5)
+    optimizer = torch.optim.AdamW(trained, lr=2e-4)
     order = np.random.default_rng(_SEED).permutation(len(task))
-    for step in range(1, 241):
+    for step in range(1, 25):
         model.train()
-        some = order[np.arange(16 * step, 16 * step + 16) % len(order)]
+        some = order[8 * step : 8 * step + 8]
         texts = [side[row] for side in (task.sentences1, task.sentences2) for row in some]
         inputs = own.tokenizer(texts, padding=True, truncation=True, return_tensors="pt")
         states = model(**inputs).last_hidden_state
         mask = inputs["attention_mask"][..., None].float()
         means = (states * mask).sum(1) / mask.sum(1)
-        cosines = torch.nn.functional.cosine_similarity(means[:16], means[16:])
+        cosines = torch.nn.functional.cosine_similarity(means[:8], means[8:])
         optimizer.zero_grad()
         (cosines - torch.tensor(task.scores[some] / 5).float()).square().mean().backward()
         optimizer.step()
-        if step in (20, 60, 240):
+        if step in (4, 12, 24):
             moved = replace(own, model=copy.deepcopy(model).eval(), weight_hash=str(step))
             rows.append(_fit(f"trained on, {step} steps", own, moved))
     rows.append(_fit("random weights", own, random_twin(own, seed=_SEED)))
@@ -276,7 +276,7 @@ def left_behind(encoder: Encoder, options: argparse.Namespace) -> list[dict[str,
 def _fit(name: str, own: Encoder, body: Encoder) -> dict[str, Any]:
     """How much more of the variance of ``[CLS]`` a pooler reads than with its columns shuffled."""
     task = load_task("sts-mini")
-    sentences = task.sentences1 + task.sentences2
+    sentences = task.sentences1[:250]
     view = f"cls@{own.num_layers}"
     before, cls = (extract(one, sentences, views=[view])[view] for one in (own, body))
     dense = own.pooler_dense

@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from probing.cause.experiment import Cause, CauseResult, read_cause
-    from probing.claims.catalogue import CLAIMS, NEXT_SENTENCE_CLAIMS, PREDICTION, Claim, Side
+    from probing.claims.catalogue import (
+        CLAIMS,
+        NEXT_SENTENCE_CLAIMS,
+        PREDICTION,
+        TREEBANK_CLAIMS,
+        Claim,
+        Side,
+    )
     from probing.claims.choice import Choice
     from probing.claims.deciding import Verdict
     from probing.claims.outcomes import Outcome
@@ -50,6 +57,7 @@ if TYPE_CHECKING:
     from probing.tasks.sentences import LabelledSentences
     from probing.tasks.spans import LabelledSpans
     from probing.tasks.tagged_words import TaggedSentences
+    from probing.tasks.trees import ParsedSentences
 
 __version__ = "0.2.0"
 
@@ -58,6 +66,7 @@ _MODULES = {
     "probing.claims.catalogue": (
         "CLAIMS",
         "NEXT_SENTENCE_CLAIMS",
+        "TREEBANK_CLAIMS",
         "PREDICTION",
         "Claim",
         "Side",
@@ -96,6 +105,7 @@ _MODULES = {
     "probing.tasks.sentences": ("LabelledSentences",),
     "probing.tasks.spans": ("LabelledSpans",),
     "probing.tasks.tagged_words": ("TaggedSentences",),
+    "probing.tasks.trees": ("ParsedSentences",),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 
@@ -104,6 +114,7 @@ __all__ = [
     "NEXT_SENTENCE_CLAIMS",
     "PREDICTION",
     "PRESETS",
+    "TREEBANK_CLAIMS",
     "Cause",
     "CauseResult",
     "Choice",
@@ -115,6 +126,7 @@ __all__ = [
     "LabelledSentences",
     "LabelledSpans",
     "Outcome",
+    "ParsedSentences",
     "Pooling",
     "PoolingFunction",
     "RawOutputs",

@@ -490,7 +490,10 @@ def _study(folder: Path, task: str, **settings: Any) -> FinetuningStudy:
 
 
 def test_a_run_is_a_run_folder(
-    tiny_encoder_folder: Callable[[str], Path], toy: Path, tmp_path: Path
+    tiny_encoder_folder: Callable[[str], Path],
+    toy: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     folder = tiny_encoder_folder("bert")
     out = tmp_path / "run"
@@ -502,6 +505,11 @@ def test_a_run_is_a_run_folder(
     pd.testing.assert_frame_equal(found.scores, run.scores)
     assert len(found.manifest["cells"]) == len(lines) == 2 * 2 * 2 * 2
     assert {cell["resumed_from_step"] for cell in found.manifest["cells"]} == {None}
+    # 64 items are 8 batches an epoch: six steps do not go through all of them, and that is said
+    tuned = [cell for cell in found.manifest["cells"] if not cell["frozen"]]
+    assert all(cell["epochs"] <= (0.75 if cell["trained_on"] == "all" else 3) for cell in tuned)
+    assert "all: training ends after 6 steps, which are 0.75 of 3 epochs" in caplog.text
+    assert "16: training ends" not in caplog.text
     assert set(found.scores["probe"]) == {"finetuned", "finetuned-frozen", "linear", "none"}
     assert {"accuracy", "matthews", "accuracy_difference"} < set(found.scores["metric"])
     page = found.report().read_text(encoding="utf-8")

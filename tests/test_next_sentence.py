@@ -9,17 +9,20 @@ from probing.errors import InputError
 from probing.pretraining.corpus import choose_held_out, held_out_documents
 from probing.pretraining.vocabulary import encode_sentences
 from probing.probes.driver import fit_probes
+from probing.probes.erasing import METHODS
 from probing.results.scores import score_table
 from probing.study import next_sentence
 from probing.study.next_sentence import (
     NEXT_SENTENCE,
     SIZES,
+    next_sentence_erasers,
     next_sentence_floors,
     next_sentence_scores,
     pair_vectors,
     segment_pairs,
 )
 from probing.study.settings import Settings
+from probing.study.study import Study
 
 SETTINGS = Settings(seed=0, n_resamples=50, cache_dir=None)
 N_SOURCES, N_DOCUMENTS = 6, 5
@@ -82,6 +85,17 @@ def test_next_sentences_are_read_from_every_view(corpus, encoder):
         found = differences.loc[f"{pooling}@3 - mean@3"]
         assert found["value"] == pytest.approx(by_view[f"{pooling}@3"] - by_view["mean@3"])
         assert found["lower"] <= found["value"] <= found["upper"]
+
+
+def test_what_tells_next_sentences_is_erased(corpus, encoder):
+    sizes = {"train": 200, "dev": 60, "test": 100}
+    erasers = next_sentence_erasers(encoder, corpus, SETTINGS, sizes=sizes)
+    assert set(erasers) == {f"{method}:next-sentence" for method in METHODS}
+    views = set(map(str, encoder.views)) - {"cls@0"}
+    assert {view_id for by_view in erasers.values() for view_id in by_view} <= views
+    assert {eraser.rank for eraser in erasers["leace:next-sentence"].values()} == {1}
+    with pytest.raises(InputError, match="next-sentence is erased with the texts of a corpus"):
+        Study(models=["minilm"], tasks=["sts-mini"], erase=["next-sentence"])
 
 
 def test_no_document_of_train_or_dev_is_tested(corpus, encoder, monkeypatch):

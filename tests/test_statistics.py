@@ -561,6 +561,8 @@ def test_seeds_that_agree_leave_the_error_of_the_items() -> None:
     assert (found.seeds, found.items.freedom) == ((0.0, 3), math.inf)
     # with nothing from the seeds the error is that of the items, and the test is normal
     assert found.p == pytest.approx(2 * stats.norm.sf(0.02 / 0.0025))
+    few = effect_over_seeds([[0.02, 0.02]] * 4, [0.003, 0.004], item_freedom=5)
+    assert few.p == pytest.approx(2 * stats.t(5).sf(0.02 / 0.0025))
     # and tasks that differ by more than their items explain count as drawn from more of them
     spread = effect_over_seeds([[0.00, 0.04]] * 4, [0.003, 0.004])
     assert spread.standard_error == pytest.approx(0.02)

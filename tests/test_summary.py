@@ -71,8 +71,8 @@ def test_the_loss_is_said_with_its_place() -> None:
         "set0."
     )
     assert place.startswith("The loss is in [CLS]: [CLS] is 4.9 points below mean pooling on set0")
-    assert "From [CLS] to the pooler it is negligible, less than 1 point" in place
-    assert layer.startswith("Of mean pooling use `mean@2`: `mean@2` is 10.0 points above `mean@1`")
+    assert "on set0; the pooler after it changes less than 1 point (" in place
+    assert layer.startswith("Use `mean@2`: it is 10.0 points above `mean@1`")
 
 
 def test_a_plain_interval_that_holm_takes_back_is_not_told() -> None:
@@ -97,7 +97,7 @@ def test_every_word_follows_from_the_outcome(outcome: Outcome) -> None:
         Outcome.NEGLIGIBLE: "within 1 point of mean pooling",
         Outcome.UNDECIDED: "not told apart from mean pooling",
     }
-    assert f"pooler_output is {words[outcome]} on all two sets." in first
+    assert f"pooler_output is {words[outcome]} on both sets." in first
 
 
 def test_what_is_undefined_is_said_to_be() -> None:
@@ -109,10 +109,10 @@ def test_what_is_undefined_is_said_to_be() -> None:
 def test_of_all_tasks_it_says_what_the_verdict_says_of_them() -> None:
     effects = (-0.09, -0.05, 0.02, -0.11)
     found = said(*({"pooler@2 - mean@2": (effect, 0.005)} for effect in effects))
-    assert "; for sets like these it is undecided (−5.8 [" in found.sentences[0]
+    assert found.sentences[1].startswith("Over sets like these that is undecided: −5.8 [")
     assert "5.0 to 11.0 points below mean pooling on three of four sets" in found.sentences[0]
     assert "2.0 points above it on set2" in found.sentences[0]
-    assert "for sets like these it is above" in found.sentences[-1]
+    assert found.sentences[-1].startswith("Of mean pooling use `mean@2`: it is ")
 
 
 def test_the_layer_is_the_one_chosen_elsewhere_and_not_the_highest_here() -> None:
@@ -121,7 +121,7 @@ def test_the_layer_is_the_one_chosen_elsewhere_and_not_the_highest_here() -> Non
     shown = dict(zip(found.table.header, (cell.text for cell in row), strict=True))
     assert shown["chosen layer"] == "70.0 mean@1"
     lower = said({"mean@2 - mean@1": (-0.10, 0.01)})
-    assert lower.sentences[-1].startswith("Of mean pooling use `mean@1`: `mean@2` is 10.0 points ")
+    assert lower.sentences[-1].startswith("Use `mean@1`: `mean@2` is 10.0 points below")
     open_ = said({"mean@2 - mean@1": (0.02, 0.02)})
     assert open_.sentences[-1].startswith("`mean@2` is not told apart from `mean@1`")
 

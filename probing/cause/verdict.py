@@ -169,8 +169,8 @@ def _secondary(rows: pd.DataFrame, doses: tuple[int, ...]) -> list[str]:
         found = effect_if_measured(rows, "E2", NSP.name, MLM.name, doses[-1], view)
         if found is not None:
             words = view.replace(MINUS, " − ")
-            moved = f"next sentence prediction moves {words} by {interval_words(found)}"
-            made.append(f"{name}: {moved} against MLM.")
+            differs = f"with next sentence prediction {words} is {interval_words(found)}"
+            made.append(f"{name}: {differs} from that of MLM.")
     if len(doses) > 1 and effect_if_measured(rows, "E2", NSP.name, MLM.name, doses[0]) is not None:
         made.append(_slope(slopes(rows, "E2", NSP.name, MLM.name), "E2"))
     made += _readouts(rows, "S5", (NSP.name, MLM.name), doses[-1])

@@ -38,6 +38,8 @@ class Claim:
     transform: str = "raw"
     probe: str = "cosine"
     trained_on: str = "all"
+    tasks: tuple[str, ...] = ()
+    """The tasks that it speaks of, by the ends of their names; empty for all."""
     measure: Callable[[pd.DataFrame], Iterable[Difference]] | None = None
     """Given the rows of the model, one difference for each task; the columns above then only name
     what is measured."""
@@ -72,7 +74,8 @@ class Claim:
                 "verdict(claims=...)",
                 said["id"],
             )
-        return cls(**{**fields, "predicts": Side(said["predicts"])})
+        more = {"predicts": Side(said["predicts"]), "tasks": tuple(said.get("tasks", ()))}
+        return cls(**{**fields, **more})
 
     @property
     def chosen_under(self) -> str:
@@ -228,6 +231,41 @@ NEXT_SENTENCE_CLAIMS: Final = (
     ),
 )
 """What next sentence prediction should do to the pooler of an encoder that was trained by it."""
+
+TREEBANK_CLAIMS: Final = (
+    Claim(
+        id="L1",
+        sentence="the last layer says less of the length of a sentence than layer 0",
+        view="mean@{last} - mean@0",
+        probe="linear",
+        tasks=("sentence_length",),
+    ),
+    Claim(
+        id="L2",
+        sentence="the last layer tells more of which word occurs than layer 0",
+        view="mean@{last} - mean@0",
+        probe="linear",
+        predicts=Side.ABOVE,
+        tasks=("word_content",),
+    ),
+    Claim(
+        id="L3",
+        sentence="the last layer tells parts of speech better than layer 0, which has no context",
+        view="word_first@{last} - word_first@0",
+        probe="linear",
+        predicts=Side.ABOVE,
+        tasks=("upos", "ewt"),
+    ),
+    Claim(
+        id="L4",
+        sentence="the last layer tells arcs better than layer 0, which has no context",
+        view="word_first@{last} - word_first@0",
+        probe="linear",
+        predicts=Side.ABOVE,
+        tasks=(":arc", ":relation"),
+    ),
+)
+"""What is known of the layers of BERT, on tasks derived from a treebank."""
 
 PAIR_CLAIMS: Final = (
     Claim(

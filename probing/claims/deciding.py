@@ -203,6 +203,8 @@ def decide(
             samples = _samples(differences, place, pairs)
         else:
             samples = [_Sample.of([one]) for one in claim.measure(mine)]
+        if claim.tasks:
+            samples = [s for s in samples if s.task.endswith(claim.tasks)]
         by_task += [_on_task(claim, place, sample) for sample in samples]
         there = {sample.task for sample in samples}
         repeated = [task for task in SHARES_PAIRS if task in there and SHARES_PAIRS[task] & there]
@@ -320,7 +322,8 @@ class _Measured:
 def _on_task(claim: Claim, place: Place, sample: _Sample) -> _Measured:
     effect, error, freedom = sample.effects[0], sample.error, sample.degrees_of_freedom
     if len(sample.effects) > 1:
-        mean = effect_over_seeds([[effect] for effect in sample.effects], [error])
+        of_seeds = [[value] for value in sample.effects]
+        mean = effect_over_seeds(of_seeds, [error], item_freedom=freedom)
         return _of_seeds(claim, place, [sample], mean)
     if freedom < 1:
         error = math.nan
@@ -335,6 +338,7 @@ def _over_tasks(claim: Claim, place: Place, samples: Sequence[_Sample]) -> _Meas
         mean = effect_over_seeds(
             [list(of_seed) for of_seed in zip(*effects, strict=True)],
             [sample.error for sample in samples],
+            item_freedom=min(sample.degrees_of_freedom for sample in samples),
         )
         return _of_seeds(claim, place, samples, mean)
     pooled = random_effects(

@@ -66,7 +66,7 @@ def cause_command(
         verdict = run_cause(work, this_command()).verdict()
     except KeyboardInterrupt:
         typer.echo(f"probing: interrupted; rerun with --out {folder} to resume", err=True)
-        raise typer.Exit(code=130) from None
+        raise SystemExit(130) from None
     typer.echo(wrapped("\n".join(verdict.sentences), _WIDTH))
     typer.echo(f"report: {folder / 'report.html'}")
     typer.echo(f"run folder: {folder}")

@@ -71,8 +71,9 @@ def run_command(
     erase: Annotated[
         list[str] | None,
         typer.Option(
-            help="A task whose labels are taken out of the vectors (LEACE, INLP, and a random "
-            "subspace as control); all is measured without them too. May be repeated."
+            help="A task (with --corpus also next-sentence) whose labels are taken out of the "
+            "vectors, by LEACE, INLP, and a random subspace as control; all is measured without "
+            "them too. May be repeated."
         ),
     ] = None,
     claim: Annotated[
@@ -226,7 +227,7 @@ def _show(result: "Run", study: "Study", report: Path, *, tables: bool) -> None:
 
 def _show_tables(console: Console, result: "Run", study: "Study") -> None:
     """Every view of every model, and the verdicts."""
-    from probing.claims.catalogue import NEXT_SENTENCE_CLAIMS
+    from probing.claims.catalogue import NEXT_SENTENCE_CLAIMS, TREEBANK_CLAIMS
     from probing.claims.verdict import verdict_text, wrapped
     from probing.commands.score_tables import score_tables
     from probing.study.encoder_pairs import contrast_names
@@ -246,9 +247,10 @@ def _show_tables(console: Console, result: "Run", study: "Study") -> None:
         console.print(f"pooler of {escape(name)}: [bold]{result.pooler_state(name)}[/]")
         if any(score == "spearman_difference" for score in result.scores["metric"]):
             console.print(escape(result.words(name, width=console.width)))
-        if study.corpus is not None:
-            verdict = result.verdict(name, claims=NEXT_SENTENCE_CLAIMS)
-            console.print(escape(wrapped(verdict_text(verdict), console.width)))
+        for claims in (NEXT_SENTENCE_CLAIMS, TREEBANK_CLAIMS):
+            verdict = result.verdict(name, claims=claims)
+            if verdict.by_task:
+                console.print(escape(wrapped(verdict_text(verdict), console.width)))
     for name in contrast_names(study.contrasts):
         verdict = result.verdict(name, claims=result.pair_claims())
         console.print(escape(wrapped(verdict_text(verdict), console.width)))

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
 from probing.errors import InputError
+from probing.results.names import sides
 from probing.results.scores import Score
 from probing.results.target import Target
 from probing.statistics import (
@@ -171,6 +173,33 @@ def view_difference(
     )
     one, two = correct.mean(axis=0)
     return paired_difference(samples[:, 0], samples[:, 1], estimate_a=one, estimate_b=two)
+
+
+def view_difference_scores(
+    predictions: Predictions, view: str, target: Target, *, groups: ArrayLike | None = None
+) -> list[Score]:
+    """The rows of a difference ``ONE - OTHER`` of accuracies, and of its standard error."""
+    one, other = sides(view)
+    found = view_difference(
+        predictions, one, other, seed=target.seed, groups=groups, n_resamples=target.n_resamples
+    )
+    named: dict[str, Any] = {
+        "view": view,
+        "probe": predictions.probe,
+        "aggregation": "all",
+        "n": len(predictions.gold),
+        "clustering": clustering_of(groups),
+    }
+    return [
+        target.score(
+            **named,
+            metric="accuracy_difference",
+            value=found.difference,
+            lower=found.lower,
+            upper=found.upper,
+        ),
+        target.score(**named, metric="standard_error", value=found.standard_error),
+    ]
 
 
 def _resamples(

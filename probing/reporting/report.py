@@ -12,7 +12,13 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup, escape
 
-from probing.claims.catalogue import CLAIMS, NEXT_SENTENCE_CLAIMS, Claim, pair_claims
+from probing.claims.catalogue import (
+    CLAIMS,
+    NEXT_SENTENCE_CLAIMS,
+    TREEBANK_CLAIMS,
+    Claim,
+    pair_claims,
+)
 from probing.claims.deciding import Verdict, decide
 from probing.claims.outcomes import SMALLEST_EFFECT
 from probing.claims.verdict import POOLER_STATES, verdict_text
@@ -246,12 +252,13 @@ def _further_verdicts(
     manifest: Mapping[str, Any],
     smallest_effect: float,
 ) -> tuple[Verdict, ...]:
-    """On next sentences as each model has them, and on each contrast between models."""
+    """On next sentences and treebanks as each model has them, and on contrasts between models."""
     records = {encoder["name"]: encoder.get("pretraining") for encoder in manifest["encoders"]}
     pairs = [tuple(pair) for pair in manifest["study"].get("contrasts", ())]
     found = [
-        decide(scores, model, claims=NEXT_SENTENCE_CLAIMS, smallest_effect=smallest_effect)
+        decide(scores, model, claims=claims, smallest_effect=smallest_effect)
         for model in models
+        for claims in (NEXT_SENTENCE_CLAIMS, TREEBANK_CLAIMS)
     ]
     found += [
         decide(

@@ -121,7 +121,10 @@ def model_sentences(
     state = str(described["pooler"])
     mean, cls, pooler = (f"{pooling}@{last}" for pooling in ("mean", "cls", "pooler"))
     to_pooler = _Decided.of(verdict, difference(pooler, mean))
-    layer = _layer_to_use(verdict, mean, described.get("declared_view"))
+    sides_of = {_side(finding) for finding in to_pooler.by_task}
+    layer = _layer_to_use(
+        verdict, mean, described.get("declared_view"), plainly=-1 in sides_of and 1 not in sides_of
+    )
     if not to_pooler.by_task:
         probed = _probed_poolings(scores, model, mean, pooler)
         absent = [f"{model} has no pooler."] if state == "absent" else []
@@ -131,7 +134,7 @@ def model_sentences(
     steps = [
         _Decided.of(verdict, difference(*views)).on(lost) for views in ((cls, mean), (pooler, cls))
     ]
-    return [f"{found}{_of_all(to_pooler)}.", *_place_of_the_loss(*steps), *layer]
+    return [f"{found}.", *_of_all(to_pooler), *_place_of_the_loss(*steps), *layer]
 
 
 def _probed_poolings(scores: pd.DataFrame, model: str, mean: str, pooler: str) -> str:
@@ -193,19 +196,18 @@ def _spread(decided: _Decided, other: str, these: str = "") -> str:
     return ", ".join(parts[:-1]) + " and " * (len(parts) > 1) + parts[-1]
 
 
-def _of_all(decided: _Decided) -> str:
-    """``; for sets like these it is undecided (−5.0 [−12.7, +2.7] at 99 %)``, where it is said."""
+def _of_all(decided: _Decided) -> list[str]:
+    """``Over sets like these that is undecided: −5.0 [−12.7, +2.7].``, where it is said."""
     finding = decided.overall
     if finding is None:
-        return ""
-    side = {-1: "below", 1: "above", 0: str(finding.outcome)}[_side(finding)]
-    return f"; for sets like these it is {side} ({_numbers(finding)})"
+        return []
+    side = {-1: "it is below", 1: "it is above", 0: f"that is {finding.outcome}"}[_side(finding)]
+    return [f"Over sets like these {side}: {_numbers(finding)}."]
 
 
 def _numbers(finding: Finding) -> str:
-    """Effect in points with the interval that decides, at its level."""
-    numbers = signed(100 * finding.effect, 100 * finding.lower, 100 * finding.upper)
-    return f"{numbers} at {100 * finding.level:.3g} %"
+    """Effect in points with the interval that decides."""
+    return signed(100 * finding.effect, 100 * finding.lower, 100 * finding.upper)
 
 
 def _margin(finding: Finding) -> str:
@@ -218,7 +220,8 @@ def _where(group: Sequence[Finding], every: Sequence[Finding], these: str) -> st
         return " and ".join(finding.task for finding in group)
     n = _number(len(every))
     if len(group) == len(every):
-        return f"all {n} {'of these ' * bool(these)}sets"
+        both = f"both{' of these' * bool(these)} sets"
+        return both if len(every) == 2 else f"all {n} {'of these ' * bool(these)}sets"
     return f"{_number(len(group))} of {these}{n} sets"
 
 
@@ -240,22 +243,25 @@ def _place_of_the_loss(cls: _Decided, pooler: _Decided) -> list[str]:
     if cls.side < 0 and pooler.side < 0:
         return [f"The loss is partly in [CLS], partly in the pooler: {of_cls}, and {of_pooler}."]
     if cls.side < 0 and pooler.negligible:
-        return [f"The loss is in [CLS]: {of_cls}. From [CLS] to the pooler it is {_small(pooler)}."]
+        return [f"The loss is in [CLS]: {of_cls}; the pooler after it changes {_small(pooler)}."]
     if pooler.side < 0 and cls.negligible:
-        return [
-            f"The loss is in the pooler: {of_pooler}. From the mean to [CLS] it is {_small(cls)}."
-        ]
+        return [f"The loss is in the pooler: {of_pooler}; [CLS] before it changes {_small(cls)}."]
     return [f"There {of_cls}, and {of_pooler}."]
 
 
 def _small(decided: _Decided) -> str:
     found = decided.overall or decided.by_task[0]
     numbers = f" ({_numbers(found)})" if decided.overall or len(decided.by_task) == 1 else ""
-    return f"negligible, less than {_margin(found)}{numbers}"
+    return f"less than {_margin(found)}{numbers}"
 
 
-def _layer_to_use(verdict: Verdict | None, mean: str, declared: str | None) -> list[str]:
-    """The last layer's mean or that of the best earlier layer, chosen on pairs not scored."""
+def _layer_to_use(
+    verdict: Verdict | None, mean: str, declared: str | None, *, plainly: bool
+) -> list[str]:
+    """The last layer's mean or that of the best earlier layer, chosen on pairs not scored.
+
+    ``plainly`` where the mean lies above the pooler, else it is advice about mean pooling only.
+    """
     if verdict is None or not verdict.selection:
         return []
     pairs = [sides(finding.view) for finding in verdict.by_task]
@@ -266,9 +272,13 @@ def _layer_to_use(verdict: Verdict | None, mean: str, declared: str | None) -> l
     named = f"`{other}`, the best earlier layer on pairs that are not scored,"
     side = decided.side if decided.overall is None else _side(decided.overall)
     best = other if side < 0 else mean
-    use = f"Of mean pooling use `{best}`{', the view it was tuned for' * (best == declared)}: "
-    told = f"`{mean}` is {_spread(decided, named)}{_of_all(decided)}."
-    return [(use if side or decided.negligible else "") + told]
+    told = f"{_spread(decided, named)}."
+    if not side and not decided.negligible:
+        return [f"`{mean}` is {told}"]
+    use = f"{'Use' if plainly else 'Of mean pooling use'} `{best}`"
+    if best == declared:
+        use += ", the view it was tuned for"
+    return [f"{use}: {'it' if best == mean else f'`{mean}`'} is {told}"]
 
 
 def _values(scores: pd.DataFrame, model: str, quantity: Quantity) -> "dict[str, pd.Series[float]]":

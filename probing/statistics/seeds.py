@@ -37,6 +37,7 @@ def effect_over_seeds(
     effects: ArrayLike,
     item_errors: ArrayLike,
     *,
+    item_freedom: float = math.inf,
     level: float = 0.95,
     tasks_vary: bool = True,
 ) -> EffectOverSeeds:
@@ -54,6 +55,7 @@ def effect_over_seeds(
         effects: (n_seeds, n_tasks), n_seeds at least 2.
         item_errors: (n_tasks,) standard error of the mean over seeds on each task, the seeds held
             fixed: from a bootstrap in which all of them see the same resamples.
+        item_freedom: degrees of freedom of these errors, where items fall into few clusters.
         level: share of intervals that hold the truth, in (0, 1).
         tasks_vary: take the spread over tasks where it is more than the items'; without it the mean
             is over these tasks, whose items alone are a sample.
@@ -76,7 +78,7 @@ def effect_over_seeds(
         raise ValueError(f"level must lie between 0 and 1, found {level}")
     n_seeds, n_tasks = values.shape
     seeds = ErrorPart(float(values.mean(axis=1).std(ddof=1)) / math.sqrt(n_seeds), n_seeds - 1)
-    items = ErrorPart(math.hypot(*errors.tolist()) / n_tasks, math.inf)
+    items = ErrorPart(math.hypot(*errors.tolist()) / n_tasks, item_freedom)
     if n_tasks > 1 and tasks_vary:
         tasks = float(values.mean(axis=0).std(ddof=1)) / math.sqrt(n_tasks)
         if tasks > items.error:

@@ -10,7 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, is_classifier
 
+from probing.claims.catalogue import TREEBANK_CLAIMS
+from probing.claims.deciding import claim_rows
 from probing.encoding.encoder import Encoder
+from probing.encoding.lazy import LazyViews
 from probing.encoding.sharing import SharedExtraction
 from probing.encoding.word_vectors import extract_words
 from probing.errors import InputError
@@ -26,11 +29,11 @@ from probing.probes.mixing import (
     mix_scores,
     mix_weights,
 )
-from probing.probes.predictions import Predictions, probe_scores
+from probing.probes.predictions import Predictions, probe_scores, view_difference_scores
 from probing.probes.ridge import PairFeatures
 from probing.probes.structural import Tree, fit_structure, structure_scores
 from probing.results.items import Items
-from probing.results.names import is_twin
+from probing.results.names import is_twin, sides
 from probing.results.scores import Score
 from probing.results.target import Target
 from probing.study.settings import ATTENTION, CODELENGTH, SCALAR_MIX, Settings, composite_views
@@ -159,7 +162,7 @@ def measure_labelled(
     """
     items, target = items_of(extract, task, settings), settings.target(task)
     rows = _probed(extract, items, items.vectors, target, settings)
-    simple = replace(settings, probes=("linear",), controls=False)
+    simple = replace(settings, probes=("linear",), controls=False, keep=None)
     for name, erasers in settings.erasers.items():
         left = erased(items.raw, erasers)
         if len(left):
@@ -189,6 +192,10 @@ def erasers_of(
     """Transform, such as ``leace:ewt:subj_number`` → view id → what erases the label of a task."""
     found: dict[str, Any] = {}
     for task in tasks:
+        if not isinstance(task, LabelledSentences) and not isinstance(extract.encoder, Encoder):
+            name = extract.encoder.name
+            logger.warning("%s gives no vectors of words: %s is not erased", name, task.name)
+            continue
         items = items_of(extract, task, settings)
         fitted = fit_erasers(
             items.vectors, items.labels.labels, items.labels.splits, seed=settings.seed
@@ -211,7 +218,7 @@ def measure_structure(
     kept = [row for row in range(len(task)) if row not in lost]
     of_kept = np.flatnonzero(~np.isin(words.sentences, list(lost)))
     found = fit_structure(
-        {view_id: words[view_id][of_kept] for view_id in words},
+        LazyViews(words, lambda view_id: words[view_id][of_kept]),
         [Tree.of(task.heads[row], task.punctuation[row]) for row in kept],
         [task.splits[row] for row in kept],
         seed=settings.seed,
@@ -266,6 +273,8 @@ def _probed(
             ]
             tested = _of(groups, predictions[0])
             rows += probe_scores(predictions, target, labels=kind, groups=tested)
+            if probe == "linear" and kind == "real":
+                rows += _claimed(extract.encoder.num_layers, predictions[0], target, tested)
             name = extract.encoder.name
             if settings.keep is not None and kind == "real" and not is_twin(name):
                 settings.keep(
@@ -278,6 +287,20 @@ def _probed(
                     )
                 )
     return rows
+
+
+def _claimed(
+    last: int, predictions: Predictions, target: Target, groups: NDArray[np.int64] | None
+) -> list[Score]:
+    """The differences between views that `TREEBANK_CLAIMS` speak of, where they are measured."""
+    views = {view for view, *_ in claim_rows(last, {}, TREEBANK_CLAIMS)}
+    there = [view for view in sorted(views) if {*sides(view)} <= {*predictions.view_ids}]
+    return [
+        row
+        for view in there
+        if len(set(sides(view))) > 1
+        for row in view_difference_scores(predictions, view, target, groups=groups)
+    ]
 
 
 def _fit(

@@ -23,11 +23,11 @@ from probing.pretraining.corpus import (
 from probing.pretraining.segments import SegmentPairs, gather_batch, make_segment_pairs
 from probing.probes.controls import fit_floor
 from probing.probes.driver import fit_probes
+from probing.probes.erasing import Eraser, fit_erasers
 from probing.probes.predictions import (
     Predictions,
-    clustering_of,
     probe_scores,
-    view_difference,
+    view_difference_scores,
 )
 from probing.results.names import NO_VIEW, difference, floor_name
 from probing.results.scores import Score
@@ -74,16 +74,29 @@ def next_sentence_scores(
         InputError: the folder holds no corpus, or too few documents of two sentences or more.
     """
     task = _NextSentences.of(encoder, corpus, sizes, same_source=same_source)
-    vectors = [pair_vectors(encoder, task.documents, pairs, task.length) for pairs in task.parts]
-    predictions = fit_probes(
-        {view_id: np.concatenate([part[view_id] for part in vectors]) for view_id in vectors[0]},
-        task.labels,
-        task.splits,
-        seed=settings.seed,
-    )
+    predictions = fit_probes(task.vectors(encoder), task.labels, task.splits, seed=settings.seed)
     target = Target(task=NEXT_SENTENCE, seed=settings.seed, n_resamples=settings.n_resamples)
     rows = probe_scores(predictions, target, groups=task.groups)
     return rows + _contrasts(encoder.num_layers, predictions, target, task.groups)
+
+
+def next_sentence_erasers(
+    encoder: Encoder,
+    corpus: Path,
+    settings: Settings,
+    *,
+    sizes: Mapping[str, int] = SIZES,
+    same_source: bool = False,
+) -> dict[str, dict[str, Eraser]]:
+    """Transform, such as ``leace:next-sentence`` → view id → what erases it from that view.
+
+    Fitted on pairs of segments, and applied to the vectors of sentences under the same view.
+    """
+    task = _NextSentences.of(encoder, corpus, sizes, same_source=same_source)
+    found = fit_erasers(
+        task.vectors(encoder), task.labels.tolist(), task.splits.tolist(), seed=settings.seed
+    )
+    return {f"{method}:{NEXT_SENTENCE}": by_view for method, by_view in found.items()}
 
 
 def describe_corpus(corpus: Path) -> dict[str, Any]:
@@ -138,6 +151,11 @@ class _NextSentences:
     labels: NDArray[np.str_]
     splits: NDArray[np.str_]
 
+    def vectors(self, encoder: Encoder) -> dict[str, NDArray[np.float32]]:
+        """View id → ``(n_pairs, hidden_size)``, the pairs of all splits in order."""
+        parts = [pair_vectors(encoder, self.documents, pairs, self.length) for pairs in self.parts]
+        return {view_id: np.concatenate([part[view_id] for part in parts]) for view_id in parts[0]}
+
     @classmethod
     def of(
         cls, encoder: Encoder, corpus: Path, sizes: Mapping[str, int], *, same_source: bool
@@ -184,37 +202,14 @@ def _overlaps(documents: TokenizedCorpus, pairs: SegmentPairs) -> NDArray[np.flo
 def _contrasts(
     last: int, predictions: Predictions, target: Target, groups: NDArray[np.intp]
 ) -> list[Score]:
-    rows = []
-    for pooling in ("pooler", "cls"):
-        view, mean = f"{pooling}@{last}", f"mean@{last}"
-        if view not in predictions.view_ids:
-            continue
-        found = view_difference(
-            predictions,
-            view,
-            mean,
-            seed=target.seed,
-            groups=groups,
-            n_resamples=target.n_resamples,
+    return [
+        row
+        for pooling in ("pooler", "cls")
+        if f"{pooling}@{last}" in predictions.view_ids
+        for row in view_difference_scores(
+            predictions, difference(f"{pooling}@{last}", f"mean@{last}"), target, groups=groups
         )
-        named: dict[str, Any] = {
-            "view": difference(view, mean),
-            "probe": predictions.probe,
-            "aggregation": "all",
-            "n": len(predictions.gold),
-            "clustering": clustering_of(groups),
-        }
-        rows += [
-            target.score(
-                **named,
-                metric="accuracy_difference",
-                value=found.difference,
-                lower=found.lower,
-                upper=found.upper,
-            ),
-            target.score(**named, metric="standard_error", value=found.standard_error),
-        ]
-    return rows
+    ]
 
 
 def segment_pairs(

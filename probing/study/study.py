@@ -35,7 +35,11 @@ from probing.study.brought import (
 from probing.study.checking import check_sources
 from probing.study.encoder_pairs import pair_scores, random_draw_scores
 from probing.study.labelled import erasable, erasers_of
-from probing.study.next_sentence import describe_corpus
+from probing.study.next_sentence import (
+    NEXT_SENTENCE,
+    describe_corpus,
+    next_sentence_erasers,
+)
 from probing.study.running import (
     check_task_names,
     checked_floors,
@@ -115,8 +119,9 @@ class Study:
     """A researcher's own, beside the project's: fitted on ``(n, d)``, giving a function of
     ``(m, d)``; a function goes by its name."""
     erase: Sequence[str | Task] = ()
-    """Tasks of labelled sentences or words whose labels are taken out of the vectors, by LEACE, by
-    INLP and, as the control, a random subspace; everything is measured without them too."""
+    """Tasks of labelled sentences or words (or ``next-sentence``, with a corpus) whose labels are
+    taken out of the vectors, by LEACE, by INLP and, as the control, a random subspace; everything
+    is measured without them too."""
     claims: Sequence[Claim] = CLAIMS
     """What the verdict decides."""
     device: str | None = None
@@ -171,6 +176,8 @@ class Study:
                 f"revision {self.revision!r} is of one model and the study has "
                 f"{len(self.models)}: measure that one in a run of its own"
             )
+        if NEXT_SENTENCE in self.erase and self.corpus is None:
+            raise InputError(f"{NEXT_SENTENCE} is erased with the texts of a corpus: name one")
         if self.batch_tokens is not None and self.batch_tokens < 1:
             raise InputError(f"{self.batch_tokens} batch tokens: expected one or more")
         object.__setattr__(self, "poolings", named_poolings(self.poolings))
@@ -251,6 +258,7 @@ class Study:
                         score_range=self.score_range,
                     ).origin
                     for task in (*self.tasks, *self.erase)
+                    if task != NEXT_SENTENCE
                 ],
             )
             if found is not None:
@@ -302,7 +310,11 @@ def run_study(study: Study, out: Path, command: Sequence[str] = ()) -> Run:
             for task in study.tasks
         ]
         check_task_names(tasks)
-        to_erase = [erasable(load_task(task, study.data_dir)) for task in study.erase]
+        to_erase = [
+            erasable(load_task(task, study.data_dir))
+            for task in study.erase
+            if task != NEXT_SENTENCE
+        ]
         encoders = [
             shortened(
                 load_model(
@@ -350,6 +362,10 @@ def run_study(study: Study, out: Path, command: Sequence[str] = ()) -> Run:
                 measured = extract.encoder
                 control = measured is not encoder
                 erasers = {} if control else erasers_of(extract, to_erase, settings)
+                if NEXT_SENTENCE in study.erase and not control and corpus is not None:
+                    erasers |= next_sentence_erasers(
+                        compared(measured), corpus, settings, same_source=study.same_source
+                    )
                 scores, truncated = measure_model(
                     extract,
                     tasks,
