@@ -265,7 +265,7 @@ TREEBANK_CLAIMS: Final = (
         tasks=(":arc", ":relation"),
     ),
 )
-"""What is known of the layers of BERT, on tasks derived from a treebank."""
+"""What is said of the layers of BERT, on tasks derived from a treebank."""
 
 PAIR_CLAIMS: Final = (
     Claim(
