@@ -32,6 +32,7 @@ default_role = "literal"  # docstrings name things in single backticks
 suppress_warnings = [
     "myst.header",  # a page of a script may skip a level
     "misc.highlighting_failure",
+    "toc.no_title",  # a page that is not measured yet is empty
 ]
 html_theme = "furo"
 html_title = "probing"

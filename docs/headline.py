@@ -128,7 +128,7 @@ def results() -> str:
     lines = [
         "# Results, set by set",
         "",
-        "Written by `python docs/headline.py` from the rows kept in [runs](runs); each run has its",
+        "Written by `python docs/headline.py` from the rows kept in `docs/runs`; each run has its",
         "command in its manifest.",
         "",
         f"| {' | '.join(HEAD)} |",
