@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: install study test notebooks bench mutants
+.PHONY: install study test notebooks bench docs mutants
 .DEFAULT_GOAL := install
 
 install: $(INSTALLED)
@@ -34,6 +34,12 @@ bench: install
 	set -e; for script in $(filter-out %_report.py,$(wildcard benchmarks/*.py)); do \
 		echo "running $$script"; $(BIN)/python $$script; \
 	done
+
+# The site in build/site; a link that leads nowhere is an error.
+docs: install
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	$(BIN)/python -m sphinx -c docs -W --keep-going -q -b html . build/site
+	@echo build/site/docs/index.html
 
 # Hours on one core, resumed where it was stopped; docs/mutants.md says what it found.
 # A part by its name: make mutants MUTANTS='probing.results*'

@@ -83,7 +83,6 @@ def test_choosing_for_pairs_and_for_labelled_sentences(tmp_path: Path) -> None:
     assert read.table["value"].iloc[0] == 1
     words_of_a_sentence = TaggedSentences(
         name="words",
-        column="upos",
         sentences=(("A", "cat"),),
         tags=(("DET", "NOUN"),),
         splits=("",),

@@ -159,6 +159,22 @@ def test_a_revision_is_of_one_model() -> None:
         Study(models=["a/b", "c/d"], tasks=["sts-mini"], revision="main")
 
 
+@pytest.mark.parametrize("view", ["mean@99", "foo", "pooler@1+2"])
+def test_a_view_that_is_not_there_fails_before_anything_is_encoded(
+    view: str,
+    tmp_path: Path,
+    tiny_encoder_folder: Callable[[str], Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def encoded(*_: object, **__: object) -> None:
+        raise AssertionError("something was encoded")
+
+    monkeypatch.setattr("probing.encoding.sharing.extract", encoded)
+    study = Study(models=[str(tiny_encoder_folder("bert"))], tasks=["sts-mini"], views=[view])
+    with pytest.raises(InputError, match="expected layers 0 to 3 under one of its poolings"):
+        study.run(tmp_path / "run")
+
+
 def run_command(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[bytes]":
     return subprocess.run(
         [sys.executable, "-m", "probing", *arguments],

@@ -329,13 +329,25 @@ def test_a_flipped_byte_is_seen(
         load_encoder("some/bert")
 
 
-def test_short_ids_are_resolved(hub: StandIn, tiny: Callable[[str], dict[str, bytes]]) -> None:
+def test_short_ids_are_resolved(
+    hub: StandIn,
+    tiny: Callable[[str], dict[str, bytes]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     hub.add("model", "google-bert/bert-base-cased", tiny("bert"), commit=COMMIT)
     hub.add("model", "FacebookAI/roberta-large", tiny("roberta"), commit=COMMIT)
     assert load_encoder("bert-base-cased").name == "bert-base-cased"
     assert load_encoder("roberta-large").revision == COMMIT
     with pytest.raises(InputError, match=r"unknown model 'my-encoder': .*a Hub id with its owner"):
         load_encoder("my-encoder")
+    with pytest.raises(InputError, match=r"expected the id at its end, such as some/bert"):
+        load_encoder("https://huggingface.co/some/bert/")
+    (tmp_path / "bert").mkdir()
+    (tmp_path / "bert" / "config.json").write_text("{}")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"bert/config\.json is a file: expected the folder"):
+        load_encoder("bert/config.json")
 
 
 def _pickled(

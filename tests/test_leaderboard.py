@@ -34,7 +34,16 @@ def _run(folder: Path, *models: str, weights: str = "", task: str = "t", gold=GO
         ).write(folder / "items")
         rows.append(
             Score(
-                model=model, task=task, view="mean@2", metric="spearman", value=0.5, n=400, seed=0
+                model=model,
+                task=task,
+                view="mean@2",
+                layer=2,
+                pooling="mean",
+                probe="cosine",
+                metric="spearman",
+                value=0.5,
+                n=400,
+                seed=0,
             )
         )
     encoders = [

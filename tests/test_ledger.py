@@ -132,5 +132,5 @@ def test_a_source_says_what_has_to_be_measured() -> None:
     for wrong, words in {"nobody": "is in no source", "simcse": "is in 3 sources"}.items():
         with pytest.raises(InputError, match=words):
             needed(published, wrong)
-    with pytest.raises(InputError, match="no numbers of 'roberta-base'"):
+    with pytest.raises(InputError, match="no numbers of 'FacebookAI/roberta-base'"):
         needed(published, "mteb", models=["roberta-base"])

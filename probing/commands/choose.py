@@ -55,7 +55,7 @@ def choose_command(
 ) -> None:
     """Say which layer and pooling to use on your data, and what the usual choices cost."""
     from probing.encoding.encoder import Encoder
-    from probing.encoding.export import check_export, export_view
+    from probing.encoding.export import check_export, export_view, is_expressible
     from probing.errors import InputError
     from probing.study.brought import load_model
     from probing.study.choosing import choose
@@ -83,7 +83,12 @@ def choose_command(
     if choice.undefined:
         console.print(f"undefined on these items: {', '.join(choice.undefined)}")
     if export is not None:
-        chosen = view or choice.best
+        chosen = view or next(filter(is_expressible, choice.views), choice.best)
+        if view is None and chosen != choice.best:
+            console.print(
+                f"sentence-transformers has no {choice.best}: exported is {chosen}, the highest of "
+                "the set that it has"
+            )
         folder = export_view(encoder, chosen, export)
         console.print(f"{chosen}: SentenceTransformer({str(folder)!r})", soft_wrap=True)
 

@@ -23,6 +23,8 @@ TOLERANCE: Final = 1e-5
 """How far an exported folder's vectors may be from the view's, as a share of the largest entry
 where that is more than 1."""
 
+_MODE_OF: Final = {own: mode for mode, own in MODES.items()}
+"""Pooling here → pooling of sentence-transformers."""
 _TRIED: Final = (
     "A cat.",
     "Two dogs run through the snow, and a third one watches them from the porch of a house.",
@@ -51,11 +53,10 @@ def export_view(encoder: Encoder, view_id: str, folder: Path | str) -> Path:
     """
     out = check_export(folder)
     view = View.parse(view_id)
-    modes = {own: mode for mode, own in MODES.items()}
-    if len(view.layers) != 1 or not (view.pooling in modes or view.pooling.startswith("pooler")):
+    if not is_expressible(view_id):
         raise InputError(
             f"{view_id} cannot be exported: sentence-transformers pools one layer by "
-            f"{', '.join(sorted(modes))}, or reads the pooler"
+            f"{', '.join(sorted(_MODE_OF))}, or reads the pooler"
         )
     chosen_views(encoder, [view_id])
     if encoder.dtype != torch.float32:
@@ -64,7 +65,7 @@ def export_view(encoder: Encoder, view_id: str, folder: Path | str) -> Path:
     try:
         aside.mkdir(parents=True)
         with quiet():
-            _save(encoder, view, modes, aside)
+            _save(encoder, view, aside)
             _hold_against(encoder, view_id, aside)
         if out.exists():
             out.rmdir()
@@ -74,6 +75,13 @@ def export_view(encoder: Encoder, view_id: str, folder: Path | str) -> Path:
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     return out
+
+
+def is_expressible(view_id: str) -> bool:
+    """Whether sentence-transformers has modules for a view."""
+    view = View.parse(view_id)
+    named = view.pooling in _MODE_OF or view.pooling in (Pooling.POOLER, Pooling.POOLER_DENSE)
+    return len(view.layers) == 1 and named
 
 
 def check_export(folder: Path | str) -> Path:
@@ -109,7 +117,7 @@ def cut_after(encoder: Encoder, layer: int) -> torch.nn.Module:
     return model
 
 
-def _save(encoder: Encoder, view: View, modes: dict[str, str], folder: Path) -> None:
+def _save(encoder: Encoder, view: View, folder: Path) -> None:
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer import modules
 
@@ -125,7 +133,7 @@ def _save(encoder: Encoder, view: View, modes: dict[str, str], folder: Path) -> 
         )
         parts: list[torch.nn.Module] = [
             transformer,
-            modules.Pooling(encoder.hidden_size, pooling_mode=modes.get(view.pooling, "cls")),
+            modules.Pooling(encoder.hidden_size, pooling_mode=_MODE_OF.get(view.pooling, "cls")),
         ]
         if view.pooling.startswith("pooler"):
             dense = encoder.pooler_dense

@@ -87,7 +87,7 @@ def composite_views(encoder: Encoder | VectorSource, settings: Settings) -> list
         return []
     own = set(map(str, encoder.views))
     for view_id in settings.views:
-        for part in View.parse(view_id).parts:
+        for part in View.parse(view_id).parts or (view_id,):
             if str(part) not in own:
                 raise InputError(
                     f"view {view_id!r}: {encoder.name} has no {part}; expected layers 0 to "

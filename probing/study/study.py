@@ -51,7 +51,7 @@ from probing.study.running import (
     static_floors,
     twins_of,
 )
-from probing.study.settings import PROBES, RANDOM_DRAWS, Settings
+from probing.study.settings import PROBES, RANDOM_DRAWS, Settings, composite_views
 from probing.study.unscored import Unscored
 from probing.tasks import (
     DEFAULT_PROTOCOL,
@@ -347,6 +347,8 @@ def run_study(study: Study, out: Path, command: Sequence[str] = ()) -> Run:
         unscored = Unscored.of(study.task_names, tasks, study.data_dir, study.protocol)
         corpus = None if study.corpus is None else Path(study.corpus)
         pair_tasks = [task for task in tasks if isinstance(task, SentencePairs)]
+        for encoder in encoders:
+            composite_views(encoder, settings)  # one that is not there fails before the work
         # the floors come first: a broken task fails before anything is encoded
         floors = [row for task in tasks for row in checked_floors(task, settings)]
         rows: list[Score] = []
