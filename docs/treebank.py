@@ -40,7 +40,7 @@ ERASED: Final = "ewt:sentence_length"
 XPROBE_ITEMS: Final = 3000
 """Of each of X-Probe's files, evenly from its splits: about as many as English-EWT has."""
 WORDS: Final = ("ewt", "ewt:relation", "ewt:arc")
-_FEW: Final = {"ewt": 1700, "ewt:relation": 5000}
+_FEW: Final = {"ewt": 1700, "ewt:relation": 5000, "ewt:arc": 5000}
 """Sentences and arcs, evenly from their splits."""
 
 
@@ -122,7 +122,7 @@ def sentence_tables(found: dict[str, pd.DataFrame]) -> list[str]:
 def word_tables(found: dict[str, pd.DataFrame]) -> list[str]:
     """Words and arcs by layer, with the control task."""
     rows = []
-    for name in WORDS:
+    for name in (name for name in WORDS if name in found):
         table = found[name]
         mine, twin = curve(table), curve(table, TWIN)
         control = curve(table, labels="control")
