@@ -1,11 +1,13 @@
 """What do the layers and the pooler of an encoder know about a sentence?
 
-encoder = probing.load_encoder("minilm")                  # alias, Hub id, or folder
-representations = probing.extract(encoder, sentences)     # every view, one pass
-representations["mean@6"]                                 # (n_sentences, hidden_size) float32
+Encode, measure, ask::
 
-run = probing.Study(models=["minilm"], tasks=["stsb"]).run("runs/mine")
-run.scores; run.verdict(); run.layer_curves("stsb"); run.report()
+    encoder = probing.load_encoder("minilm")                  # alias, Hub id, or folder
+    representations = probing.extract(encoder, sentences)     # every view, one pass
+    representations["mean@6"]                                 # (n_sentences, hidden_size) float32
+
+    run = probing.Study(models=["minilm"], tasks=["stsb"]).run("runs/mine")
+    run.scores; run.verdict(); run.layer_curves("stsb"); run.report()
 
 This page is the whole public API; every other name of the package may change without notice.
 """

@@ -202,4 +202,3 @@ def test_the_declared_view_is_marked_wherever_it_is_shown(
     assert "cls@3 †" in shown
     (row,) = run.summary().table.rows
     assert row[3].text.endswith("†")
-    assert "`cls@3`, the view it was tuned for" in str(run.summary())

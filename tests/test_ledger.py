@@ -1,15 +1,19 @@
 """Published numbers against measured ones."""
 
 import io
+from collections.abc import Callable
+from pathlib import Path
 
 import pandas as pd
 import pytest
 from rich.console import Console
 
 from probing.commands.ledger_table import ledger_table
+from probing.commands.main import app
 from probing.errors import InputError
 from probing.reporting.ledger import compare, needed, published_numbers
 from probing.results.scores import Score, score_table
+from tests.test_study import HEADER, ROWS, write_data
 
 
 def _published(**changes: object) -> dict[str, object]:
@@ -134,3 +138,22 @@ def test_a_source_says_what_has_to_be_measured() -> None:
             needed(published, wrong)
     with pytest.raises(InputError, match="no numbers of 'FacebookAI/roberta-base'"):
         needed(published, "mteb", models=["roberta-base"])
+
+
+def test_verify_runs_what_a_source_needs_and_prints_both_numbers(
+    tmp_path: Path,
+    tiny_encoder_folder: Callable[[str], Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder = str(tiny_encoder_folder("bert"))
+    data = write_data(tmp_path / "data", "\n".join([HEADER, *ROWS]) + "\n")
+    cell = _published(source="a paper", model=folder, task="stsb", view="mean@0+3", value=12.34)
+    monkeypatch.setattr("probing.reporting.ledger.published_numbers", lambda: pd.DataFrame([cell]))
+    out = tmp_path / "run"
+    command = ["verify", "a paper", "--data-dir", str(data), "--out", str(out)]
+    app(command, standalone_mode=False)
+    shown = capsys.readouterr().out
+    assert "12.34" in shown
+    assert "1 published cells measured here" in shown
+    assert (out / "scores.parquet").is_file()

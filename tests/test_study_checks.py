@@ -133,6 +133,7 @@ def test_a_study_is_described_by_names() -> None:
         "batch_tokens": None,
         "score_range": [0.0, 5.0],
         "weights": "safetensors",
+        "erase": [],
     }
     assert isinstance(study.models, tuple)
 

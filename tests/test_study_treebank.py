@@ -108,7 +108,9 @@ def test_layers_are_mixed_and_attended_to(run: Run) -> None:
 def test_the_report_and_the_curves_show_trees(run: Run) -> None:
     text = run.report().read_text(encoding="utf-8")
     assert "own.conllu:structure" in text
-    assert run.layer_curves("own.conllu:structure") is not None
+    curves = run.layer_curves("own.conllu:structure")
+    chain = of(run, model="floor:linear-chain", metric="uuas", split="test")["value"].item()
+    assert f"linear-chain (dotted) {100 * chain:.1f}" in curves.sentence
 
 
 def test_only_labels_of_one_vector_are_erased(tmp_path: Path) -> None:

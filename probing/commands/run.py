@@ -1,5 +1,6 @@
 """``probing run``, and what is done with a finished run: ``report`` and ``compare``."""
 
+import math
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -279,7 +280,7 @@ def _score_range(text: str) -> tuple[float, float] | None:
         low, high = (float(part) for part in text.split(","))
     except ValueError:
         low = high = 0.0
-    if not low < high:
+    if not -math.inf < low < high < math.inf:
         raise InputError(f"--score-range {text!r}: expected LOWEST,HIGHEST such as 1,7, or any")
     return low, high
 

@@ -191,6 +191,8 @@ def floors(
         & (scores["labels"] == quantity.labels)
         & scores["probe"].isin([quantity.probe, "none"])
     ]
+    if "test" in set(found["split"]):
+        found = found[found["split"] == "test"]
     values = found.groupby("model", sort=False)["value"].mean() * quantity.scale
     shown: dict[str, float] = {}
     for name, value in values.items():

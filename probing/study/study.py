@@ -1,5 +1,6 @@
 """A study: which models, on which tasks, with which settings; its result is a run."""
 
+import math
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -152,7 +153,7 @@ class Study:
             raise InputError(f"{self.n_seeds} seeds from {self.seed} up: expected one or more")
         if self.n_draws < 1:
             raise InputError(f"{self.n_draws} draws of random weights: expected one or more")
-        if not self.smallest_effect > 0:
+        if not 0 < self.smallest_effect < math.inf:
             raise InputError(
                 f"smallest effect of interest {self.smallest_effect}: expected more than 0, such "
                 "as 0.01, which is one point"
