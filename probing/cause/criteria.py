@@ -214,7 +214,7 @@ def _as_much(
     below = [found is not None and found.mean.upper < 0 for found in less.values()]
     answer = Answer.NO if any(below) else Answer.OPEN if missing else Answer.YES
     because = [*told, *(f"{arm} not trained" for arm in missing)]
-    return Criterion(name, answer, "next sentence prediction " + "; ".join(because))
+    return Criterion(name, answer, "next sentence prediction " * bool(told) + "; ".join(because))
 
 
 def _large(found: Effect | None) -> tuple[Answer, str]:
