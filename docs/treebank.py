@@ -236,7 +236,8 @@ def page(found: dict[str, pd.DataFrame], erased: pd.DataFrame) -> str:
         *sentence_tables(found),
         "## Words and arcs\n",
         (
-            "`ewt` is UPOS, on one sentence in ten; selectivity is accuracy less that on the "
+            "Of UPOS (`ewt`) one sentence in ten is taken, and nothing is said where it was "
+            "not measured; selectivity is accuracy less that on the "
             "control task of Hewitt & Liang (2019), a random label for each word or pair of words."
             "\n"
         ),
