@@ -90,7 +90,10 @@ def page() -> str:
 def readme_block() -> str:
     """What README says of cause."""
     verdict = decide(read_cause_rows(ROWS), ENCODER)
-    return f"{' '.join(verdict.short)} [docs/cause.md](docs/cause.md) has the experiment.\n"
+    return (
+        f"**Does next sentence prediction make the pooler worse?** {' '.join(verdict.short)} "
+        "Criteria, arms and figures: [docs/cause.md](docs/cause.md).\n"
+    )
 
 
 def write_all() -> None:

@@ -67,12 +67,12 @@ def _with(verdict: Verdict, outcomes: dict[str, Outcome]) -> Verdict:
 def test_the_loss_is_said_with_its_place() -> None:
     first, place, layer = said({}).sentences
     assert first == (
-        "In toy, whose pooler was never trained, pooler_output is 5.0 points below mean pooling on "
-        "set0."
+        "In toy, whose pooler was never trained, pooler_output is 5.0 points (Spearman × 100) "
+        "below mean pooling on set0."
     )
-    assert place.startswith("The loss is in [CLS]: [CLS] is 4.9 points below mean pooling on set0")
-    assert "on set0; the pooler after it changes less than 1 point (" in place
-    assert layer.startswith("Use `mean@2`: it is 10.0 points above `mean@1`")
+    assert place.startswith("The loss is already in [CLS], before the pooler: [CLS] is 4.9 points ")
+    assert "on set0; the pooler itself changes the score by less than 1 point (" in place
+    assert layer.startswith("Use mean pooling of the last layer (`mean@2`): it is 10.0 points ")
 
 
 def test_a_plain_interval_that_holm_takes_back_is_not_told() -> None:
@@ -83,8 +83,8 @@ def test_a_plain_interval_that_holm_takes_back_is_not_told() -> None:
     (finding,) = [f for f in verdict.by_task if (f.claim, f.task) == ("C1", "set0")]
     assert finding.p < 0.05 < finding.corrected_p
     assert "5.0 points below mean pooling on two of three sets" not in found.sentences[0]
-    assert "not told apart from mean pooling on set0" in found.sentences[0]
-    assert "5.0 points below it on set1 and set2" in found.sentences[0]
+    assert "not detectably different from mean pooling on set0" in found.sentences[0]
+    assert "5.0 points (Spearman × 100) below it on set1 and set2" in found.sentences[0]
 
 
 @pytest.mark.parametrize("outcome", list(Outcome))
@@ -95,24 +95,28 @@ def test_every_word_follows_from_the_outcome(outcome: Outcome) -> None:
         Outcome.SUPPORTED: "5.0 points below mean pooling",
         Outcome.REFUTED: "5.0 points below mean pooling",
         Outcome.NEGLIGIBLE: "within 1 point of mean pooling",
-        Outcome.UNDECIDED: "not told apart from mean pooling",
+        Outcome.UNDECIDED: "not detectably different from mean pooling",
     }
-    assert f"pooler_output is {words[outcome]} on both sets." in first
+    told = first.replace(" (Spearman × 100)", "")
+    assert f"pooler_output is {words[outcome]} on both sets." in told
 
 
 def test_what_is_undefined_is_said_to_be() -> None:
     nothing = {"pooler@2 - mean@2": (math.nan, math.nan)}
     first = said(nothing, {}).sentences[0]
-    assert "undefined against mean pooling on set0 and 5.0 points below it on set1" in first
+    assert "undefined against mean pooling on set0 and 5.0 points (" in first
 
 
 def test_of_all_tasks_it_says_what_the_verdict_says_of_them() -> None:
     effects = (-0.09, -0.05, 0.02, -0.11)
     found = said(*({"pooler@2 - mean@2": (effect, 0.005)} for effect in effects))
-    assert found.sentences[1].startswith("Over sets like these that is undecided: −5.8 [")
-    assert "5.0 to 11.0 points below mean pooling on three of four sets" in found.sentences[0]
+    assert "like these, the sets differ too much to say: −5.8 [" in found.sentences[1]
+    assert (
+        "5.0 to 11.0 points (Spearman × 100) below mean pooling on three of four"
+        in found.sentences[0]
+    )
     assert "2.0 points above it on set2" in found.sentences[0]
-    assert found.sentences[-1].startswith("Of mean pooling use `mean@2`: it is ")
+    assert found.sentences[-1].startswith("Of mean pooling, use the last layer (`mean@2`)")
 
 
 def test_the_layer_is_the_one_chosen_elsewhere_and_not_the_highest_here() -> None:
@@ -121,9 +125,11 @@ def test_the_layer_is_the_one_chosen_elsewhere_and_not_the_highest_here() -> Non
     shown = dict(zip(found.table.header, (cell.text for cell in row), strict=True))
     assert shown["chosen layer"] == "70.0 mean@1"
     lower = said({"mean@2 - mean@1": (-0.10, 0.01)})
-    assert lower.sentences[-1].startswith("Use `mean@1`: `mean@2` is 10.0 points below")
+    assert lower.sentences[-1].startswith(
+        "Use mean pooling of layer 1 (`mean@1`): `mean@2` is 10.0 "
+    )
     open_ = said({"mean@2 - mean@1": (0.02, 0.02)})
-    assert open_.sentences[-1].startswith("`mean@2` is not told apart from `mean@1`")
+    assert open_.sentences[-1].startswith("`mean@2` is not detectably different from `mean@1`")
 
 
 def test_without_a_claim_about_them_no_views_are_compared() -> None:

@@ -51,7 +51,7 @@ class Verdict:
     refuting: tuple[Criterion, ...]
 
     short: tuple[str, ...] = ()
-    """The result in two sentences."""
+    """The result for a reader who knows none of the criteria."""
 
     @property
     def sentences(self) -> tuple[str, ...]:
@@ -86,7 +86,8 @@ def decide(rows: pd.DataFrame, encoder: str) -> Verdict:
         *_secondary(rows, continued),
     ]
     headline = _headline(encoder, p1, p2, gates, convincing, refuting)
-    short = (*_in_short(rows, encoder, p1, p1s, p2, opened), headline)
+    plain = headline.partition(" Not met: ")[0].removesuffix(".") + "."
+    short = (plain, *_in_short(rows, encoder, p1, p1s, p2, opened))
     return Verdict(headline, tuple(estimates), gates, convincing, refuting, short)
 
 
@@ -259,22 +260,26 @@ def _in_short(
     p2: Effect | None,
     opened: dict[str, bool],
 ) -> list[str]:
-    """P2 where it may be told, else P1, in one sentence."""
+    """P2 where it may be told, else P1, in plain sentences."""
     if p2 is not None and opened["E2"]:
-        told = f"Continued for {p2.dose:,} tokens with next sentence prediction, {encoder} has a "
-        return [told + f"pooler − cls {interval_words(p2)} from that of MLM without it."]
+        told = f"Training all of {encoder} on {p2.dose:,} tokens with next sentence prediction "
+        return [told + f"changes pooler − cls by {interval_words(p2)} compared with MLM only."]
     if p1 is None or not opened["E1"]:
         return []
-    told = f"With the body of {encoder} frozen, next sentence prediction moves pooler − cls by "
-    told += f"{interval_words(p1)} against permuted labels after {p1.dose:,} steps"
     lowest = min((look for look in looks if look is not None), key=lambda look: look.mean.effect)
+    told = f"Training only the pooler of {encoder} on next sentence prediction changes its score "
+    told += "relative to [CLS], compared with the same training on shuffled labels, by "
+    if lowest.dose < p1.dose:
+        told += f"{interval_words(lowest)} after {lowest.dose:,} steps and by "
+    sentences = [f"{told}{interval_words(p1)} after {p1.dose:,} steps, the last look."]
     whitened = readout_effect(rows, "E1", (FROZEN_NSP, PLACEBO), p1.dose, "whitened")
     if whitened is not None:
-        told += f" ({points(whitened.mean.effect)} once whitened)"
-    if lowest.dose != p1.dose:
-        told += f" and by {interval_words(lowest)} after {lowest.dose:,}"
-    whole = "" if p2 is not None else "; the whole encoder continued (E2) is not finished"
-    return [f"{told}{whole}."]
+        sentences.append(
+            f"After whitening the vectors that change is {points(whitened.mean.effect)} points."
+        )
+    if p2 is None:
+        sentences.append("A second experiment, which trains the whole encoder, is not finished.")
+    return sentences
 
 
 def _slope(found: "pd.Series[float]", experiment: str) -> str:

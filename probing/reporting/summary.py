@@ -130,6 +130,7 @@ def model_sentences(
         absent = [f"{model} has no pooler."] if state == "absent" else []
         return [*([f"In {model}, {_state(state)}, {probed}."] if probed else absent), *layer]
     found = f"In {model}, {_state(state)}, pooler_output is {_spread(to_pooler, 'mean pooling')}"
+    found = found.replace(" points ", " points (Spearman × 100) ", 1)
     lost = [f.task for f in to_pooler.by_task if _side(f) < 0]
     steps = [
         _Decided.of(verdict, difference(*views)).on(lost) for views in ((cls, mean), (pooler, cls))
@@ -170,7 +171,7 @@ def _state(state: str) -> str:
 
 
 def _spread(decided: _Decided, other: str, these: str = "") -> str:
-    """``4.5 to 10.7 points below mean pooling on five of seven sets and not told apart from …``.
+    """``4.5 to 10.7 points below mean pooling on five of seven sets and not detectably …``.
 
     Args:
         decided: On one task or more.
@@ -179,7 +180,7 @@ def _spread(decided: _Decided, other: str, these: str = "") -> str:
     """
     groups: dict[str, list[Finding]] = {}
     for finding in decided.by_task:
-        word = {-1: "below", 1: "above"}.get(_side(finding), "not told apart from")
+        word = {-1: "below", 1: "above"}.get(_side(finding), "not detectably different from")
         if finding.outcome is Outcome.NEGLIGIBLE:
             word = f"within {_margin(finding)} of"
         elif math.isnan(finding.effect):
@@ -197,12 +198,15 @@ def _spread(decided: _Decided, other: str, these: str = "") -> str:
 
 
 def _of_all(decided: _Decided) -> list[str]:
-    """``Over sets like these that is undecided: −5.0 [−12.7, +2.7].``, where it is said."""
+    """What the sets say of others like them, where it is said."""
     finding = decided.overall
     if finding is None:
         return []
-    side = {-1: "it is below", 1: "it is above", 0: f"that is {finding.outcome}"}[_side(finding)]
-    return [f"Over sets like these {side}: {_numbers(finding)}."]
+    found = {-1: "it is below there too", 1: "it is above there too"}.get(_side(finding))
+    if finding.outcome is Outcome.NEGLIGIBLE:
+        found = f"the difference is less than {_margin(finding)}"
+    found = found or "the sets differ too much to say"
+    return [f"For another set like these, {found}: {_numbers(finding)} on average."]
 
 
 def _numbers(finding: Finding) -> str:
@@ -243,9 +247,10 @@ def _place_of_the_loss(cls: _Decided, pooler: _Decided) -> list[str]:
     if cls.side < 0 and pooler.side < 0:
         return [f"The loss is partly in [CLS], partly in the pooler: {of_cls}, and {of_pooler}."]
     if cls.side < 0 and pooler.negligible:
-        return [f"The loss is in [CLS]: {of_cls}; the pooler after it changes {_small(pooler)}."]
+        told = f"The loss is already in [CLS], before the pooler: {of_cls}; the pooler itself "
+        return [f"{told}changes the score by {_small(pooler)}."]
     if pooler.side < 0 and cls.negligible:
-        return [f"The loss is in the pooler: {of_pooler}; [CLS] before it changes {_small(cls)}."]
+        return [f"The loss is in the pooler: {of_pooler}; [CLS] differs by {_small(cls)}."]
     return [f"There {of_cls}, and {of_pooler}."]
 
 
@@ -269,15 +274,16 @@ def _layer_to_use(
     decided = _Decided.of(verdict, difference(mean, other))
     if not decided.by_task:
         return []
-    named = f"`{other}`, the best earlier layer on pairs that are not scored,"
+    named = f"`{other}`, the best earlier layer (chosen on held-out pairs),"
     side = decided.side if decided.overall is None else _side(decided.overall)
     best = other if side < 0 else mean
     told = f"{_spread(decided, named)}."
     if not side and not decided.negligible:
         return [f"`{mean}` is {told}"]
-    use = f"{'Use' if plainly else 'Of mean pooling use'} `{best}`"
+    layer = "the last layer" if best == mean else f"layer {best.partition('@')[2]}"
+    use = f"{'Use mean pooling of' if plainly else 'Of mean pooling, use'} {layer} (`{best}`)"
     if best == declared:
-        use += ", the view it was tuned for"
+        use += ", which the encoder was tuned for"
     return [f"{use}: {'it' if best == mean else f'`{mean}`'} is {told}"]
 
 
@@ -327,7 +333,7 @@ def _table(scores: pd.DataFrame, manifest: Mapping[str, Any], aggregation: str) 
                 for task in tables
             ]
             floor = float(np.mean(reached)) if reached else math.nan
-            sets = next(iter(tables)) if len(tables) == 1 else f"mean of {len(tables)}"
+            sets = next(iter(tables)) if len(tables) == 1 else f"average of {len(tables)}"
             cells = [PageCell(model), PageCell(f"{name}, {sets}")]
             for pooling in ("mean", "cls", "pooler"):
                 view = f"{pooling}@{last}"
@@ -342,10 +348,10 @@ def _table(scores: pd.DataFrame, manifest: Mapping[str, Any], aggregation: str) 
             cells += [_number_cell(float(control)), _number_cell(floor)]
             rows.append(tuple(cells))
     return PageTable(
-        caption="Last layer under three poolings, mean pooling of the layer that was chosen on "
-        "pairs that are not scored, the highest view with random weights, and the highest floor (a "
-        "baseline without a model)"
-        + (f"; {TUNED_FOR}: the view that the encoder was tuned for" if any(own.values()) else ""),
+        caption="Mean, [CLS] and pooler are of the last layer. Chosen layer: mean pooling of the "
+        "layer that was best on held-out pairs. Random weights: the same network, untrained, its "
+        "best view. Floor: the best baseline that uses no encoder"
+        + (f". {TUNED_FOR}: the view that the encoder was tuned for" if any(own.values()) else ""),
         header=header,
         rows=tuple(rows),
     )
