@@ -67,11 +67,18 @@ def _smoke(path: Path, encoder: Path, folder: Path) -> dict[str, Any]:
     return small | SMOKE.get(path.stem, {})
 
 
+WITHOUT_OUTPUTS = {"07-fine-tuning"}
+"""Trained for hours; README says that it comes without."""
+
+
 @by_name
 def test_a_committed_notebook_is_one_clean_run(path: Path) -> None:
     notebook = nbformat.read(path, as_version=4)
     nbformat.validate(notebook)
-    assert not complaints(notebook)
+    if path.stem in WITHOUT_OUTPUTS:
+        assert not any(cell.get("outputs") for cell in notebook.cells)
+    else:
+        assert not complaints(notebook)
     assert set(notebook.metadata) == {"kernelspec", "language_info"}
     assert any(FIGURE in cell.metadata.get("tags", []) for cell in notebook.cells)
     assert {"ENCODER", "PAIRS"} & _parameters(path)
