@@ -8,7 +8,6 @@ against the model itself on single sentences. Run ``python docs/encoders.py`` to
 import logging
 import sys
 import tempfile
-import warnings
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -166,7 +165,7 @@ def _farthest(encoder: Encoder) -> float:
     try:
         encoder.model.double()
         exact = [_by_hand(encoder, sentence) for sentence in SENTENCES]
-    except Exception:  # some compute in float32 whatever the weights are
+    except RuntimeError:  # some compute in float32 whatever the weights are
         exact = by_hand
     encoder.model.float()
     farthest = 0.0
@@ -237,7 +236,6 @@ that can be set by their usual names.
 
 def _quietly(name: str) -> Tried:
     logging.disable(logging.WARNING)
-    warnings.simplefilter("ignore")
     transformers.logging.set_verbosity_error()
     with tempfile.TemporaryDirectory() as folder:
         return try_architecture(name, Path(folder))

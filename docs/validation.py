@@ -13,7 +13,6 @@ import copy
 import json
 import logging
 import os
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -35,6 +34,7 @@ from probing.encoding.pooler_state import seen_state
 from probing.encoding.sharing import SharedExtraction
 from probing.encoding.word_vectors import extract_words
 from probing.probes.driver import fit_probes
+from probing.probes.erasing import fit_erasers
 from probing.probes.linear import STRENGTHS, LinearProbes
 from probing.probes.predictions import probe_scores
 from probing.probes.rounds import usable_views
@@ -194,15 +194,9 @@ def erasure(encoder: Encoder, options: argparse.Namespace) -> list[dict[str, Any
 def _erased(
     name: str, vectors: NDArray[np.float32], labels: NDArray[np.str_], splits: NDArray[np.str_]
 ) -> list[dict[str, Any]]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # it scripts with torch.jit
-        from concept_erasure import LeaceFitter
-    names, codes = np.unique(labels, return_inverse=True)
-    # fitted on train only: an eraser that has seen test makes the two lie on opposite sides
-    train, hot = torch.tensor(splits == "train"), torch.eye(len(names))[codes]
-    rows = torch.tensor(vectors.astype(np.float64))
-    erased = LeaceFitter.fit(rows[train], hot[train]).eraser(rows).numpy().astype(np.float32)
-    test = codes[splits == "test"]
+    eraser = fit_erasers({"mean@0": vectors}, labels, splits, seed=_SEED)["leace"]["mean@0"]
+    erased = eraser(vectors)
+    test = np.unique(labels, return_inverse=True)[1][splits == "test"]
     # a probe that knows nothing does best with the most frequent class
     chance = float(np.bincount(test).max() / len(test))
     found = []

@@ -85,9 +85,9 @@ def decide(rows: pd.DataFrame, encoder: str) -> Verdict:
         *_arms(rows, frozen),
         *_secondary(rows, continued),
     ]
-    headline = _headline(encoder, p1, p2, gates, convincing, refuting)
-    plain = headline.partition(" Not met: ")[0].removesuffix(".") + "."
-    short = (plain, *_in_short(rows, encoder, p1, p1s, p2, opened))
+    result, *not_met = _headline(encoder, p1, p2, gates, convincing, refuting)
+    short = (result, *_in_short(rows, encoder, p1, p1s, p2, opened))
+    headline = " ".join((result, *not_met))
     return Verdict(headline, tuple(estimates), gates, convincing, refuting, short)
 
 
@@ -229,27 +229,29 @@ def _headline(
     gates: tuple[Criterion, ...],
     convincing: tuple[Criterion, ...],
     refuting: tuple[Criterion, ...],
-) -> str:
+) -> tuple[str, ...]:
+    """The result, and in a sentence of its own what it falls short of."""
     if p1 is None and p2 is None:
-        return f"Nothing can be said of {encoder} yet: no two arms are finished."
+        return (f"Nothing can be said of {encoder} yet: no two arms are finished.",)
     closed = [gate.name for gate in gates if gate.answer is Answer.NO]
     if closed:
-        return f"Nothing is concluded about {encoder}. A gate is closed: {'; '.join(closed)}."
+        return (
+            f"Nothing is concluded about {encoder}.",
+            f"A gate is closed: {'; '.join(closed)}.",
+        )
     refuted = [criterion.name for criterion in refuting if criterion.answer is Answer.YES]
     if refuted:
-        return f"Refuted in {encoder}: {' and '.join(refuted)}."
+        return (f"Refuted in {encoder}: {' and '.join(refuted)}.",)
     missed = [criterion.name for criterion in convincing if criterion.answer is Answer.NO]
     open_ones = [criterion.name for criterion in convincing if criterion.answer is Answer.OPEN]
     open_ones += [gate.name for gate in gates if gate.answer is Answer.OPEN]
     if not missed and not open_ones:
-        return (
-            f"Convincing by the registered criteria: in {encoder}, next sentence prediction spoils "
-            "the pooler through W."
-        )
+        cause = f"in {encoder}, next sentence prediction spoils the pooler through W"
+        return (f"Convincing by the registered criteria: {cause}.",)
     if missed:
         told = f"By the registered criteria this is neither convincing nor refuting in {encoder}"
-        return f"{told}. Not met: {'; '.join(missed)}."
-    return f"Open in {encoder}: not measured yet is whether {' and whether '.join(open_ones)}."
+        return (f"{told}.", f"Not met: {'; '.join(missed)}.")
+    return (f"Open in {encoder}: not measured yet is whether {' and whether '.join(open_ones)}.",)
 
 
 def _in_short(

@@ -140,11 +140,13 @@ def _is_head(key: str) -> bool:
 
 @contextmanager
 def _as_one_line(what: str, expected: str) -> Iterator[None]:
-    """Whatever PEFT raises inside, as an `InputError`; its warnings are not for the user."""
+    """Whatever PEFT raises inside, as an `InputError`; its warnings go into the log."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
             yield
+        for warning in caught:
+            logger.info("%s: %s", what, str(warning.message).partition("\n")[0])
     except InputError:
         raise
     except Exception as error:  # a damaged file may make the library raise anything

@@ -129,8 +129,8 @@ def model_sentences(
         probed = _probed_poolings(scores, model, mean, pooler)
         absent = [f"{model} has no pooler."] if state == "absent" else []
         return [*([f"In {model}, {_state(state)}, {probed}."] if probed else absent), *layer]
-    found = f"In {model}, {_state(state)}, pooler_output is {_spread(to_pooler, 'mean pooling')}"
-    found = found.replace(" points ", " points (Spearman × 100) ", 1)
+    spread = _spread(to_pooler, "mean pooling", unit=" (Spearman × 100)")
+    found = f"In {model}, {_state(state)}, pooler_output is {spread}"
     lost = [f.task for f in to_pooler.by_task if _side(f) < 0]
     steps = [
         _Decided.of(verdict, difference(*views)).on(lost) for views in ((cls, mean), (pooler, cls))
@@ -170,13 +170,14 @@ def _state(state: str) -> str:
     return _STATES.get(state, f"whose pooler is {state}")
 
 
-def _spread(decided: _Decided, other: str, these: str = "") -> str:
+def _spread(decided: _Decided, other: str, these: str = "", unit: str = "") -> str:
     """``4.5 to 10.7 points below mean pooling on five of seven sets and not detectably …``.
 
     Args:
         decided: On one task or more.
         other: What the difference is from.
         these: What the tasks are called where they are some of the run.
+        unit: What is said of points, where they are first named.
     """
     groups: dict[str, list[Finding]] = {}
     for finding in decided.by_task:
@@ -192,7 +193,8 @@ def _spread(decided: _Decided, other: str, these: str = "") -> str:
         if word in ("below", "above"):
             sizes = sorted(points(100 * abs(finding.effect)) for finding in group)
             sizes.sort(key=float)
-            said = f"{' to '.join(dict.fromkeys((sizes[0], sizes[-1])))} points {said}"
+            said = f"{' to '.join(dict.fromkeys((sizes[0], sizes[-1])))} points{unit} {said}"
+            unit = ""
         parts.append(f"{said} on {_where(group, decided.by_task, these)}")
     return ", ".join(parts[:-1]) + " and " * (len(parts) > 1) + parts[-1]
 

@@ -45,7 +45,7 @@ Vectors = NDArray[np.float32]
 LabelledTask = LabelledSentences | TaggedSentences | LabelledSpans
 
 MOST_MIXED: Final = 8000
-"""LabelledItems of train that the layers of a mix are held in memory of, at most."""
+"""Items of train that the layers of a mix are held in memory of, at most."""
 
 
 @dataclass(frozen=True, eq=False)
