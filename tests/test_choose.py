@@ -85,6 +85,7 @@ def test_choosing_for_pairs_and_for_labelled_sentences(tmp_path: Path) -> None:
         name="words",
         sentences=(("A", "cat"),),
         tags=(("DET", "NOUN"),),
+        column="upos",
         splits=("",),
         origin="here",
     )

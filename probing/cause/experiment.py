@@ -183,8 +183,9 @@ def with_continued(rows: pd.DataFrame, continued: Continuation) -> pd.DataFrame:
 
 
 def _together(*parts: pd.DataFrame) -> pd.DataFrame:
+    """Rounded as they are written: a run and its ``rows.csv`` read again say the same."""
     rows = pd.concat([part for part in parts if len(part)], ignore_index=True)
-    return rows.astype({"seed": int, "dose": int, "n": int})
+    return rows.astype({"seed": int, "dose": int, "n": int}).round(6)
 
 
 def read_cause_rows(path: Path) -> pd.DataFrame:
@@ -194,8 +195,8 @@ def read_cause_rows(path: Path) -> pd.DataFrame:
 
 
 def write_cause_rows(rows: pd.DataFrame, path: Path) -> None:
-    """Six decimals; NaN spelt out."""
-    write_text(path, rows.round(6).to_csv(index=False, na_rep="NaN"))
+    """NaN spelt out."""
+    write_text(path, rows.to_csv(index=False, na_rep="NaN"))
 
 
 def rewrite(folder: Path) -> Path:

@@ -88,11 +88,8 @@ def probe_scores(
     Returns:
         Two rows per view; NaN for one on which nothing can be measured.
     """
-    several = [predictions] if isinstance(predictions, Predictions) else list(predictions)
-    first = several[0]
-    if not all(np.array_equal(each.items, first.items) for each in several):
-        raise ValueError("expected predictions of the same items from every seed")
-    correct = np.mean([each.correct for each in several], axis=0)
+    several = _of_all_seeds(predictions)
+    first, correct = several[0], _mean_correct(several)
     if groups is None:
         accuracy = accuracy_interval(correct)
     else:
@@ -137,7 +134,7 @@ def clustering_of(groups: ArrayLike | None) -> tuple[int | None, int | None]:
 
 
 def view_difference(
-    predictions: Predictions,
+    predictions: Predictions | Sequence[Predictions],
     view: str,
     other: str,
     *,
@@ -148,7 +145,7 @@ def view_difference(
     """How much more accurate one view is than another on the same test items, by paired bootstrap.
 
     Args:
-        predictions: From `fit_probes`.
+        predictions: From `fit_probes`; several are averaged, as for `probe_scores`.
         view: A view of them.
         other: Another one.
         seed: Seed of the bootstrap.
@@ -161,13 +158,13 @@ def view_difference(
     Raises:
         InputError: There is no such view.
     """
+    several = _of_all_seeds(predictions)
+    view_ids = several[0].view_ids
     for wanted in (view, other):
-        if wanted not in predictions.view_ids:
-            raise InputError(
-                f"no view {wanted!r} here: expected one of {', '.join(predictions.view_ids)}"
-            )
-    columns = [predictions.view_ids.index(wanted) for wanted in (view, other)]
-    correct = predictions.correct[:, columns]
+        if wanted not in view_ids:
+            raise InputError(f"no view {wanted!r} here: expected one of {', '.join(view_ids)}")
+    columns = [view_ids.index(wanted) for wanted in (view, other)]
+    correct = _mean_correct(several)[:, columns]
     samples = bootstrap_accuracies(
         correct, rng=np.random.default_rng(seed), groups=groups, n_resamples=n_resamples
     )
@@ -176,18 +173,23 @@ def view_difference(
 
 
 def view_difference_scores(
-    predictions: Predictions, view: str, target: Target, *, groups: ArrayLike | None = None
+    predictions: Predictions | Sequence[Predictions],
+    view: str,
+    target: Target,
+    *,
+    groups: ArrayLike | None = None,
 ) -> list[Score]:
     """The rows of a difference ``ONE - OTHER`` of accuracies, and of its standard error."""
     one, other = sides(view)
+    first = _of_all_seeds(predictions)[0]
     found = view_difference(
         predictions, one, other, seed=target.seed, groups=groups, n_resamples=target.n_resamples
     )
     named: dict[str, Any] = {
         "view": view,
-        "probe": predictions.probe,
+        "probe": first.probe,
         "aggregation": "all",
-        "n": len(predictions.gold),
+        "n": len(first.gold),
         "clustering": clustering_of(groups),
     }
     return [
@@ -200,6 +202,19 @@ def view_difference_scores(
         ),
         target.score(**named, metric="standard_error", value=found.standard_error),
     ]
+
+
+def _of_all_seeds(predictions: Predictions | Sequence[Predictions]) -> list[Predictions]:
+    several = [predictions] if isinstance(predictions, Predictions) else list(predictions)
+    if not all(np.array_equal(each.items, several[0].items) for each in several):
+        raise ValueError("expected predictions of the same items from every seed")
+    return several
+
+
+def _mean_correct(several: Sequence[Predictions]) -> FloatArray:
+    """``(n_items, n_views)`` share of the seeds that are right; NaN as in `Predictions.correct`."""
+    mean: FloatArray = np.mean([each.correct for each in several], axis=0)
+    return mean
 
 
 def _resamples(

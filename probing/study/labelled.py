@@ -274,7 +274,7 @@ def _probed(
             tested = _of(groups, predictions[0])
             rows += probe_scores(predictions, target, labels=kind, groups=tested)
             if probe == "linear" and kind == "real":
-                rows += _claimed(extract.encoder.num_layers, predictions[0], target, tested)
+                rows += _claimed(extract.encoder.num_layers, predictions, target, tested)
             name = extract.encoder.name
             if settings.keep is not None and kind == "real" and not is_twin(name):
                 settings.keep(
@@ -290,11 +290,14 @@ def _probed(
 
 
 def _claimed(
-    last: int, predictions: Predictions, target: Target, groups: NDArray[np.int64] | None
+    last: int,
+    predictions: Sequence[Predictions],
+    target: Target,
+    groups: NDArray[np.int64] | None,
 ) -> list[Score]:
     """The differences between views that `TREEBANK_CLAIMS` speak of, where they are measured."""
     views = {view for view, *_ in claim_rows(last, {}, TREEBANK_CLAIMS)}
-    there = [view for view in sorted(views) if {*sides(view)} <= {*predictions.view_ids}]
+    there = [view for view in sorted(views) if {*sides(view)} <= {*predictions[0].view_ids}]
     return [
         row
         for view in there
