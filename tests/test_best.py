@@ -1,5 +1,6 @@
 """The confidence set of the best view: what it holds, what it costs, and how often it is right."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -123,10 +124,23 @@ def test_a_choice_names_the_set_and_what_the_usual_views_cost(probe: str) -> Non
         )
 
 
-def test_items_that_all_hang_together_are_refused_in_one_line() -> None:
-    together = np.zeros(300, dtype=np.intp)
-    with pytest.raises(InputError, match="300 items give no interval"):
+@pytest.mark.parametrize("n_groups", [1, 9])
+def test_items_that_hang_together_are_refused_in_one_line(n_groups: int) -> None:
+    together = np.arange(300) % n_groups
+    with pytest.raises(InputError, match=f"300 items in {n_groups} groups, expected at least 10"):
         choose_view(_items("cosine", clusters=together), usual=())
+
+
+@pytest.mark.parametrize("probe", ["cosine", "linear"])
+def test_nothing_is_chosen_on_a_handful_of_items(probe: str) -> None:
+    with pytest.raises(InputError, match="found 9 items, expected at least 10"):
+        choose_view(_items(probe, n=9), usual=())
+
+
+def test_a_view_is_called_the_best_only_where_the_set_has_no_other() -> None:
+    same = _items("cosine")
+    same = replace(same, columns=same.columns[:, [0, 0, 0, 0]], views=("a@0", "b@0", "c@0", "d@0"))
+    assert "no other of the 4 views is higher" in str(choose_view(same, usual=()))
 
 
 @pytest.mark.parametrize("probe", ["cosine", "linear"])

@@ -204,6 +204,13 @@ def test_a_size_that_is_none_is_refused(tmp_path: Path) -> None:
         Cause("minilm", None, tmp_path / "out", "pilot")
 
 
+def test_a_corpus_without_texts_leaves_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "texts").mkdir()
+    with pytest.raises(InputError, match="expected plain text"):
+        run_cause(Cause("minilm", str(tmp_path / "texts"), tmp_path / "out", "pilot"))
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_texts_of_python_are_sentences(tmp_path: Path) -> None:
     folder = python_help(tmp_path)
     documents = list(read_documents(folder / "python-help.txt"))

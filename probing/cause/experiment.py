@@ -32,6 +32,7 @@ from probing.cause.verdict import Verdict, decide
 from probing.encoding.description import describe_encoder, describe_machine
 from probing.encoding.encoder import load_encoder
 from probing.errors import InputError
+from probing.pretraining.corpus import source_files
 from probing.pretraining.hub_corpus import corpus_folder
 from probing.pretraining.start import find_start
 from probing.reporting.figures.cause import dose_response, swap
@@ -154,8 +155,11 @@ def run_cause(work: Cause, command: Sequence[str] = ()) -> CauseResult:
             another experiment.
     """
     began, started = time.monotonic(), datetime.now().astimezone().isoformat(timespec="seconds")
-    work.out.mkdir(parents=True, exist_ok=True)
     frozen, continued = work.parts()
+    # whatever may be wrong with the input is found before the folder is there
+    source_files(frozen.corpus)
+    load_suite(find_start(work.encoder).tokenizer, work.data_dir, frozen.plan.tasks)
+    work.out.mkdir(parents=True, exist_ok=True)
 
     def written(rows: pd.DataFrame) -> CauseResult:
         seconds = round(time.monotonic() - began, 1)

@@ -26,6 +26,9 @@ from probing.statistics import (
 
 FloatArray = NDArray[np.float64]
 
+FEWEST: Final = 10
+"""Independent items that a choice takes at least. Of fewer there are so few different resamples
+(three of two items, all in the same order or undefined) that intervals have no width."""
 _NAMED: Final = 8
 """Views that a sentence names."""
 
@@ -68,8 +71,10 @@ class Choice:
         first = {str(name): self.table[name].iloc[0] for name in self.table}
         n = len(self.table)
         cost = f"no other of the {n} views is more than {_points(first['at_most'])} points higher"
-        if first["at_most"] == 0:
+        if len(self.views) == 1:
             cost = f"it is the best of the {n} views"
+        elif first["at_most"] == 0:  # the others of the set are the same to the last item
+            cost = f"no other of the {n} views is higher"
         use = (
             f"Use `{self.best}`: {self.measure} {_points(first['value'])} "
             f"[{_points(first['lower'])}, {_points(first['upper'])}] on {self.n_items:,} items of "
@@ -136,6 +141,13 @@ def choose_view(items: Items, *, usual: Iterable[str]) -> Choice:
     where = f"{target.task}, {items.model}"
     if not values.size:
         raise InputError(f"{where}: no view is defined on every item")
+    independent = len(values if target.clusters is None else np.unique(target.clusters))
+    if independent < FEWEST:
+        connected = f" in {independent} groups" if independent < len(values) else ""
+        raise InputError(
+            f"{where}: found {len(values)} items{connected}, expected at least {FEWEST} that have "
+            "nothing in common"
+        )
     estimates, samples = resampled(items, values)
     by_items = items.probe != "cosine" and target.clusters is None
     intervals = accuracy_interval(values) if by_items else percentile_interval(samples)
