@@ -6,115 +6,131 @@ writes ``label-free.json`` and, from it only, ``label-free.md`` beside this file
 measures nothing. Each case is a task under an encoder and a pooling: what every layer scores, and
 what every measure of `probing.similarity.label_free.METRICS` says of it on sentences of the task.
 
-The rule, written down before anything was measured. A measure's *gain* on a task is the score of
-the layer it picks less that of the last layer, × 100; its direction is that of `METRICS`. The claim
-"picks a better layer than the last one" is, for mean pooling over all tasks,
-
-- supported, where the mean gain lies above zero (two-sided p of Holm over the measures at most
-  `LEVEL`) and so, by its 95 % interval, does the gain over the layer that the same measure picks in
-  the random-weight twin: a choice that random weights make as well is one of the architecture;
-- else refuted, where a gain of `MARGIN` points or more is ruled out (one-sided p of Holm at most
-  `LEVEL`);
-- else undecided.
-
-The same rule holds for "than the layer at half depth". Tests and intervals are of t with a degree
-of freedom fewer than there are tasks; the standard error is that of a bootstrap which draws tasks,
-in a task the scores of its layers given how items vary, and the picks of a random half of the
-sentences.
+The rule of the verdicts is in ``label_free_rules.py``; it was written down before anything was
+measured.
 """
 
 import argparse
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from label_free_rules import ENCODER, LABELLED, N_HALVES, N_ITEMS, N_SENTENCES, N_TWIN_PAIRS, PAIRS
+from label_free_tables import markdown
 from numpy.typing import NDArray
-from scipy.stats import rankdata
-from scipy.stats import t as student
 
 from probing import Encoder, extract, load_encoder, load_task, random_twin
 from probing.encoding.store.cache import cache_folder
 from probing.probes.driver import fit_probes
 from probing.results.names import TWIN_SUFFIX
-from probing.results.quantities import points, signed, written
 from probing.results.writing import write_text
 from probing.similarity.cosine import cosine_similarities
-from probing.similarity.label_free import METRICS, LabelFreeMetric, view_metrics
+from probing.similarity.label_free import METRICS, view_metrics
 from probing.statistics import (
     Aggregation,
     bootstrap_accuracies,
     bootstrap_correlations,
-    holm,
     spearman,
 )
 from probing.study.label_free import N_COPIES, noisy_copies, token_metrics
 from probing.tasks import LabelledSentences, SentencePairs
+from probing.tasks.pairs import numbered
 from probing.threads import over_views
 
 HERE: Final = Path(__file__).parent
 RESULTS: Final = HERE / "label-free.json"
 PAGE: Final = HERE / "label-free.md"
-ENCODER: Final = "minilm"
 TWIN: Final = ENCODER + TWIN_SUFFIX
-PAIRS: Final = ("stsb", "sickr", "sts12", "sts13", "sts14", "sts15", "sts16")
-LABELLED: Final = ("trec", "subj", "sst2", "ewt:bigram_shift", "ewt:subj_number")
 POOLINGS: Final = {ENCODER: ("mean", "cls"), TWIN: ("mean",)}
-N_SENTENCES: Final = 600
-"""That the measures are taken on, of each task."""
-N_HALVES: Final = 8
-"""Random halves of them: what a half says varies around what all say as all vary around the truth,
-and none is drawn twice, which measures of pairs could not bear."""
-N_ITEMS: Final = 1000
-"""Labelled sentences to train a probe on, and to test it on."""
 N_RESAMPLES: Final = 1000
-N_DRAWS: Final = 4000
-LEVEL: Final = 0.05
-MARGIN: Final = 0.5
-"""Points: a gain below this would change no one's choice."""
 
 FloatArray = NDArray[np.float64]
 
 
-# What is measured
+Scored = tuple[FloatArray, FloatArray]
+"""Score of every layer ``(n_layers,)``, and their covariance over items."""
 
 
-def performance(encoder: Encoder, name: str, options: argparse.Namespace, pooling: str) -> Any:
-    """Score of every layer, the covariance of the scores over items, and the task's sentences."""
-    views = [f"{pooling}@{layer}" for layer in range(encoder.num_layers + 1)]
-    cache = cache_folder(options.cache_dir)
-    rng = np.random.default_rng(0)
+def performance(
+    encoder: Encoder, name: str, options: argparse.Namespace
+) -> tuple[dict[str, Scored], list[str]]:
+    """Pooling → what its layers score on a task; and the sentences of the task."""
+    views = views_of(encoder)
     if name in PAIRS:
-        task = load_task(name, options.data_dir)
-        if not isinstance(task, SentencePairs):
-            raise TypeError(f"{name} is no task of pairs")
-        sentences = [*task.sentences1, *task.sentences2]
-        columns = cosine_similarities(extract(encoder, sentences, cache_dir=cache), views)
-        scores = spearman(columns, task.scores)
-        samples = bootstrap_correlations(
-            columns, task.scores, clusters=task.clusters, rng=rng, n_resamples=N_RESAMPLES
-        )[Aggregation.ALL]
-        return scores, np.cov(samples.T), sentences
-    labelled = load_task(name, options.data_dir)
-    if not isinstance(labelled, LabelledSentences):
+        columns, sentences = _of_pairs(encoder, name, options, _together(views))
+    else:
+        columns, sentences = _of_labels(encoder, name, options, _together(views))
+    scores, covariance = columns
+    found, start = {}, 0
+    for pooling, layers in views.items():
+        part = slice(start, start := start + len(layers))
+        found[pooling] = scores[part], covariance[part, part]
+    return found, sentences
+
+
+def views_of(encoder: Encoder) -> dict[str, list[str]]:
+    """Pooling → the view of every layer."""
+    layers = range(encoder.num_layers + 1)
+    return {pooling: [f"{pooling}@{i}" for i in layers] for pooling in POOLINGS[encoder.name]}
+
+
+def _together(views: Mapping[str, Sequence[str]]) -> list[str]:
+    return [view for layers in views.values() for view in layers]
+
+
+def _of_pairs(
+    encoder: Encoder, name: str, options: argparse.Namespace, views: Sequence[str]
+) -> tuple[Scored, list[str]]:
+    """Spearman of the cosine."""
+    task = load_task(name, options.data_dir)
+    if not isinstance(task, SentencePairs):
+        raise TypeError(f"{name} is no task of pairs")
+    n_pairs = min(len(task), N_TWIN_PAIRS if encoder.name == TWIN else len(task))
+    rows = np.sort(np.random.default_rng(1).permutation(len(task))[:n_pairs])
+    pairs = [[column[row] for row in rows] for column in (task.sentences1, task.sentences2)]
+    vectors = extract(
+        encoder, [*pairs[0], *pairs[1]], views=views, cache_dir=cache_folder(options.cache_dir)
+    )
+    columns, gold = cosine_similarities(vectors, views), task.scores[rows]
+    samples = bootstrap_correlations(
+        columns,
+        gold,
+        clusters=numbered(task.clusters[rows].tolist()),
+        rng=np.random.default_rng(0),
+        n_resamples=N_RESAMPLES,
+    )[Aggregation.ALL]
+    scored = spearman(columns, gold), np.cov(samples.T)
+    return scored, [*task.sentences1, *task.sentences2]
+
+
+def _of_labels(
+    encoder: Encoder, name: str, options: argparse.Namespace, views: Sequence[str]
+) -> tuple[Scored, list[str]]:
+    """Accuracy of a linear probe."""
+    task = load_task(name, options.data_dir)
+    if not isinstance(task, LabelledSentences):
         raise TypeError(f"{name} is no task of labelled sentences")
-    rows = _train_and_test(labelled, rng)
-    labelled = replace(labelled, splits=("",) * len(labelled)).subset(rows)
-    splits = ["train"] * (len(rows) // 2) + ["test"] * (len(rows) - len(rows) // 2)
-    both = extract(encoder, labelled.sentences, cache_dir=cache)
+    rng = np.random.default_rng(0)
+    rows = _train_and_test(task, rng)
+    task = replace(task, splits=("",) * len(task)).subset(rows)
+    splits = ["train"] * (len(rows) // 2) + ["test"] * (len(rows) // 2)
+    vectors = extract(
+        encoder, task.sentences, views=views, cache_dir=cache_folder(options.cache_dir)
+    )
     found = fit_probes(
-        {view: both[view] for view in views},
-        labelled.labels,
+        {view: vectors[view] for view in views},
+        task.labels,
         splits,
         seed=0,
         missing_classes="accept",
     )
     correct = np.asarray(found.correct, dtype=np.float64)
     samples = bootstrap_accuracies(correct, rng=rng, n_resamples=N_RESAMPLES)
-    return correct.mean(axis=0), np.cov(samples.T), list(labelled.sentences)
+    return (correct.mean(axis=0), np.cov(samples.T)), list(task.sentences)
 
 
 def _train_and_test(task: LabelledSentences, rng: np.random.Generator) -> list[int]:
@@ -124,7 +140,7 @@ def _train_and_test(task: LabelledSentences, rng: np.random.Generator) -> list[i
 
 
 def measures(
-    encoder: Encoder, sentences: Sequence[str], options: argparse.Namespace, poolings: Sequence[str]
+    encoder: Encoder, sentences: Sequence[str], options: argparse.Namespace
 ) -> dict[str, Any]:
     """Pooling → what every measure says of every layer, on all sentences and on random halves."""
     rng = np.random.default_rng(0)
@@ -133,7 +149,13 @@ def measures(
     chosen = [distinct[i] for i in sorted(drawn)]
     n = len(chosen)
     copies = [copy for of_one in noisy_copies(chosen, N_COPIES, seed=0) for copy in of_one]
-    vectors = extract(encoder, [*chosen, *copies], cache_dir=cache_folder(options.cache_dir))
+    views = views_of(encoder)
+    vectors = extract(
+        encoder,
+        [*chosen, *copies],
+        views=_together(views),
+        cache_dir=cache_folder(options.cache_dir),
+    )
     of_tokens = token_metrics(encoder, chosen)
     parts = [np.arange(n), *(np.sort(rng.permutation(n)[: n // 2]) for _ in range(N_HALVES))]
 
@@ -146,15 +168,17 @@ def measures(
         ]
 
     found = {}
-    for pooling in poolings:
-        layers = over_views(of_view, [f"{pooling}@{i}" for i in range(encoder.num_layers + 1)])
+    for pooling, of_pooling in views.items():
+        layers = over_views(of_view, of_pooling)
         values = {}
         for metric in METRICS:
             if metric.of_tokens:
                 rows = [np.nanmean(of_tokens[metric.name][:, part], axis=1) for part in parts]
                 table = np.array(rows)
             else:
-                table = np.array([[layer[i][metric.name] for layer in layers] for i in range(len(parts))])
+                table = np.array(
+                    [[layer[i][metric.name] for layer in layers] for i in range(len(parts))]
+                )
             values[metric.name] = [[_rounded(value) for value in row] for row in table]
         found[pooling] = values
     return found
@@ -173,13 +197,9 @@ def measure(options: argparse.Namespace) -> None:
         for task in (*PAIRS, *LABELLED):
             if (encoder.name, task) in done:
                 continue
-            poolings = POOLINGS[encoder.name]
-            scored = {
-                pooling: performance(encoder, task, options, pooling) for pooling in poolings
-            }
-            said = measures(encoder, scored[poolings[0]][2], options, poolings)
-            for pooling in poolings:
-                scores, covariance, _ = scored[pooling]
+            scored, sentences = performance(encoder, task, options)
+            said = measures(encoder, sentences, options)
+            for pooling, (scores, covariance) in scored.items():
                 cases.append(
                     {
                         "encoder": encoder.name,
@@ -204,7 +224,7 @@ def main() -> None:
     options = parser.parse_args()
     if not options.render:
         measure(options)
-    #write_text(PAGE, markdown(json.loads(RESULTS.read_text())))
+    write_text(PAGE, markdown(json.loads(RESULTS.read_text())))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ noisy copies of a sentence ask how well the layer knows a sentence again.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, Final
 
 import numpy as np
@@ -34,28 +35,35 @@ N_PERMUTATIONS: Final = 5
 """Random pairings that DiME averages over."""
 
 
+class Better(StrEnum):
+    """Which values of a measure its authors call better."""
+
+    HIGH = "high"
+    LOW = "low"
+
+
 @dataclass(frozen=True)
 class LabelFreeMetric:
-    """One measure and the direction that its authors call better."""
+    """One measure, and what decides between two layers by it."""
 
     name: str
-    higher_is_better: bool
-    of_tokens: bool
-    """Whether it is of a layer, by its token states, and the same for every pooling."""
+    better: Better
     source: str
+    of_tokens: bool = False
+    """Whether it is of a layer, by its token states, and the same for every pooling."""
 
 
 METRICS: Final = (
-    LabelFreeMetric("effective_rank", True, False, "Roy & Vetterli 2007; Garrido et al. 2023"),
-    LabelFreeMetric("isoscore", True, False, "Rudman et al. 2022"),
-    LabelFreeMetric("anisotropy", False, False, "Ethayarajh 2019"),
-    LabelFreeMetric("uniformity", False, False, "Wang & Isola 2020"),
-    LabelFreeMetric("alignment", False, False, "Wang & Isola 2020"),
-    LabelFreeMetric("infonce", True, False, "van den Oord et al. 2018"),
-    LabelFreeMetric("dime", True, False, "Skean et al. 2023"),
-    LabelFreeMetric("lidar", True, False, "Thilak et al. 2023"),
-    LabelFreeMetric("curvature", False, True, "Hosseini & Fedorenko 2023"),
-    LabelFreeMetric("prompt_entropy", True, True, "Skean et al. 2025"),
+    LabelFreeMetric("effective_rank", Better.HIGH, "Roy & Vetterli 2007; Garrido et al. 2023"),
+    LabelFreeMetric("isoscore", Better.HIGH, "Rudman et al. 2022"),
+    LabelFreeMetric("anisotropy", Better.LOW, "Ethayarajh 2019"),
+    LabelFreeMetric("uniformity", Better.LOW, "Wang & Isola 2020"),
+    LabelFreeMetric("alignment", Better.LOW, "Wang & Isola 2020"),
+    LabelFreeMetric("infonce", Better.HIGH, "van den Oord et al. 2018"),
+    LabelFreeMetric("dime", Better.HIGH, "Skean et al. 2023"),
+    LabelFreeMetric("lidar", Better.HIGH, "Thilak et al. 2023"),
+    LabelFreeMetric("curvature", Better.LOW, "Hosseini & Fedorenko 2023", of_tokens=True),
+    LabelFreeMetric("prompt_entropy", Better.HIGH, "Skean et al. 2025", of_tokens=True),
 )
 """In the order in which they are shown."""
 
@@ -180,7 +188,10 @@ def dime(
         return math.nan
     left, right = (_directions(part - part.mean(axis=0)) for part in (_float(one), _float(other)))
     grams = left @ left.T, right @ right.T
-    orders = [torch.arange(n), *(torch.from_numpy(rng.permutation(n)) for _ in range(n_permutations))]
+    orders = [
+        torch.arange(n),
+        *(torch.from_numpy(rng.permutation(n)) for _ in range(n_permutations)),
+    ]
     joint = [float(matrix_entropy(grams[0] * grams[1][order][:, order])) for order in orders]
     return (float(np.mean(joint[1:])) - joint[0]) / math.log(min(n, width))
 

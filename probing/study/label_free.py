@@ -167,9 +167,7 @@ def label_free(
             )
         )
 
-    of_tokens = {
-        name: _mean(values) for name, values in token_metrics(encoder, distinct).items()
-    }
+    of_tokens = {name: _mean(values) for name, values in token_metrics(encoder, distinct).items()}
     table = pd.DataFrame(over_views(of_view, views)).assign(**of_tokens)
     table.index.name = "layer"
     return table[[metric.name for metric in METRICS]]
