@@ -349,8 +349,8 @@ def _how() -> list[str]:
         "",
         (
             "What the last layer loses on STS, TREC and the number of the subject was known "
-            "before, from [choose.md](choose.md): the rule, the directions and the tasks were fixed in "
-            "this knowledge."
+            "before, from [choose.md](choose.md): the rule, the directions and the tasks were "
+            "fixed in this knowledge."
         ),
         "",
         "## What was measured",

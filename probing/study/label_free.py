@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from probing.encoding.encoder import Encoder
 from probing.encoding.extraction import distinct_sentences, extract
 from probing.encoding.forward import default_batch_tokens
-from probing.encoding.tokenization import batches, tokenize
+from probing.encoding.onednn import packed_linears
+from probing.encoding.tokenization import Batch, batches, tokenize
 from probing.encoding.views import Pooling
 from probing.errors import InputError
 from probing.similarity.label_free import (
@@ -22,7 +23,7 @@ from probing.similarity.label_free import (
     prompt_entropy,
     view_metrics,
 )
-from probing.threads import over_views
+from probing.threads import in_threads, over_views
 
 logger = logging.getLogger(__name__)
 
@@ -94,14 +95,22 @@ def token_metrics(encoder: Encoder, sentences: Sequence[str]) -> dict[str, Float
     tokenized = tokenize(encoder, sentences)
     measures = {"curvature": curvature, "prompt_entropy": prompt_entropy}
     found = {name: np.full((encoder.num_layers + 1, len(sentences)), np.nan) for name in measures}
-    pad = encoder.tokenizer.pad_token_id
-    for batch in batches(tokenized, pad, default_batch_tokens(encoder), encoder.batching):
+    batch_tokens = default_batch_tokens(encoder)
+
+    def measured(batch: Batch) -> tuple[NDArray[np.int64], dict[str, FloatArray]]:
         with torch.inference_mode():
             outputs = encoder.outputs(batch.inputs(encoder.device), output_hidden_states=True)
         mask = batch.attention_mask.to(encoder.device)
-        for layer, states in enumerate(outputs.hidden_states):
-            for name, measure in measures.items():
-                found[name][layer, batch.rows] = measure(states, mask)
+        return batch.rows, {
+            name: np.array([measure(states, mask) for states in outputs.hidden_states])
+            for name, measure in measures.items()
+        }
+
+    passes = batches(tokenized, encoder.tokenizer.pad_token_id, batch_tokens, encoder.batching)
+    with packed_linears(encoder.model, batch_tokens, len(tokenized.ids)):
+        for rows, values in in_threads(measured, passes):
+            for name, of_layers in values.items():
+                found[name][:, rows] = of_layers
     return found
 
 
