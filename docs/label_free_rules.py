@@ -230,11 +230,22 @@ def _ranks(values: FloatArray) -> FloatArray:
     return np.asarray(ranks / np.linalg.norm(ranks, axis=1, keepdims=True))
 
 
-def verdicts(over: Mapping[str, Effect], over_twin: Mapping[str, Effect]) -> dict[str, str]:
-    """Measure → supported, refuted or undecided, by the rule at the head of this file."""
+def verdicts(
+    over: Mapping[str, Effect], over_twin: Mapping[str, Effect], *, without_spread: float = 0.0
+) -> dict[str, str]:
+    """Measure → supported, refuted or undecided, by the rule at the head of this file.
+
+    ``without_spread`` is the p by which a gain that never varies and is below the margin is ruled
+    out: 0 by the rule, 1 to see what hangs on it.
+    """
     names = [metric.name for metric in METRICS]
     better = holm([over[name].p for name in names])
-    ruled_out = holm([over[name].below(MARGIN) for name in names])
+    ruled_out = holm(
+        [
+            max(over[name].below(MARGIN), without_spread if over[name].error == 0 else 0.0)
+            for name in names
+        ]
+    )
     found = {}
     for name, p, small in zip(names, better, ruled_out, strict=True):
         learned = over_twin[name].interval[0] > 0
