@@ -76,6 +76,11 @@ class Findings:
             if all(case.picks(metric.name)[0] == self.last for case in self.cases)
         ]
 
+    def strictly_refuted(self) -> list[LabelFreeMetric]:
+        """What stays refuted where a gain that never varies is taken to rule out nothing."""
+        strict = verdicts(self.over[DEPTH], self.over[TWIN], without_spread=1.0)
+        return [metric for metric in METRICS if strict[metric.name] == "refuted"]
+
     def answer(self) -> str:
         """The answer in a few sentences."""
         counts = {
@@ -91,10 +96,12 @@ class Findings:
         return (
             f'Of {len(METRICS)} label-free measures the claim "it picks a better layer than the '
             f'last one" is {counts[DEPTH]}; "better than the layer at half depth", {counts[HALF]}. '
-            f"{len(same)} pick the last layer on all {len(self.cases)} tasks{_named(same)}. "
+            f"{len(same)} pick the last layer on all {len(self.cases)} tasks and so gain "
+            f"nothing{_named(same)}; were these counted as undecided, {len(self.strictly_refuted())} "
+            "would still be refuted. "
             f"Against the best layer of each task the last one loses {self.lost(DEPTH)} points on "
             f"average, half depth {self.lost(HALF)}, and the best of the measures"
-            f"{'' if best == same else _named(best)} {self.lost(best[0].name)}."
+            f"{', these,' if best == same else _named(best)} {self.lost(best[0].name)}."
         )
 
 
@@ -205,8 +212,7 @@ def _verdicts(found: Findings) -> Iterator[str]:
             f"{p_half:.3f} | **{verdict[HALF][name]}** | {_signed(over[TWIN][name])} |"
         )
     yield ""
-    strict = verdicts(over[DEPTH], over[TWIN], without_spread=1.0)
-    left = [metric for metric in METRICS if strict[metric.name] == "refuted"]
+    left = found.strictly_refuted()
     yield (
         "A measure that picks the last layer on every task gains nothing, without an interval: "
         "*refuted* then says that it never left the last layer here, not that it never would. "
