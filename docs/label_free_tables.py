@@ -97,8 +97,8 @@ class Findings:
             f'Of {len(METRICS)} label-free measures the claim "it picks a better layer than the '
             f'last one" is {counts[DEPTH]}; "better than the layer at half depth", {counts[HALF]}. '
             f"{len(same)} pick the last layer on all {len(self.cases)} tasks and so gain "
-            f"nothing{_named(same)}; were these counted as undecided, {len(self.strictly_refuted())} "
-            "would still be refuted. "
+            f"nothing{_named(same)}; were these counted as undecided, "
+            f"{len(self.strictly_refuted())} would still be refuted. "
             f"Against the best layer of each task the last one loses {self.lost(DEPTH)} points on "
             f"average, half depth {self.lost(HALF)}, and the best of the measures"
             f"{', these,' if best == same else _named(best)} {self.lost(best[0].name)}."
