@@ -3,8 +3,8 @@
     python docs/which_pooling.py
 
 measures what needs no data but what ships, into ``which-pooling.json``, and writes
-``which-pooling.md`` from it, from the rows of ``docs/runs/official`` and from the published numbers
-of ``data/published``. ``--render`` measures nothing.
+``which-pooling.md`` from it, from the rows of ``docs/runs/official``, from ``label-free.json`` and
+from the published numbers of ``data/published``. ``--render`` measures nothing.
 """
 
 import argparse
@@ -16,6 +16,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 import torch
+from label_free_tables import Findings
 
 import probing
 from probing.encoding.store.cache import cache_folder
@@ -26,6 +27,7 @@ from probing.similarity.geometry import anisotropy
 HERE: Final = Path(__file__).parent
 MEASURED: Final = HERE / "which-pooling.json"
 PAGE: Final = HERE / "which-pooling.md"
+LABEL_FREE: Final = HERE / "label-free.json"
 ROWS: Final = HERE / "runs" / "official" / "scores.csv"
 PUBLISHED: Final = HERE.parent / "data" / "published"
 ENCODER: Final = "minilm"
@@ -135,6 +137,7 @@ def _decoders() -> str:
 def page(measured: dict[str, Any]) -> str:
     """The page, every number from the rows or from ``measured``."""
     rows = pd.read_csv(ROWS)
+    label_free = Findings.of(json.loads(LABEL_FREE.read_text(encoding="utf-8")))
     places = measured["anisotropy"]
     layers = ", ".join(f"`{view}` {value:.2f}" for view, value in places.items())
     (bert,) = _published("anisotropy.csv", model="bert-base-cased", layer="11")
@@ -177,6 +180,10 @@ def page(measured: dict[str, Any]) -> str:
             "`probing choose` says it for your encoder and data, with a guarantee "
             "([how far it can be trusted](choose.md))."
         ),
+        "Can the layer be chosen without labels?": (
+            f"{label_free.answer()} The measures, the tasks and how it was decided: "
+            "[label-free.md](label-free.md)."
+        ),
         "Why does `pooler_output` differ at every run?": (
             "The checkpoint has no pooler and the loader draws one. Two draws over the same "
             f"`[CLS]` give vectors whose cosine is {points(measured['two drawn poolers'], 2)} on "
@@ -204,7 +211,8 @@ def page(measured: dict[str, Any]) -> str:
     }
     made = (
         "Made by `python docs/which_pooling.py` from the rows of `docs/runs/official`, from what "
-        "ships and from published numbers; encoder `minilm` where none is named."
+        "ships, from the cases of [label-free.md](label-free.md) and from published numbers; "
+        "encoder `minilm` where none is named."
     )
     lines = ["# Which pooling?", "", made, ""]
     for question, answer in sections.items():

@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from probing.similarity.own_transforms import TransformFunction
     from probing.statistics.correlation import spearman
     from probing.study.choosing import choose
+    from probing.study.label_free import label_free
     from probing.study.study import PRESETS, Study
     from probing.tasks.pairs import SentencePairs
     from probing.tasks.registry import load_task
@@ -101,6 +102,7 @@ _MODULES = {
     "probing.similarity.own_transforms": ("TransformFunction",),
     "probing.statistics.correlation": ("spearman",),
     "probing.study.choosing": ("choose",),
+    "probing.study.label_free": ("label_free",),
     "probing.study.study": ("PRESETS", "Study"),
     "probing.tasks.pairs": ("SentencePairs",),
     "probing.tasks.registry": ("load_task",),
@@ -151,6 +153,7 @@ __all__ = [
     "from_arrays",
     "from_function",
     "from_sentence_transformer",
+    "label_free",
     "load_encoder",
     "load_run",
     "load_task",

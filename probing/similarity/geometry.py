@@ -295,6 +295,19 @@ def effective_dimension(variances: FloatArray) -> float:
     return math.exp(float(-(shares @ np.log(shares)))) if len(shares) else math.nan
 
 
+def principal_variances(vectors: Vectors) -> FloatArray:
+    """Variances along the principal axes, ``(hidden_size,)`` descending.
+
+    Args:
+        vectors: ``(n_sentences, hidden_size)``, at least two, finite.
+
+    Returns:
+        Exactly zero where they are no more than rounding of float32.
+    """
+    mean, covariance = _moments(vectors)
+    return _without_rounding(torch.linalg.eigvalsh(covariance).flip(0).numpy(), mean)
+
+
 def geometry_scores(vectors: Mapping[str, Vectors], target: Target) -> list[Score]:
     """``anisotropy``, ``isoscore`` and ``effective_dimension`` of every view, untransformed.
 
@@ -330,9 +343,7 @@ def _described(view_id: str, matrix: Vectors) -> dict[str, tuple[float, float, f
     elif not np.isfinite(matrix).all():
         logger.warning("%s holds a vector that is not finite: its geometry is NaN", view_id)
     else:
-        mean, covariance = _moments(matrix)
-        ascending = torch.linalg.eigvalsh(covariance)
-        variances = _without_rounding(ascending.flip(0).numpy(), mean)
+        variances = principal_variances(matrix)
     return {
         "anisotropy": anisotropy(matrix),
         "isoscore": (isoscore(variances), math.nan, math.nan),
