@@ -1,6 +1,7 @@
 """Views against the outputs of transformers, for every family."""
 
 import logging
+from dataclasses import replace
 
 import hypothesis.strategies as st
 import numpy as np
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from probing.encoding.encoder import load_encoder, random_twin
 from probing.encoding.extraction import extract, raw_outputs
 from probing.encoding.pooler_state import PoolerState
-from probing.encoding.sharing import SharedExtraction
+from probing.encoding.sharing import SharedExtraction, body_among
 from probing.encoding.store.shards import read_manifest
 from probing.errors import InputError
 from probing.tasks import load_task
@@ -273,6 +274,48 @@ def test_what_tasks_share_is_encoded_once(tiny_encoder_folder, tmp_path):
         assert found.n_truncated == alone.n_truncated == 1
     stored = [read_manifest(folder) for folder in tmp_path.iterdir()]
     assert sorted(manifest["n_sentences"] for manifest in stored if manifest) == [1, 3]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_encoders_that_differ_in_their_pooler_share_what_the_body_makes(
+    tiny_encoder_folder, tmp_path, dtype
+):
+    one, other = (load_encoder(tiny_encoder_folder("bert"), dtype=dtype) for _ in range(2))
+    with torch.no_grad():
+        other.model.pooler.dense.weight.neg_()
+    other = replace(other, name="other", weight_hash="another")
+    body = SharedExtraction(one, tmp_path)
+    assert body_among([body], other) is body
+    shared = SharedExtraction(other, tmp_path, body=body)
+    asked = [*SENTENCES, SENTENCES[0]]
+    body(SENTENCES[:1])
+    found, alone = shared(asked), extract(other, asked)
+    assert list(found) == list(alone)
+    for view_id in alone:
+        np.testing.assert_allclose(found[view_id], alone[view_id], atol=1e-5)
+    assert not np.allclose(
+        found[f"pooler@{one.num_layers}"], body(asked)[f"pooler@{one.num_layers}"]
+    )
+    assert found.n_truncated == alone.n_truncated
+    assert len(list(tmp_path.iterdir())) == 2  # of what was asked of the body, and of the rest
+
+
+def test_another_body_lends_nothing(tiny_encoder_folder):
+    folder = tiny_encoder_folder("bert")
+    encoder, moved = load_encoder(folder), load_encoder(folder)
+    with torch.no_grad():
+        moved.model.embeddings.word_embeddings.weight[0, 0] += 1
+    others = [
+        moved,
+        random_twin(encoder, seed=0),
+        load_encoder(folder, max_length=8),
+        load_encoder(folder, dtype="bfloat16"),
+        replace(encoder, poolings={"every_second": lambda hidden, _: hidden[:, 0]}),
+        load_encoder(tiny_encoder_folder("electra")),
+        load_encoder(tiny_encoder_folder("albert")),
+    ]
+    for other in others:
+        assert body_among([SharedExtraction(encoder, None)], other) is None
 
 
 def test_bfloat16_in_every_family(family, encoder, tiny_encoder_folder):

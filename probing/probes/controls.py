@@ -13,6 +13,7 @@ from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder
+from threadpoolctl import threadpool_limits
 
 from probing.errors import InputError
 from probing.probes.driver import Classifiers, MissingClasses, fit_probes
@@ -126,14 +127,17 @@ def fit_floor(
     if floor not in FLOORS:
         raise InputError(f"unknown floor {floor!r}: expected one of {', '.join(FLOORS)}")
     texts = np.array(sentences, dtype=object)
-    return fit_probes(
-        {"none": texts},
-        labels,
-        splits,
-        probe=FLOORS[floor],
-        seed=seed,
-        missing_classes=missing_classes,
-    )
+    # L-BFGS makes many small products, for which threads only wait on each other: beside another
+    # process they take fifty times as long as one thread
+    with threadpool_limits(1, user_api="blas"):
+        return fit_probes(
+            {"none": texts},
+            labels,
+            splits,
+            probe=FLOORS[floor],
+            seed=seed,
+            missing_classes=missing_classes,
+        )
 
 
 _KEY: Final = [name for name in COLUMNS if name not in ("labels", "value", "lower", "upper", "n")]

@@ -82,7 +82,7 @@ def fit_erasers(
     train, dev = (np.flatnonzero(np.isin(parts, names)) for names in (("train", ""), ("dev", "")))
     names, codes = np.unique(np.array(labels), return_inverse=True)
     classes = np.eye(len(names))[codes]
-    usable = usable_views(vectors)
+    usable = usable_views(vectors, len(codes))
     _library()  # before there are threads
 
     def of_view(view_id: str) -> tuple[Eraser, ...]:

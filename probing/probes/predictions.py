@@ -1,7 +1,7 @@
 """What probes predict of the test items, and the score rows that follow from it."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -62,6 +62,16 @@ class Predictions:
         """``(n_items, n_views)`` 1 where right, 0 where wrong, NaN where nothing was measured."""
         right = (self.predicted == self.gold[:, None]).astype(np.float64)
         return np.where(self.predicted < 0, np.nan, right)
+
+    def of_view(self, view_id: str) -> "Predictions":
+        """Those from one view."""
+        at = [self.view_ids.index(view_id)]
+        return replace(
+            self,
+            view_ids=(view_id,),
+            predicted=self.predicted[:, at],
+            dev_accuracies=self.dev_accuracies[:, at],
+        )
 
 
 def probe_scores(

@@ -139,9 +139,9 @@ def fit_regression(
         raise InputError(f"expected scores (n,) without NaN, found {gold.shape}")
     if not penalties or min(penalties) <= 0:
         raise InputError(f"expected penalties above 0, found {penalties}")
-    # pair features take time to make: their rows are counted where they are used
-    counted = dict.fromkeys(vectors, gold)
-    rounds = rounds_of(counted, splits, strata=np.zeros(len(gold), dtype=np.intp), seed=seed)
+    if not vectors:
+        raise InputError("found no view, expected vectors of at least one")
+    rounds = rounds_of(splits, strata=np.zeros(len(gold), dtype=np.intp), seed=seed)
     if any(np.ptp(gold[part.train]) == 0 for part in rounds):
         raise InputError(f"every score of train is {gold[rounds[0].train[0]]}: nothing to learn")
 

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from probing.encoding.lazy import LazyViews
 from probing.errors import InputError
 from probing.probes.standardisation import fault_of
+from probing.threads import over_views
 
 logger = logging.getLogger(__name__)
 
@@ -31,21 +32,18 @@ class Round:
     """Pairs of rows to fit on and rows to choose by."""
 
 
-def rounds_of(
-    vectors: Mapping[str, Any], splits: ArrayLike, *, strata: NDArray[np.intp], seed: int
-) -> tuple[Round, ...]:
+def rounds_of(splits: ArrayLike, *, strata: NDArray[np.intp], seed: int) -> tuple[Round, ...]:
     """The rounds that the splits of a task ask for; see `probing.probes.driver.fit_probes`.
 
     Args:
-        vectors: View id → n rows.
         splits: ``(n,)`` of ``train``, ``dev`` and ``test``, or the empty string in every entry.
         strata: ``(n,)`` classes that folds share out evenly.
         seed: Seed of the folds.
 
     Raises:
-        InputError: No view, rows that do not match, or splits that do not serve.
+        InputError: Splits that do not serve.
     """
-    parts = _checked_splits(vectors, splits, len(strata))
+    parts = _checked_splits(splits, len(strata))
     rng = np.random.default_rng(seed)
     rows = np.arange(len(strata))
     if (parts == "").all():
@@ -76,13 +74,9 @@ def check_rows(view_id: str, rows: Any, n: int) -> None:
         )
 
 
-def _checked_splits(vectors: Mapping[str, Any], splits: ArrayLike, n: int) -> NDArray[np.str_]:
+def _checked_splits(splits: ArrayLike, n: int) -> NDArray[np.str_]:
     """Splits ``(n,)``, after the checks of shape."""
     parts = np.asarray(splits).astype(str)
-    if not vectors:
-        raise InputError("found no view, expected vectors of at least one")
-    for view_id in vectors:
-        check_rows(view_id, vectors[view_id], n)
     if parts.shape != (n,):
         raise InputError(f"found {len(parts)} splits for {n} labels")
     found = set(parts.tolist())
@@ -106,14 +100,22 @@ def _folds(strata: NDArray[np.intp], n_folds: int, rng: np.random.Generator) -> 
     return folds
 
 
-def usable_views(vectors: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The views on which something can be measured; the log says why the others are not."""
-    view_ids = []
-    for view_id in vectors:
+def usable_views(vectors: Mapping[str, Any], n: int) -> Mapping[str, Any]:
+    """The views of n rows on which something can be measured; the log says why not on the others.
+
+    Raises:
+        InputError: No view, or rows that do not match.
+    """
+    if not vectors:
+        raise InputError("found no view, expected vectors of at least one")
+
+    def checked(view_id: str) -> str | None:
         rows = np.asarray(vectors[view_id])
-        fault = fault_of(rows) if np.issubdtype(rows.dtype, np.floating) else None
-        if fault is None:
-            view_ids.append(view_id)
-        else:
+        check_rows(view_id, rows, n)
+        return fault_of(rows) if np.issubdtype(rows.dtype, np.floating) else None
+
+    faults = dict(zip(vectors, over_views(checked, list(vectors)), strict=True))
+    for view_id, fault in faults.items():
+        if fault is not None:
             logger.warning("%s: %s, its scores are NaN", view_id, fault)
-    return LazyViews(view_ids, vectors.__getitem__)
+    return LazyViews([v for v, fault in faults.items() if fault is None], vectors.__getitem__)

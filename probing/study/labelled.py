@@ -19,7 +19,7 @@ from probing.encoding.word_vectors import extract_words
 from probing.errors import InputError
 from probing.probes.codelength import codelength_scores, online_codelength
 from probing.probes.controls import control_labels
-from probing.probes.driver import MissingClasses, fit_probes
+from probing.probes.driver import MissingClasses
 from probing.probes.erasing import erased, fit_erasers
 from probing.probes.mixing import (
     AttentionPooling,
@@ -268,7 +268,7 @@ def _probed(
             # with splits the linear probe has one optimum, whatever the seed
             certain = probe == "linear" and kind == "real" and "dev" in splits
             predictions = [
-                _fit(vectors, wanted, splits, probe, seed)
+                _fit(vectors, wanted, splits, probe, seed, settings)
                 for seed, wanted in list(zip(seeds, draws, strict=True))[: 1 if certain else None]
             ]
             tested = _of(groups, predictions[0])
@@ -307,10 +307,15 @@ def _claimed(
 
 
 def _fit(
-    vectors: Mapping[str, Any], labels: Sequence[str], splits: Sequence[str], probe: Any, seed: int
+    vectors: Mapping[str, Any],
+    labels: Sequence[str],
+    splits: Sequence[str],
+    probe: Any,
+    seed: int,
+    settings: Settings,
 ) -> Predictions:
     accept = MissingClasses.ACCEPT
-    return fit_probes(vectors, labels, splits, probe=probe, seed=seed, missing_classes=accept)
+    return settings.fit(vectors, labels, splits, probe=probe, seed=seed, missing_classes=accept)
 
 
 def _of(groups: NDArray[np.int64] | None, predictions: Predictions) -> NDArray[np.int64] | None:
@@ -347,7 +352,7 @@ def _mixed(
         some = {f"{pooling}@{i}": vectors[f"{pooling}@{i}"][kept] for i in range(last + 1)}
         stacks = layer_stacks(some, pooling, last)
         family = ScalarMix()
-        predictions = _fit(stacks, chosen, splits, family, settings.seed)
+        predictions = _fit(stacks, chosen, splits, family, settings.seed, settings)
         rows += probe_scores(predictions, target, labels=kind, groups=_of(groups, predictions))
         if kind == "control":
             continue
@@ -386,6 +391,6 @@ def _attended(
         lambda layer: words[f"word_first@{layer}"][there], encoder.num_layers + 1, ends
     )
     numbers = {f"attention@0..{encoder.num_layers}": np.arange(len(sentences))[:, np.newaxis]}
-    predictions = _fit(numbers, labels, items.labels.splits, family, settings.seed)
+    predictions = _fit(numbers, labels, items.labels.splits, family, settings.seed, settings)
     groups = _of(items.labels.groups, predictions)
     return probe_scores(predictions, target, labels=kind, groups=groups)

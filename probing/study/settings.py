@@ -12,8 +12,9 @@ from probing.encoding.encoder import Encoder
 from probing.encoding.vector_sources import VectorSource
 from probing.encoding.views import View
 from probing.errors import InputError
-from probing.probes.driver import NAMED
+from probing.probes.driver import NAMED, fit_probes
 from probing.probes.erasing import Eraser
+from probing.probes.predictions import Predictions
 from probing.results.items import Items
 from probing.results.target import Target
 from probing.similarity.own_transforms import TransformFunction
@@ -58,6 +59,9 @@ class Settings:
     against."""
     erasers: Mapping[str, Mapping[str, Eraser]] = field(default_factory=dict)
     """Of one encoder: transform → view id → what takes a label out of the vectors."""
+    fit: Callable[..., Predictions] = fit_probes
+    """How probes of labels are fitted: as `fit_probes`, or by what gives the same with less work
+    (`probing.probes.once.FitOnce`)."""
     keep: Callable[[Items], object] | None = None
     """What is done with what every view says of every item; None to forget it."""
 

@@ -14,11 +14,12 @@ from probing.claims.catalogue import CLAIMS, Claim
 from probing.claims.outcomes import SMALLEST_EFFECT
 from probing.encoding.description import describe_machine, describe_model
 from probing.encoding.pooling import PoolingFunction
-from probing.encoding.sharing import SharedExtraction
+from probing.encoding.sharing import SharedExtraction, body_among
 from probing.encoding.store.cache import cache_folder
 from probing.encoding.views import View
 from probing.encoding.weight_forms import Weights
 from probing.errors import InputError
+from probing.probes.once import FitOnce
 from probing.reporting.finished import finished_run
 from probing.reporting.run import Run
 from probing.results.items import FOLDER as ITEMS_FOLDER
@@ -343,6 +344,7 @@ def run_study(study: Study, out: Path, command: Sequence[str] = ()) -> Run:
             claims=tuple(study.claims),
             views=tuple(study.views),
             transforms=named_transforms(study.transforms),
+            fit=FitOnce(),
             keep=lambda items: items.write(folder / ITEMS_FOLDER),
         )
         unscored = Unscored.of(study.task_names, tasks, study.data_dir, study.protocol)
@@ -354,11 +356,13 @@ def run_study(study: Study, out: Path, command: Sequence[str] = ()) -> Run:
         floors = [row for task in tasks for row in checked_floors(task, settings)]
         rows: list[Score] = []
         described: list[dict[str, Any]] = []
+        shared: list[SharedExtraction] = []
         for encoder in encoders:
             extracts = [
-                SharedExtraction(one, settings.cache_dir)
+                SharedExtraction(one, settings.cache_dir, body=body_among(shared, one))
                 for one in (encoder, *twins_of(encoder, study.seed))
             ]
+            shared += [extract for extract in extracts if extract.body is None]
             for extract in extracts:
                 measured = extract.encoder
                 control = measured is not encoder
