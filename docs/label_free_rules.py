@@ -1,7 +1,8 @@
 """Whether a label-free measure chooses a better layer: the rule, and what follows from the cases.
 
-The rule, written down before anything of this was measured. A measure's *gain* on a task is the
-score of the layer it picks less that of the last layer, × 100; its direction is that of `METRICS`.
+The rule, written down before anything of this was measured but for what is said below. A measure's
+*gain* on a task is the score of the layer it picks less that of the last layer, × 100; its
+direction is that of `METRICS`.
 The claim "picks a better layer than the last one" is, for mean pooling over all tasks,
 
 - supported, where the mean gain lies above zero (two-sided p of Holm over the measures at most
@@ -9,7 +10,11 @@ The claim "picks a better layer than the last one" is, for mean pooling over all
   the random-weight twin: a choice that random weights make as well is one of the architecture;
 - else refuted, where a gain of `MARGIN` points or more is ruled out (one-sided p of Holm at most
   `LEVEL`);
-- else undecided.
+- else undecided. A gain that never varies, as of a measure that picks the last layer on every
+  task, rules nothing out: so few tasks do not show that it never would.
+
+As first written the rule called such a gain refuted, at p = 0, which also made Holm milder for the
+other measures. That was changed after the first results; it makes no verdict bolder.
 
 The same rule holds for "than the layer at half depth". Tests and intervals are of t with a degree
 of freedom fewer than there are tasks; the standard error is that of a bootstrap which draws tasks,
@@ -131,9 +136,9 @@ class Effect:
         return float(2 * student.sf(abs(self.value) / self.error, self.freedom))
 
     def below(self, bound: float) -> float:
-        """One-sided p of the null that the effect is at least the bound."""
+        """One-sided p of the null that the effect is at least the bound; 1 where nothing varies."""
         if self.error == 0:
-            return 0.0 if self.value < bound else 1.0
+            return 1.0
         return float(student.cdf((self.value - bound) / self.error, self.freedom))
 
     @property
@@ -230,22 +235,11 @@ def _ranks(values: FloatArray) -> FloatArray:
     return np.asarray(ranks / np.linalg.norm(ranks, axis=1, keepdims=True))
 
 
-def verdicts(
-    over: Mapping[str, Effect], over_twin: Mapping[str, Effect], *, without_spread: float = 0.0
-) -> dict[str, str]:
-    """Measure → supported, refuted or undecided, by the rule at the head of this file.
-
-    ``without_spread`` is the p by which a gain that never varies and is below the margin is ruled
-    out: 0 by the rule, 1 to see what hangs on it.
-    """
+def verdicts(over: Mapping[str, Effect], over_twin: Mapping[str, Effect]) -> dict[str, str]:
+    """Measure → supported, refuted or undecided, by the rule at the head of this file."""
     names = [metric.name for metric in METRICS]
     better = holm([over[name].p for name in names])
-    ruled_out = holm(
-        [
-            max(over[name].below(MARGIN), without_spread if over[name].error == 0 else 0.0)
-            for name in names
-        ]
-    )
+    ruled_out = holm([over[name].below(MARGIN) for name in names])
     found = {}
     for name, p, small in zip(names, better, ruled_out, strict=True):
         learned = over_twin[name].interval[0] > 0

@@ -70,7 +70,7 @@ def test_what_varies_too_much_is_undecided_and_the_last_layer_gains_nothing() ->
     assert _decided(noisy, [_case(0, best=1)] * 4) == {"undecided"}
     last = gains([_case(3, best=1)] * 8, DEPTH)["dime"]
     assert (last.value, last.error, last.p) == (0, 0, 1)
-    assert last.below(label_free_rules.MARGIN) == 0
+    assert last.below(label_free_rules.MARGIN) == 1  # so few tasks do not show that it never would
 
 
 def test_gains_and_intervals_by_hand() -> None:
