@@ -14,7 +14,7 @@ from probing.claims.catalogue import CLAIMS, Claim
 from probing.claims.outcomes import SMALLEST_EFFECT
 from probing.encoding.description import describe_machine, describe_model
 from probing.encoding.pooling import PoolingFunction
-from probing.encoding.sharing import SharedExtraction, body_among
+from probing.encoding.sharing import SharedExtraction, body_among, same_body
 from probing.encoding.store.cache import cache_folder
 from probing.encoding.views import View
 from probing.encoding.weight_forms import Weights
@@ -357,12 +357,13 @@ def run_study(study: Study, out: Path, command: Sequence[str] = ()) -> Run:
         rows: list[Score] = []
         described: list[dict[str, Any]] = []
         shared: list[SharedExtraction] = []
-        for encoder in encoders:
+        for number, encoder in enumerate(encoders, start=1):
             extracts = [
                 SharedExtraction(one, settings.cache_dir, body=body_among(shared, one))
                 for one in (encoder, *twins_of(encoder, study.seed))
             ]
-            shared += [extract for extract in extracts if extract.body is None]
+            if any(same_body(encoder, later) for later in encoders[number:]):  # else they go
+                shared += [extract for extract in extracts if extract.body is None]
             for extract in extracts:
                 measured = extract.encoder
                 control = measured is not encoder
