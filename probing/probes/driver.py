@@ -154,9 +154,9 @@ def fit_probes(
     """
     names, codes = np.unique(np.asarray(labels).astype(str), return_inverse=True)
     family = _family(probe)
+    usable = usable_views(vectors, len(codes))
     rounds = rounds_of(splits, strata=codes, seed=seed)
     _check_classes(names, codes, rounds, MissingClasses(missing_classes))
-    usable = usable_views(vectors, len(codes))
     items = np.concatenate([part.test for part in rounds])
     predicted = np.full((len(items), len(vectors)), -1)
     dev_accuracies = np.full((len(rounds), len(vectors), family.n_settings), np.nan)

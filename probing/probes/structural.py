@@ -136,16 +136,16 @@ def fit_structure(
         InputError: No view, rows that do not match, or no sentence for train or test.
     """
     ends = np.cumsum([len(tree.depths) for tree in trees])
+    usable = usable_views(vectors, int(ends[-1]))
     parts = {
         split: [row for row, found in enumerate(splits) if found == split]
         for split in ("train", "dev", "test")
     }
     if not parts["train"] or not parts["test"]:
-        raise InputError("expected sentences in train and in test")
+        raise InputError("expected sentences in train and test")
     starts = ends - np.array([len(tree.depths) for tree in trees])
     batches = {split: _batches(rows, starts, trees) for split, rows in parts.items()}
     judged = [split for split in ("dev", "test") if parts[split]]
-    usable = usable_views(vectors, int(ends[-1]))
 
     def judge(view_id: str) -> dict[str, FloatArray]:
         features = _standardised(vectors[view_id], batches["train"])
