@@ -96,7 +96,7 @@ def optimum(encoder: Encoder, options: argparse.Namespace) -> list[dict[str, Any
         names, codes = np.unique(labels[train], return_inverse=True)
         places = np.searchsorted(names, labels[test]).clip(max=len(names) - 1)
         gold = np.where(names[places] == labels[test], places, -1)
-        for view_id in usable_views(vectors):
+        for view_id in usable_views(vectors, len(labels)):
             print(f"optimum {name} {view_id}", flush=True)
             fit = (vectors[view_id][train], codes, vectors[view_id][test], gold)
             rows += [

@@ -90,7 +90,7 @@ def test_every_probing_command_runs(
         for label in ("cat", "dog") * 8
     ]
     (tmp_path / "trec.tsv").write_text("\n".join(["split\tlabel\tsentence", *rows]) + "\n")
-    pairs = [f"a cat sat {n % 7} times\tthe cat sat on mat {n}\t{n % 6}" for n in range(40)]
+    pairs = [f"a cat sat {n % 19} times\tthe cat sat on mat {n}\t{n % 6}" for n in range(40)]
     (tmp_path / "mine.tsv").write_text("\n".join(["sentence1\tsentence2\tscore", *pairs]) + "\n")
     command = command.replace("--address auto", "--workers 1")  # nobody runs `ray start` here
     bert = str(tiny_encoder_folder("bert"))
