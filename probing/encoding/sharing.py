@@ -127,12 +127,12 @@ def _under_pooler(encoder: Encoder, found: Representations) -> Representations:
     def read(view_id: str) -> NDArray[np.float32]:
         pooling = View.parse(view_id).pooling
         if pooling not in (Pooling.POOLER, Pooling.POOLER_DENSE):
-            return found[view_id]
-        first_token = torch.from_numpy(found[f"{Pooling.CLS}@{encoder.num_layers}"])
+            return found.distinct[view_id]
+        first_token = torch.from_numpy(found.distinct[f"{Pooling.CLS}@{encoder.num_layers}"])
         made = pooler.dense(first_token.to(encoder.device, pooler.dense.weight.dtype))
         if pooling == Pooling.POOLER:
             made = pooler.activation(made)
         vectors: NDArray[np.float32] = made.float().cpu().numpy()
         return vectors
 
-    return replace(found, distinct=LazyViews(found, read), rows=np.arange(len(found.rows)))
+    return replace(found, distinct=LazyViews(found.distinct, read))
