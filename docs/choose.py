@@ -217,7 +217,8 @@ def markdown(cases: Sequence[Any]) -> str:
             f"Made by `python docs/choose.py --data-dir DATA`. {len(cases)} cases, each a "
             "task under an encoder. In every draw the items are cut in two at random: views "
             f"are chosen on one half, {N_ITEMS:,} items of it or as many as there are; the "
-            "other half says which view is best and what a choice lost."
+            "other half says which view is best and what a choice lost. The encoders differ in "
+            "their pooler only: tasks that both have are not two independent cases."
         ),
         "",
     ]

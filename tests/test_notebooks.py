@@ -68,7 +68,7 @@ def _smoke(path: Path, encoder: Path, folder: Path) -> dict[str, Any]:
 
 
 WITHOUT_OUTPUTS = {"07-fine-tuning"}
-"""Trained for hours; README says that it comes without."""
+"""Trained for an hour; README says that it comes without."""
 
 
 @by_name
