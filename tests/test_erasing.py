@@ -49,7 +49,7 @@ def test_a_linear_probe_reads_the_label_before_and_not_after(
     assert set(erasers) == set(METHODS)
     assert (accuracies(views, labels).mean(axis=0) > 0.9).all()
     for method in ("leace", "inlp"):
-        left = dict(erased(views, erasers[method]))
+        left = dict(erased(views, erasers, "own")[method])
         interval = accuracy_interval(accuracies(left, labels))
         assert (interval.lower <= 1 / CLASSES + 0.03).all(), method
         assert (accuracies(left, others).mean(axis=0) > 0.85).all(), method
@@ -95,4 +95,17 @@ def test_a_view_that_is_the_same_everywhere_has_no_eraser() -> None:
     views, labels, _ = planted()
     found = fit_erasers({**views, "cls@0": np.ones((N, D), np.float32)}, labels, SPLITS, seed=0)
     assert set(found["leace"]) == set(views)
-    assert set(erased({**views, "other": views["mean@1"]}, found["leace"])) == set(views)
+    assert set(erased({**views, "other": views["mean@1"]}, found, "own")["leace"]) == set(views)
+
+
+def test_what_cannot_be_measured_without_a_label_is_said(
+    erasers: dict[str, dict[str, Eraser]], caplog: pytest.LogCaptureFixture
+) -> None:
+    views, _, _ = planted()
+    named = {f"{method}:ewt:upos": by_view for method, by_view in erasers.items()}
+    assert set(erased(views, named, "stsb")) == set(named)
+    assert not caplog.messages
+    assert not erased({"word_first@1": views["mean@1"]}, named, "ewt:arc")
+    assert caplog.messages == [
+        "ewt:arc is not measured without ewt:upos: one is of words, the other of sentences"
+    ]

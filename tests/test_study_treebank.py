@@ -28,7 +28,7 @@ def run(
         models=[tiny_encoder_folder("bert")],
         tasks=["sts-mini", f"{path}:subj_number", f"{path}:structure", f"{path}:relation"],
         probes=["linear", "scalar-mix", "attention"],
-        erase=[f"{path}:subj_number"],
+        erase=[f"{path}:subj_number", str(path)],
         n_resamples=50,
         n_draws=1,
     )
@@ -47,7 +47,7 @@ def of(run: Run, **wanted: object) -> pd.DataFrame:
 
 
 def test_trees_are_found_layer_by_layer_beside_the_chain_and_random_weights(run: Run) -> None:
-    rows = of(run, task="own.conllu:structure", metric="uuas", split="test")
+    rows = of(run, task="own.conllu:structure", metric="uuas", split="test", transform="raw")
     (name,) = run.models
     assert set(rows["model"]) == {name, f"{name}+random", "floor:linear-chain"}
     mine = rows[rows["model"] == name]
@@ -77,7 +77,25 @@ def test_every_measurement_is_made_again_without_the_label(run: Run) -> None:
     assert len(against)
     # sentences have no vectors of words
     assert of(run, task="own.conllu:relation", transform=f"leace:{ERASED}").empty
-    assert [entry["name"] for entry in run.manifest["erased"]] == [ERASED]
+    assert of(run, task="sts-mini", transform="leace:own.conllu").empty
+    assert [entry["name"] for entry in run.manifest["erased"]] == [ERASED, "own.conllu"]
+
+
+def test_trees_and_arcs_are_measured_without_parts_of_speech(run: Run) -> None:
+    for task, metric in (("own.conllu:structure", "uuas"), ("own.conllu:relation", "accuracy")):
+        name = run.models[0]
+        plain = of(run, task=task, model=name, metric=metric, split="test", transform="raw")
+        for method in METHODS:
+            without = of(
+                run, task=task, metric=metric, split="test", transform=f"{method}:own.conllu"
+            )
+            assert set(without["model"]) == {name}
+            assert set(without["view"]) <= set(plain["view"])
+            assert len(without) >= 4
+            there = without[without["value"].notna()]
+            # INLP takes every direction of vectors as short as these
+            assert method == "inlp" or len(there) == len(without)
+            assert (there["lower"] <= there["upper"]).all()
 
 
 def test_what_is_known_of_layers_is_decided_on_the_tasks_it_speaks_of(run: Run) -> None:

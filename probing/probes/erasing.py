@@ -11,10 +11,11 @@ All three work on features standardised on train, which is where the probes read
 tiny scale holds a label as well as any other.
 """
 
+import logging
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
 from types import ModuleType
 from typing import Final
@@ -26,6 +27,8 @@ from numpy.typing import NDArray
 from probing.encoding.lazy import LazyViews
 from probing.probes.rounds import usable_views
 from probing.threads import over_views
+
+logger = logging.getLogger(__name__)
 
 FloatArray = NDArray[np.float64]
 
@@ -107,13 +110,33 @@ def fit_erasers(
 
 
 def erased(
-    vectors: Mapping[str, NDArray[np.float32]], erasers: Mapping[str, Eraser]
-) -> Mapping[str, NDArray[np.float32]]:
-    """The views that have an eraser, without the label; made when they are asked for."""
-    return LazyViews(
-        [view_id for view_id in vectors if view_id in erasers],
-        lambda view_id: erasers[view_id](vectors[view_id]),
-    )
+    vectors: Mapping[str, NDArray[np.float32]],
+    erasers: Mapping[str, Mapping[str, Eraser]],
+    measured: str,
+) -> dict[str, Mapping[str, NDArray[np.float32]]]:
+    """Transform → the views that it has an eraser of, without the label; made when asked for.
+
+    A transform that has none of these views, such as one of words where the vectors are of
+    sentences, is left out; a warning says that ``measured`` is not measured under it.
+    """
+    found: dict[str, Mapping[str, NDArray[np.float32]]] = {}
+    for name, of_view in erasers.items():
+        shared = [view_id for view_id in vectors if view_id in of_view]
+        if shared:
+            found[name] = LazyViews(shared, partial(_without, vectors, of_view))
+    for label in dict.fromkeys(name.partition(":")[2] for name in erasers if name not in found):
+        logger.warning(
+            "%s is not measured without %s: one is of words, the other of sentences",
+            measured,
+            label,
+        )
+    return found
+
+
+def _without(
+    vectors: Mapping[str, NDArray[np.float32]], erasers: Mapping[str, Eraser], view_id: str
+) -> NDArray[np.float32]:
+    return erasers[view_id](vectors[view_id])
 
 
 @cache

@@ -15,12 +15,12 @@ from probing.claims.deciding import claim_rows
 from probing.encoding.encoder import Encoder
 from probing.encoding.lazy import LazyViews
 from probing.encoding.sharing import SharedExtraction
-from probing.encoding.word_vectors import extract_words
+from probing.encoding.word_vectors import Pieces, extract_words
 from probing.errors import InputError
 from probing.probes.codelength import codelength_scores, online_codelength
 from probing.probes.controls import control_labels
 from probing.probes.driver import MissingClasses
-from probing.probes.erasing import erased, fit_erasers
+from probing.probes.erasing import Eraser, erased, fit_erasers
 from probing.probes.mixing import (
     AttentionPooling,
     ScalarMix,
@@ -101,12 +101,19 @@ class LabelledItems:
         return self.of_raw(self.raw)
 
 
-def items_of(extract: SharedExtraction, task: LabelledTask, settings: Settings) -> LabelledItems:
+def items_of(
+    extract: SharedExtraction,
+    task: LabelledTask,
+    settings: Settings,
+    *,
+    pieces: str = Pieces.FIRST,
+) -> LabelledItems:
     """The items of a task with their vectors.
 
     The vector of a span is that of its first or last word, or the mean of its words
     (``span_first@6``, ``span_last@6``, ``span_mean@6``; one view, ``word_first@6``, where every
-    span is one word); an item of two spans has both vectors, one after the other.
+    span is one word); an item of two spans has both vectors, one after the other. A word is what
+    ``pieces`` of it says.
     """
     labels = Labels.of(task)
     if isinstance(task, LabelledSentences):
@@ -119,7 +126,10 @@ def items_of(extract: SharedExtraction, task: LabelledTask, settings: Settings) 
         return LabelledItems(labels, vectors, PairFeatures if in_pairs else _same, both.n_truncated)
     spans = task.as_spans() if isinstance(task, TaggedSentences) else task
     words = extract_words(
-        cast("Encoder", extract.encoder), spans.sentences, cache_dir=settings.cache_dir
+        cast("Encoder", extract.encoder),
+        spans.sentences,
+        pieces=pieces,
+        cache_dir=settings.cache_dir,
     )
     starts = np.cumsum([0, *map(len, spans.sentences)])[list(spans.numbers)]
     places = np.array(spans.spans) + starts[:, np.newaxis, np.newaxis]
@@ -163,13 +173,9 @@ def measure_labelled(
     items, target = items_of(extract, task, settings), settings.target(task)
     rows = _probed(extract, items, items.vectors, target, settings)
     simple = replace(settings, probes=("linear",), controls=False, keep=None)
-    for name, erasers in settings.erasers.items():
-        left = erased(items.raw, erasers)
-        if len(left):
-            scores = _probed(extract, items, items.of_raw(left), target, simple)
-            rows += [replace(score, transform=name) for score in scores]
-        else:
-            logger.info("%s: its vectors are of another kind than those of %s", task.name, name)
+    for name, left in erased(items.raw, settings.erasers, task.name).items():
+        scores = _probed(extract, items, items.of_raw(left), target, simple)
+        rows += [replace(score, transform=name) for score in scores]
     return rows, items.n_lost
 
 
@@ -187,27 +193,40 @@ def erasable(task: Task) -> LabelledTask:
 
 
 def erasers_of(
-    extract: SharedExtraction, tasks: Sequence[LabelledTask], settings: Settings
-) -> dict[str, Any]:
-    """Transform, such as ``leace:ewt:subj_number`` → view id → what erases the label of a task."""
-    found: dict[str, Any] = {}
+    extract: SharedExtraction,
+    tasks: Sequence[LabelledTask],
+    settings: Settings,
+    *,
+    from_trees: bool,
+) -> dict[str, dict[str, Eraser]]:
+    """Transform, such as ``leace:ewt:subj_number`` → view id → what erases the label of a task.
+
+    ``from_trees`` fits the label of a word on the means of its pieces too, which is what trees are
+    read from.
+    """
+    found: dict[str, dict[str, Eraser]] = {}
     for task in tasks:
         if not isinstance(task, LabelledSentences) and not isinstance(extract.encoder, Encoder):
             name = extract.encoder.name
             logger.warning("%s gives no vectors of words: %s is not erased", name, task.name)
             continue
-        items = items_of(extract, task, settings)
-        fitted = fit_erasers(
-            items.vectors, items.labels.labels, items.labels.splits, seed=settings.seed
-        )
-        found |= {f"{method}:{task.name}": by_view for method, by_view in fitted.items()}
+        of_words = not isinstance(task, LabelledSentences)
+        for pieces in (Pieces.FIRST, Pieces.MEAN)[: 2 if of_words and from_trees else 1]:
+            items = items_of(extract, task, settings, pieces=pieces)
+            fitted = fit_erasers(
+                items.vectors, items.labels.labels, items.labels.splits, seed=settings.seed
+            )
+            for method, by_view in fitted.items():
+                found.setdefault(f"{method}:{task.name}", {}).update(by_view)
     return found
 
 
 def measure_structure(
     encoder: Encoder, task: ParsedSentences, settings: Settings
 ) -> tuple[list[Score], int]:
-    """The structural probe of every layer; a word is the mean of its pieces.
+    """The structural probe of every layer, and without what is erased.
+
+    A word is the mean of its pieces.
 
     Returns:
         The rows of dev and test, without model and revision, and how many sentences took no part
@@ -217,17 +236,17 @@ def measure_structure(
     lost = set(words.sentences[words.lost].tolist())
     kept = [row for row in range(len(task)) if row not in lost]
     of_kept = np.flatnonzero(~np.isin(words.sentences, list(lost)))
-    found = fit_structure(
-        LazyViews(words, lambda view_id: words[view_id][of_kept]),
-        [Tree.of(task.heads[row], task.punctuation[row]) for row in kept],
-        [task.splits[row] for row in kept],
-        seed=settings.seed,
-    )
-    rows = [
-        row
-        for split, scores in found.items()
-        for row in structure_scores(scores, replace(settings.target(task), split=split))
-    ]
+    vectors = LazyViews(words, lambda view_id: words[view_id][of_kept])
+    trees = [Tree.of(task.heads[row], task.punctuation[row]) for row in kept]
+    splits = [task.splits[row] for row in kept]
+    rows: list[Score] = []
+    for transform, left in {"raw": vectors, **erased(vectors, settings.erasers, task.name)}.items():
+        found = fit_structure(left, trees, splits, seed=settings.seed)
+        rows += [
+            replace(row, transform=transform)
+            for split, scores in found.items()
+            for row in structure_scores(scores, replace(settings.target(task), split=split))
+        ]
     return rows, len(lost)
 
 

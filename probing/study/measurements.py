@@ -1,7 +1,7 @@
 """What a study measures of one encoder, on one task and on none."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -100,7 +100,9 @@ def measure_pairs(
         if unscored is not None:
             transformed |= whitened_columns(extract, task, unscored.whitening, vectors, moving)
         moved = {view_id: vectors[view_id] for view_id in moving}
-        transformed |= _erased_similarities(vectors, moving, settings)
+        for name, left in erased(moved, settings.erasers, task.name).items():
+            cosines = cosine_similarities(left, tuple(left))
+            transformed |= {Cell(view_id, name): cosines[:, i] for i, view_id in enumerate(left)}
         transformed |= own_transform_similarities(
             moved, moved, settings.transforms, source="target"
         )
@@ -134,18 +136,6 @@ def measure_pairs(
     )
     rows += geometry_scores(representations.distinct, target)
     return rows, representations.n_truncated
-
-
-def _erased_similarities(
-    vectors: Mapping[str, NDArray[np.float32]], moving: Sequence[str], settings: Settings
-) -> dict[Cell, NDArray[np.float64]]:
-    """Cosines ``(n_pairs,)`` of every view without what is erased."""
-    found: dict[Cell, NDArray[np.float64]] = {}
-    for name, erasers in settings.erasers.items():
-        left = erased({view_id: vectors[view_id] for view_id in moving}, erasers)
-        cosines = cosine_similarities(left, tuple(left))
-        found |= {Cell(view_id, name): cosines[:, at] for at, view_id in enumerate(left)}
-    return found
 
 
 def choose_layers(

@@ -59,6 +59,7 @@ from probing.tasks import (
     DEFAULT_PROTOCOL,
     OWN_SCORE_RANGE,
     SHIPPED_TREEBANK_TASKS,
+    ParsedSentences,
     SentencePairs,
     Task,
     describe_task,
@@ -350,6 +351,7 @@ def run_study(study: Study, out: Path, command: Sequence[str] = ()) -> Run:
         unscored = Unscored.of(study.task_names, tasks, study.data_dir, study.protocol)
         corpus = None if study.corpus is None else Path(study.corpus)
         pair_tasks = [task for task in tasks if isinstance(task, SentencePairs)]
+        has_trees = any(isinstance(task, ParsedSentences) for task in tasks)
         for encoder in encoders:
             composite_views(encoder, settings)  # one that is not there fails before the work
         # the floors come first: a broken task fails before anything is encoded
@@ -367,7 +369,9 @@ def run_study(study: Study, out: Path, command: Sequence[str] = ()) -> Run:
             for extract in extracts:
                 measured = extract.encoder
                 control = measured is not encoder
-                erasers = {} if control else erasers_of(extract, to_erase, settings)
+                erasers = {}
+                if not control:
+                    erasers = erasers_of(extract, to_erase, settings, from_trees=has_trees)
                 if NEXT_SENTENCE in study.erase and not control and corpus is not None:
                     erasers |= next_sentence_erasers(
                         compared(measured), corpus, settings, same_source=study.same_source
