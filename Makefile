@@ -18,11 +18,13 @@ $(INSTALLED): pyproject.toml constraints.txt
 study: install
 	$(BIN)/probing run --preset embedded --dtype auto
 
+# A process per core, a thread per process: more would wait for each other.
 test: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --durations 15 \
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --durations 15 \
+		--numprocesses auto --dist loadfile --no-loadscope-reorder \
 		--cov --cov-report=term-missing:skip-covered --cov-fail-under=90
 
 # In place, with their outputs; on the data of PROBING_DATA where it is set.

@@ -54,6 +54,16 @@ _SIZES = {
 }
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests first, so that none is left to one process at the end."""
+    slow = {
+        item.path
+        for item in items
+        if item.get_closest_marker("slow") or item.get_closest_marker("real")
+    }
+    items.sort(key=lambda item: item.path not in slow)
+
+
 def _wordpiece(*special: str) -> dict[str, int]:
     pieces = [*special, *_LETTERS, *(f"##{letter}" for letter in _LETTERS), *_PUNCTUATION, *_WORDS]
     return {piece: number for number, piece in enumerate(dict.fromkeys(pieces))}
