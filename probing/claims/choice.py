@@ -29,6 +29,8 @@ FloatArray = NDArray[np.float64]
 FEWEST: Final = 10
 """Independent items that a choice takes at least. Of fewer there are so few different resamples
 (three of two items, all in the same order or undefined) that intervals have no width."""
+_MANY: Final = 1_000_000
+"""Items that nobody labels for this."""
 _NAMED: Final = 8
 """Views that a sentence names."""
 
@@ -102,9 +104,11 @@ class Choice:
             settled = "No number of items separates two views of equal value."
         else:
             settled = (
-                f"About {_rounded(self.more_for_one)} more items would leave one view, if the "
-                "differences stay as they are"
+                f"Even {_MANY:,} more items would not leave one view"
+                if self.more_for_one > _MANY
+                else f"About {_rounded(self.more_for_one)} more items would leave one view"
             )
+            settled += ", if the differences stay as they are"
             settled += (
                 f"; {_rounded(self.more_for_a_point)} would bring the most that `{self.best}` can "
                 "cost to one point."
