@@ -47,7 +47,8 @@ The `BertModel` docstring said that the pooler is trained "from the next sentenc
 (classification) objective" and is usually not a good summary. In `minilm` the pooler was never
 trained, and `pooler − cls` is close to 0. This experiment trains it and watches that number:
 Spearman × 100 of `pooler_output` less that of `[CLS]`, the plain mean of STS12–16 and SICK-R
-without pairs of STS-B's dev split. The protocol was written down before any of it was run.
+without pairs of STS-B's dev split. The protocol was written down before any of it was run. Brackets
+hold 95 % intervals.
 
 Written by `python docs/cause.py` from [cause/rows.csv](cause/rows.csv). The same for any BERT:
 

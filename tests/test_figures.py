@@ -239,7 +239,7 @@ def test_the_heat_map_shows_every_number_of_the_table_and_says_nan() -> None:
         assert ("NaN" if math.isnan(value) else points(value)) in shown
     assert shown.count("NaN") == 1
     best = table.loc[table["value"].idxmax()]
-    assert f"highest of these {best['view']} {best['value']:.1f}" in described.sentence
+    assert f"the highest is {best['view']}, {best['value']:.1f}" in described.sentence
     assert "Undefined (NaN): cls@0." in described.sentence
     pooler = table.set_index("view")["value"]["pooler@3"]
     assert f"pooler_output (pooler@3) {pooler:.1f}" in described.sentence

@@ -234,7 +234,7 @@ def test_in_jupyterlab_the_heat_map_appears_and_the_explorer_answers(
         heat_map = page.locator(".jp-OutputArea-output img").first
         heat_map.wait_for()
         assert heat_map.evaluate("image => image.naturalWidth") > 500
-        page.get_by_text(re.compile("layer by pooling: highest of these")).first.wait_for()
+        page.get_by_text(re.compile("layer by pooling: the highest is")).first.wait_for()
 
         typed = page.get_by_label("sentence 1").first
         typed.scroll_into_view_if_needed()

@@ -13,9 +13,12 @@ from probing.cause.continuation import SOP as MLM_SOP
 from probing.cause.estimands import OUTCOME, START, Effect, doses_of, effect, values
 from probing.cause.frozen_vectors import FrozenArm
 from probing.cause.rows import above_floors
+from probing.results.quantities import signed
 
 FROZEN_NSP: Final = FrozenArm.NSP.value
 PLACEBO: Final = FrozenArm.PERMUTED.value
+LARGE: Final = -5
+"""Points that P1 and P2 have to reach."""
 ARM_WORDS: Final = {
     FrozenArm.NSP.value: "next sentence prediction",
     FrozenArm.PERMUTED.value: "permuted labels",
@@ -125,7 +128,7 @@ def convincing_criteria(
     rows: pd.DataFrame, p1: Effect | None, p2: Effect | None
 ) -> tuple[Criterion, ...]:
     """All of these, and the result is convincing."""
-    large = "{} is −5 points or less with its upper end below −2"
+    large = f"{{}} is −{-LARGE} points or less with its upper end below −2"
     found = [Criterion(large.format("P1"), *_large(p1))]
     name = "18 of 20 seeds and every task are below 0"
     if p1 is None:
@@ -175,7 +178,7 @@ def _smaller(rows: pd.DataFrame) -> Criterion:
         for arm in (FROZEN_NSP, PLACEBO, FrozenArm.SEMANTIC.value)
     }
     told = [
-        f"{ARM_WORDS[arm]} {points(found.mean.effect)}"
+        f"{ARM_WORDS[arm]} {signed(found.mean.effect)}"
         for arm, found in moved.items()
         if found is not None
     ]
@@ -220,7 +223,7 @@ def _as_much(
 def _large(found: Effect | None) -> tuple[Answer, str]:
     if found is None:
         return Answer.OPEN, "it has no two finished pairs"
-    good = found.mean.effect <= -5 and found.mean.upper < -2
+    good = found.mean.effect <= LARGE and found.mean.upper < -2
     return _yes(good), f"it is {interval_words(found)}"
 
 
@@ -242,13 +245,8 @@ def _yes(good: bool, value: float = 0.0) -> Answer:  # noqa: FBT001 - the answer
     return Answer.OPEN if math.isnan(value) else Answer.YES if good else Answer.NO
 
 
-def points(value: float) -> str:
-    """With its sign, and a minus that is one."""
-    text = f"{value:+.1f}".replace("-", "−")
-    return text[1:] if text in ("+0.0", "−0.0") else text
-
-
 def interval_words(found: Effect, *, level: int = 95) -> str:
-    """An effect with its interval."""
-    ends = f"{points(found.mean.lower)} to {points(found.mean.upper)}"
-    return f"{points(found.mean.effect)} points ({ends} at {level} %)"
+    """``−3.1 points [−3.7, −2.4]``, and the level in % where it is not 95."""
+    ends = signed(found.mean.effect, found.mean.lower, found.mean.upper).partition(" ")[2]
+    of_level = "" if level == 95 else f" ({level} %)"
+    return f"{signed(found.mean.effect)} points {ends}{of_level}"

@@ -14,6 +14,7 @@ from probing.cause.continuation import MLM, NSP
 from probing.cause.criteria import (
     ARM_WORDS,
     FROZEN_NSP,
+    LARGE,
     PLACEBO,
     Answer,
     Criterion,
@@ -22,13 +23,13 @@ from probing.cause.criteria import (
     gates_of,
     interval_words,
     looks_of,
-    points,
     refuting_criteria,
 )
 from probing.cause.estimands import Effect, effect, values
 from probing.cause.frozen_vectors import FrozenArm
 from probing.cause.rows import UNITS
 from probing.results.names import MINUS, difference
+from probing.results.quantities import signed
 from probing.statistics import holm
 
 
@@ -150,11 +151,11 @@ def _arms(rows: pd.DataFrame, frozen: tuple[int, ...]) -> list[str]:
     for arm in FrozenArm:
         found = [effect_if_measured(rows, "E1", arm.value, None, dose) for dose in frozen]
         if all(look is not None for look in found):
-            line = " → ".join(points(look.mean.effect) for look in found if look is not None)
+            line = " → ".join(signed(look.mean.effect) for look in found if look is not None)
             told.append(f"{ARM_WORDS[arm.value]} {line}")
     doses = ", ".join(f"{dose:,}" for dose in frozen)
     at_start = values(rows, "E1", FROZEN_NSP, 0).to_numpy().mean()
-    start = f"from {points(at_start)} at the start, after {doses} steps"
+    start = f"from {signed(at_start)} at the start, after {doses} steps"
     made = [f"pooler − cls with the body frozen, {start}: {'; '.join(told)}."]
     if effect_if_measured(rows, "E1", PLACEBO, None, frozen[-1]) is not None and len(frozen) > 1:
         made.append(_slope(slopes(rows, "E1", FROZEN_NSP, PLACEBO), "E1"))
@@ -217,7 +218,7 @@ def _paths(rows: pd.DataFrame, dose: int) -> list[str]:
         "S6 (intervals over seeds): the trained pooler moves pooler − cls by "
         f"{of_weight[0]} on MLM's body and {of_weight[1]} on its own; the body by {of_body[0]} "
         f"under the pooler of the start and {of_body[1]} under the trained one; interaction "
-        f"{points(both)}."
+        f"{signed(both)}."
     )
     return [told]
 
@@ -249,8 +250,11 @@ def _headline(
         cause = f"in {encoder}, next sentence prediction spoils the pooler through W"
         return (f"Convincing by the registered criteria: {cause}.",)
     if missed:
-        told = f"By the registered criteria this is neither convincing nor refuting in {encoder}"
-        return (f"{told}.", f"Not met: {'; '.join(missed)}.")
+        told = f"Undecided in {encoder}: by the criteria registered before the run, the result is"
+        return (
+            f"{told} neither convincing nor refuting.",
+            f"Not met: {'; '.join(missed)}.",
+        )
     return (f"Open in {encoder}: not measured yet is whether {' and whether '.join(open_ones)}.",)
 
 
@@ -269,24 +273,31 @@ def _in_short(
     if p1 is None or not opened["E1"]:
         return []
     lowest = min((look for look in looks if look is not None), key=lambda look: look.mean.effect)
-    told = f"Training only the pooler of {encoder} on next sentence prediction changes its score "
-    told += "relative to [CLS], compared with the same training on shuffled labels, by "
+    told = (
+        f"With the body of {encoder} frozen and only the pooler trained, next sentence prediction "
+        "moves pooler − [CLS], against the same training on shuffled labels, by "
+    )
     if lowest.dose < p1.dose:
-        told += f"{interval_words(lowest)} after {lowest.dose:,} steps and by "
-    sentences = [f"{told}{interval_words(p1)} after {p1.dose:,} steps, the last look."]
+        told += f"{_bracketed(lowest)} points after {lowest.dose:,} steps and by "
+    sentences = [
+        f"{told}{_bracketed(p1)} after {p1.dose:,}, the end; the criterion was −{-LARGE} or less."
+    ]
     whitened = readout_effect(rows, "E1", (FROZEN_NSP, PLACEBO), p1.dose, "whitened")
     if whitened is not None:
-        sentences.append(
-            f"After whitening the vectors that change is {points(whitened.mean.effect)} points."
-        )
+        sentences.append(f"Of whitened vectors the end is {_bracketed(whitened)}.")
     if p2 is None:
         sentences.append("A second experiment, which trains the whole encoder, is not finished.")
     return sentences
 
 
+def _bracketed(found: Effect) -> str:
+    """``−3.1 [−3.7, −2.4]``, points with the 95 % interval."""
+    return signed(found.mean.effect, found.mean.lower, found.mean.upper)
+
+
 def _slope(found: "pd.Series[float]", experiment: str) -> str:
     return (
-        f"S4 ({experiment}): {points(float(found.mean()))} a doubling of the dose, standard "
+        f"S4 ({experiment}): {signed(float(found.mean()))} a doubling of the dose, standard "
         f"deviation over seeds {float(found.std()):.2f}, below 0 in {int((found < 0).sum())} of "
         f"{len(found)} seeds."
     )

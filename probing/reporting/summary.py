@@ -135,7 +135,7 @@ def model_sentences(
     steps = [
         _Decided.of(verdict, difference(*views)).on(lost) for views in ((cls, mean), (pooler, cls))
     ]
-    return [f"{found}.", *_of_all(to_pooler), *_place_of_the_loss(*steps), *layer]
+    return [f"{found}.", *_place_of_the_loss(*steps), *_of_all(to_pooler), *layer]
 
 
 def _probed_poolings(scores: pd.DataFrame, model: str, mean: str, pooler: str) -> str:
@@ -200,15 +200,16 @@ def _spread(decided: _Decided, other: str, these: str = "", unit: str = "") -> s
 
 
 def _of_all(decided: _Decided) -> list[str]:
-    """What the sets say of others like them, where it is said."""
+    """What the sets say of all sets that they are drawn from, where it is said."""
     finding = decided.overall
     if finding is None:
         return []
-    found = {-1: "it is below there too", 1: "it is above there too"}.get(_side(finding))
+    found = {-1: "pooler_output is below it too", 1: "pooler_output is above it too"}.get(
+        _side(finding), "the difference may go either way"
+    )
     if finding.outcome is Outcome.NEGLIGIBLE:
         found = f"the difference is less than {_margin(finding)}"
-    found = found or "the sets differ too much to say"
-    return [f"For another set like these, {found}: {_numbers(finding)} on average."]
+    return [f"Averaged over sets like these, {found}: {_numbers(finding)}, weighted by precision."]
 
 
 def _numbers(finding: Finding) -> str:
@@ -352,7 +353,7 @@ def _table(scores: pd.DataFrame, manifest: Mapping[str, Any], aggregation: str) 
     return PageTable(
         caption="Mean, [CLS] and pooler are of the last layer. Chosen layer: mean pooling of the "
         "layer that was best on held-out pairs. Random weights: the same network, untrained, its "
-        "best view. Floor: the best baseline that uses no encoder"
+        "best view. Floor: the best baseline that uses no encoder, such as word overlap"
         + (f". {TUNED_FOR}: the view that the encoder was tuned for" if any(own.values()) else ""),
         header=header,
         rows=tuple(rows),

@@ -103,7 +103,7 @@ def layer_curves(
         sentence += ", bands and bars are 95 % intervals"
     best = best_row(table)
     if best is not None:
-        sentence += f": highest of these {best['view']} {with_interval(best, quantity.digits)}"
+        sentence += f": the highest is {best['view']}, {with_interval(best, quantity.digits)}"
     if random is not None:
         sentence += "; random weights (dashed, highest pooling of each layer) reach "
         sentence += points(float(random.max()), quantity.digits)

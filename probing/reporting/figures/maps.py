@@ -87,7 +87,7 @@ def heat_map(
         sentence += "undefined everywhere."
     else:
         pooler = records(table[table["pooling"] == "pooler"])
-        parts = [f"highest of these {best['view']} {with_interval(best, quantity.digits)}"]
+        parts = [f"the highest is {best['view']}, {with_interval(best, quantity.digits)}"]
         parts += [
             f"pooler_output ({row['view']}) {with_interval(row, quantity.digits)}" for row in pooler
         ]
