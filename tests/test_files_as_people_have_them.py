@@ -207,6 +207,7 @@ def test_output_that_is_not_utf8_shows_marks_in_the_place_of_letters(
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "run" / "report.html").is_file()
     assert b"S?tze" in done.stdout
+    assert b"Spearman x 100" in done.stdout
     manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
     assert manifest["encoders"][0]["max_length"] == 20
     assert "mean@1+2" in set(pd.read_parquet(tmp_path / "run" / "scores.parquet")["view"])

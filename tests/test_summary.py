@@ -1,14 +1,17 @@
 """The summary says what the verdict decides, and chooses nothing on the pairs it is shown on."""
 
+import io
 import math
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
+from rich.console import Console
 
 from probing.claims.deciding import Verdict, decide
 from probing.claims.outcomes import Outcome
+from probing.commands.summary_table import rich_table
 from probing.reporting.summary import Summary, summarise
 from probing.results.scores import Score, score_table
 from probing.results.target import Target
@@ -123,7 +126,7 @@ def test_the_layer_is_the_one_chosen_elsewhere_and_not_the_highest_here() -> Non
     found = said({})
     (row,) = found.table.rows
     shown = dict(zip(found.table.header, (cell.text for cell in row), strict=True))
-    assert shown["chosen layer"] == "70.0 mean@1"
+    assert shown["chosen layer"] == "70.0\N{NO-BREAK SPACE}mean@1"
     lower = said({"mean@2 - mean@1": (-0.10, 0.01)})
     assert lower.sentences[-1].startswith(
         "Use mean pooling of layer 1 (`mean@1`): `mean@2` is 10.0 "
@@ -137,3 +140,25 @@ def test_without_a_claim_about_them_no_views_are_compared() -> None:
     verdict = decide(scores, "toy", claims=())
     assert summarise(scores, MANIFEST, {"toy": verdict}).sentences == ()
     assert np.isfinite(summarise(scores, MANIFEST, {}).table.rows[0][2].number or np.nan)
+
+
+def test_advice_that_all_encoders_share_is_said_once() -> None:
+    one = table({"set0": LOSS})
+    scores = pd.concat([one, one.assign(model="twin")])
+    manifest = {"encoders": [MANIFEST["encoders"][0] | {"name": name} for name in ("toy", "twin")]}
+    verdicts = {name: decide(scores, name) for name in ("toy", "twin")}
+    found = summarise(scores, manifest, verdicts).sentences
+    assert len(found) == 5
+    assert found[2].startswith("In twin, ")
+    assert found[-1].startswith("With both encoders, use mean pooling of the last layer (`mean@2`)")
+
+
+def test_a_narrow_terminal_folds_words_and_no_number() -> None:
+    shown = said({}).table
+    console = Console(width=70, file=io.StringIO())
+    console.print(rich_table(shown, console))
+    assert isinstance(console.file, io.StringIO)
+    lines = console.file.getvalue().splitlines()
+    assert max(map(len, lines)) <= 70
+    numbers = [cell.text for cell in shown.rows[0] if cell.number is not None]
+    assert all(any(number in line for line in lines) for number in numbers)

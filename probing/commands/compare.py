@@ -49,7 +49,7 @@ def _side_by_side(runs: "list[Run]", pooling: str, figure: Path | None) -> None:
         raise InputError(f"--figure {figure}: expected a file .svg or .png")
     board = leaderboard(runs, pooling=pooling)
     console = _console()
-    console.print(rich_table(board.page_table()))
+    console.print(rich_table(board.page_table(), console))
     console.print(board.page_table().caption)
     if figure is not None:
         drawn = board.figure()

@@ -207,14 +207,15 @@ def _show(result: "Run", study: "Study", report: Path, *, tables: bool) -> None:
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = max(console.width, PIPED_WIDTH)
-    for name in result.models:
-        for line in made_for(result.described(name)):
-            console.print(escape(line))
     summary = result.summary()
     for sentence in summary.sentences:
         console.print(escape(sentence))
     if summary.table.rows:
-        console.print(rich_table(summary.table))
+        console.print(rich_table(summary.table, console))
+        console.print(escape(f"{summary.table.caption}."))
+    for name in result.models:
+        for line in made_for(result.described(name), marked=True):
+            console.print(escape(f"{line}."))
     if tables:
         _show_tables(console, result, study)
     for described in result.manifest["tasks"]:

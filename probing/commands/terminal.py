@@ -1,5 +1,6 @@
 """How the command line shows work that takes long: a bar on standard error."""
 
+import codecs
 import io
 import os
 import sys
@@ -69,8 +70,20 @@ def kept(folder: Path) -> Iterator[None]:
         raise typer.Exit(WRITTEN_BUT_NOT_SHOWN) from None
 
 
+_IN_ASCII: Final = {"\N{NO-BREAK SPACE}": " ", "−": "-", "–": "-", "—": "-", "×": "x", "†": "*", "→": ">", "…": "~"}
+"""As wide as what they stand for, so that tables keep their columns."""
+
+
 def replace_what_cannot_be_shown() -> None:
-    """Let a terminal or pipe that is not UTF-8 get ``?`` for what it cannot show."""
+    """Let a terminal or pipe that is not UTF-8 get what it can show: a minus sign stays a sign."""
+    codecs.register_error("probing", _in_ascii)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
+            stream.reconfigure(errors="probing")
+
+
+def _in_ascii(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    lost = error.object[error.start : error.end]
+    return "".join(_IN_ASCII.get(character, "?") for character in lost), error.end

@@ -105,12 +105,24 @@ def summarise(
         verdicts: Of each model, where claims were measured.
         aggregation: Of tasks with several subsets.
     """
-    sentences: list[str] = []
-    for model in models_of(scores):
-        described = next((e for e in manifest["encoders"] if e["name"] == model), None)
-        if described is not None:
-            sentences += model_sentences(scores, model, described, verdicts.get(model))
-    return Summary(sentences=tuple(sentences), table=_table(scores, manifest, aggregation))
+    encoders = {encoder["name"]: encoder for encoder in manifest["encoders"]}
+    said = [
+        model_sentences(scores, model, encoders[model], verdicts.get(model))
+        for model in models_of(scores)
+        if model in encoders
+    ]
+    return Summary(sentences=tuple(_once(said)), table=_table(scores, manifest, aggregation))
+
+
+def _once(said: Sequence[list[str]]) -> list[str]:
+    """The sentences of all models; a last one that all have in common, the advice, is said once."""
+    last = {sentences[-1] if sentences else "" for sentences in said}
+    if len(said) < 2 or len(last) > 1 or "" in last:
+        return [sentence for sentences in said for sentence in sentences]
+    shared = last.pop().replace("the encoder was tuned", "they were tuned")
+    every = "both" if len(said) == 2 else f"all {_number(len(said))}"
+    told = [sentence for sentences in said for sentence in sentences[:-1]]
+    return [*told, f"With {every} encoders, {shared[0].lower()}{shared[1:]}"]
 
 
 def model_sentences(
@@ -156,7 +168,7 @@ def _probed_poolings(scores: pd.DataFrame, model: str, mean: str, pooler: str) -
 
 
 _STATES: Final = {
-    "trained": "whose pooler was trained (with this body or an earlier state of it)",
+    "trained": "whose pooler was trained",
     "untrained": "whose pooler was never trained",
     "bias moved, weights like a random draw": "whose pooler may never have been trained",
     "bias at zero, weights not like a random draw": "whose pooler may not have been trained",
@@ -301,11 +313,14 @@ def _values(scores: pd.DataFrame, model: str, quantity: Quantity) -> "dict[str, 
     return found
 
 
-def made_for(described: Mapping[str, Any]) -> list[str]:
-    """What a checkpoint was tuned for, and that its attention is causal, a sentence each."""
+def made_for(described: Mapping[str, Any], *, marked: bool = False) -> list[str]:
+    """What a checkpoint was tuned for, and that its attention is causal, a sentence each.
+
+    ``marked`` where a table beside it marks the checkpoint's own view: it is not said again.
+    """
     name, lines = described["name"], []
-    if described.get("tuned_for"):
-        view = described["declared_view"]
+    view = described.get("declared_view")
+    if described.get("tuned_for") and not (marked and view):
         own = f": its own view is {view}" if view else ": none of the views is its own"
         lines.append(f"{name} is {described['tuned_for']}{own}")
     if described.get("attention") == "causal":
@@ -344,8 +359,8 @@ def _table(scores: pd.DataFrame, manifest: Mapping[str, Any], aggregation: str) 
                 cells.append(_number_cell(value, mark=view == own.get(model)))
             if chosen in means.index:
                 value = float(means[chosen])
-                mark = f" {TUNED_FOR}" if chosen == own.get(model) else ""
-                cells.append(PageCell(f"{points(value)} {chosen}{mark}", value))
+                mark = f"\N{NO-BREAK SPACE}{TUNED_FOR}" if chosen == own.get(model) else ""
+                cells.append(PageCell(f"{points(value)}\N{NO-BREAK SPACE}{chosen}{mark}", value))
             else:
                 cells.append(PageCell(_UNTOLD))
             cells += [_number_cell(float(control)), _number_cell(floor)]
@@ -369,5 +384,5 @@ def _chosen_view(scores: pd.DataFrame, model: str) -> str:
 
 
 def _number_cell(value: float, *, mark: bool = False) -> PageCell:
-    shown = points(value) + (f" {TUNED_FOR}" if mark else "")
+    shown = points(value) + (f"\N{NO-BREAK SPACE}{TUNED_FOR}" if mark else "")
     return PageCell(_UNTOLD if math.isnan(value) else shown, value)
