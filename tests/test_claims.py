@@ -476,7 +476,7 @@ def test_the_words_of_whitening_say_what_it_is_fitted_on() -> None:
     assert "; whitening gives back 5.0 of 8.9 points." in text
     assert "whitening fitted on training sentences that are not scored raises pooler_output" in text
     more = _text(rows[0], _rows(C5_ROW, 0.12, 0.01), _rows(C5A_ROW, 0.2, 0.01))
-    assert "whitening gives back all of them and more, 12.0 of 8.9 points." in more
+    assert "whitening gives back 12.0 points (more than the whole deficit of 8.9)." in more
 
 
 def test_the_words_of_many_tasks() -> None:

@@ -195,7 +195,7 @@ def test_the_declared_view_is_marked_wherever_it_is_shown(
     assert page.count("| cls@3 † |") == 1
     assert "tuned with cls pooling: its own view is cls@3" in page
     assert (
-        "cls@3 is the view that this encoder was tuned for: C2, C3 hold others against it" in page
+        "cls@3 is the view that this encoder was tuned for; C2, C3 compare it with others" in page
     )
     _show(run, study, run.folder / "report.html", tables=True)
     shown = capsys.readouterr().out

@@ -120,7 +120,7 @@ def verdict_text(
         lines.append(POOLER_STATES[pooler])
     if declared:
         held = [f.claim for f in verdict.by_task if declared in sides(f.view)]
-        of_claims = f": {', '.join(dict.fromkeys(held))} hold others against it" if held else ""
+        of_claims = f"; {', '.join(dict.fromkeys(held))} compare it with others" if held else ""
         lines.append(f"{declared} is the view that this encoder was tuned for{of_claims}.")
     # a run either holds encoders fixed or fine-tunes them: the claims of the other kind go unnamed
     tuned = any(finding.probe in FINETUNED for finding in verdict.by_task)
@@ -221,10 +221,12 @@ def _consequence(verdict: Verdict, claim: Claim, finding: Finding, among: Sequen
     """What a claim says where it is supported, its numbers filled in."""
     given = [f for f in among if f.claim == claim.given and f.task == finding.task]
     effect, whole = _points(abs(finding.effect)), _points(abs(given[0].effect)) if given else ""
+    then = claim.then
     if given and abs(finding.effect) > abs(given[0].effect):
-        effect = f"all of them and more, {effect}"
+        more = "{effect} points (more than the whole deficit of {given})"
+        then = then.replace("{effect} of {given} points", more)
     selection = verdict.selection.get(claim.chosen_under, verdict.selection.get("mean", ""))
-    return claim.then.format(effect=effect, given=whole, selection=selection)
+    return then.format(effect=effect, given=whole, selection=selection)
 
 
 def _effect(finding: Finding) -> str:

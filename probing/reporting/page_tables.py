@@ -25,6 +25,9 @@ from probing.results.quantities import (
 TUNED_FOR = "†"
 """Marks the view that a checkpoint was tuned for."""
 
+_HASH = 16
+"""Characters of a hash that are shown."""
+
 
 @dataclass(frozen=True)
 class PageCell:
@@ -183,26 +186,32 @@ def encoder_table(manifest: dict[str, Any]) -> PageTable:
                 PageCell(encoder["pooler"]),
                 PageCell(str(encoder["num_layers"]), encoder["num_layers"]),
                 PageCell(str(encoder["hidden_size"]), encoder["hidden_size"]),
-                PageCell(encoder["revision"]),
-                PageCell(encoder["weights_sha256"][:16] + "…"),
+                PageCell(_shortened(encoder["revision"])),
+                PageCell(_shortened(encoder["weights_sha256"])),
             )
             for encoder in manifest["encoders"]
         ),
     )
 
 
+def _shortened(name: str) -> str:
+    """A hash as long as needed to tell it from others; the manifest has all of it."""
+    return name if len(name) <= _HASH else f"{name[: _HASH - 1]}…"
+
+
 def task_table(manifest: dict[str, Any]) -> PageTable:
-    """The tasks of a run as its manifest describes them."""
+    """The tasks of a run as its manifest describes them; remarks where there are any."""
+    remarks = ("remark",) if any(task["remark"] for task in manifest["tasks"]) else ()
     return PageTable(
         caption="Tasks",
-        header=("task", "split", "rows", "origin", "remark"),
+        header=("task", "split", "rows", "origin", *remarks),
         rows=tuple(
             (
                 PageCell(task["name"]),
                 PageCell(task.get("split", "")),
                 PageCell(str(task["rows"]), task["rows"]),
                 PageCell(task["origin"]),
-                PageCell(task["remark"]),
+                *(PageCell(task[remark]) for remark in remarks),
             )
             for task in manifest["tasks"]
         ),

@@ -274,13 +274,19 @@ def _further_verdicts(
 
 
 def _claims_section(verdict: Verdict) -> Section:
-    title = f"{verdict.model} on {', '.join(verdict.tasks)}"
+    title = f"Further claims: {_title([verdict.model], verdict.tasks)}"
     return Section(
         title=title,
-        lines=(),
+        lines=_sentences(verdict),
         groups=(_group(title, "", {"claims": figures.effects(verdict)}),),
         tables=(sentences_table(verdict), findings_table(verdict)),
     )
+
+
+def _sentences(verdict: Verdict) -> tuple[str, ...]:
+    """What each claim says, for those who meet its number for the first time."""
+    said = {finding.claim: finding.sentence for finding in verdict.by_task}
+    return tuple(f"Claim {claim}: {sentence}." for claim, sentence in said.items())
 
 
 def _passage(
@@ -365,7 +371,11 @@ def _section(
         tables = [sentences_table(verdicts[0]), findings_table(verdicts[0]), *tables]
     return Section(
         title=model,
-        lines=(f"Pooler: {described['pooler']}.", *(f"{line}." for line in made_for(described))),
+        lines=(
+            f"Pooler: {described['pooler']}.",
+            *(f"{line}." for line in made_for(described)),
+            *(_sentences(verdicts[0]) if verdicts else ()),
+        ),
         groups=tuple(groups),
         tables=tuple(tables),
     )
@@ -424,7 +434,7 @@ def _repeat(manifest: dict[str, Any]) -> tuple[str, ...]:
         f"{name} {value}" for name, value in manifest["machine"].items() if value is not None
     )
     study = manifest["study"]
-    settings = f"Seed {study['seed']}, {study['n_resamples']} resamples, {study['dtype']}"
+    settings = f"Seed {study['seed']}, {study['n_resamples']} resamples, dtype {study['dtype']}"
     return (
         f"{settings}; started {manifest['started']}, {manifest['seconds']} seconds.",
         f"Versions: {versions}.",

@@ -98,6 +98,13 @@ def comparison(
             f"nothing to compare by {by} for {model} on {task}: found {', '.join(tables) or 'none'}"
             ", expected at least two"
         )
+    undefined = [
+        name
+        for name, table in tables.items()
+        if table.loc[table.index.isin(names), "value"].isna().all()
+    ]
+    if len(undefined) < len(tables):
+        tables = {name: table for name, table in tables.items() if name not in undefined}
     place = {view: float(len(names) - 1 - i) for i, view in enumerate(names)}
     offset = 0.5 / len(tables)
     in_row = 3 if max(map(len, tables)) <= _SHORT else 2
@@ -148,6 +155,8 @@ def comparison(
         best = best_row(table[table.index.isin(names)].reset_index())
         if best is not None:
             parts.append(f"{series}: highest {best['view']} {points(best['value'])}")
+    if undefined:
+        parts.append(f"undefined (NaN): {', '.join(undefined)}")
     return Described(
         figure,
         f"{quantity.unit} of {model} on {task} by {by}, bars are 95 % intervals; "

@@ -97,6 +97,9 @@ class Described:
     figure: Figure
     sentence: str
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sentence", self.sentence[:1].upper() + self.sentence[1:])
+
     @cached_property
     def svg(self) -> str:
         """The figure as a standalone SVG document; equal figures give equal text."""
