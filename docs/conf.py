@@ -26,6 +26,7 @@ nb_execution_mode = "off"  # notebooks are committed with their outputs
 myst_heading_anchors = 3
 myst_enable_extensions = ["dollarmath"]
 autodoc_typehints = "description"
+autodoc_typehints_description_target = "documented_params"  # the others are in the signature
 autodoc_member_order = "groupwise"
 napoleon_use_ivar = True  # what a class says of its attributes, said once
 default_role = "literal"  # docstrings name things in single backticks
@@ -36,3 +37,6 @@ suppress_warnings = [
 ]
 html_theme = "furo"
 html_title = "probing"
+html_show_copyright = False
+html_static_path = ["static"]
+html_css_files = ["tables.css"]

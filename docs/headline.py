@@ -22,7 +22,7 @@ from probing.claims.deciding import decide
 from probing.claims.verdict import POOLER_STATES, verdict_text
 from probing.reporting import figures
 from probing.reporting.run import Run, load_run
-from probing.reporting.summary import summarise
+from probing.reporting.summary import Summary, summarise
 from probing.results.differences import ITEMS_ERROR
 from probing.results.names import twin_name
 from probing.results.quantities import (
@@ -45,6 +45,7 @@ PAGE = DOCS / "results.md"
 FIRST = "official"
 """The run that the figure and the verdict are of, where it is kept; else the first that is."""
 BEGIN, END = "<!-- docs/headline.py: begin -->\n", "<!-- docs/headline.py: end -->\n"
+TITLES = {"official": "The official sets", "embedded": "The set that ships"}
 METRICS = (
     "spearman",
     f"spearman{DIFFERENCE}",
@@ -96,18 +97,21 @@ def block() -> str:
     """The text between the marks in README.md: the summary and the figure of the first run."""
     first = _names()[0]
     scores, manifest = kept(first)
-    verdicts = {model: decide(scores, model) for model in models_of(scores)}
-    summary = summarise(scores, manifest, verdicts)
+    summary = _summary(scores, manifest)
     table = summary.table
     _, sentence = headline()
+    first_sentence, *others = summary.sentences
     lines = [
-        " ".join(summary.sentences),
+        first_sentence,
+        "",
+        *(f"- {sentence}" for sentence in others),
         "",
         f"| {' | '.join(table.header)} |",
         f"|{''.join('---:|' if table.is_number(n) else '---|' for n in range(len(table.header)))}",
         *(f"| {' | '.join(cell.text for cell in row)} |" for row in table.rows),
         "",
         f"{table.caption}.",
+        "",
         "Brackets hold 95 % intervals, corrected for all tests of the run (Holm), of a bootstrap",
         "that resamples pairs with a common sentence together; below and above mean that the",
         "interval leaves out zero. Per set, with every claim: [docs/results.md](docs/results.md).",
@@ -120,6 +124,10 @@ def block() -> str:
     return "\n".join(lines) + "\n"
 
 
+def _summary(scores: pd.DataFrame, manifest: dict[str, Any]) -> Summary:
+    return summarise(scores, manifest, {model: decide(scores, model) for model in models_of(scores)})
+
+
 def results() -> str:
     """The page of all kept runs: set by set, then the verdicts."""
     names = _names()
@@ -127,8 +135,7 @@ def results() -> str:
     lines = [
         "# Results, set by set",
         "",
-        "Written by `python docs/headline.py` from the rows kept in `docs/runs`; each run has its",
-        "command in its manifest.",
+        _summary(*kept(names[0])).sentences[0],
         "",
         f"| {' | '.join(HEAD)} |",
         f"|---|---|---|{'---:|' * (len(HEAD) - 3)}",
@@ -136,11 +143,13 @@ def results() -> str:
         "",
         "Spearman × 100 of the cosine with human scores, all subsets of a year together, last",
         "layer; in brackets the 95 % interval of the paired difference. Whether the body of a",
-        "trained pooler was trained further since cannot be seen.",
+        "trained pooler was trained further since cannot be seen. Written by",
+        "`python docs/headline.py` from the rows kept in `docs/runs`; each run has its command in",
+        "its manifest.",
         "",
     ]
     for name in names:
-        lines += [f"## {name}", "", f"`{kept(name)[1]['command']}`", "", *_verdicts(*kept(name))]
+        lines += [f"## {TITLES.get(name, name)}", "", f"`{kept(name)[1]['command']}`", "", *_verdicts(*kept(name))]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -198,10 +207,15 @@ def _verdicts(scores: pd.DataFrame, manifest: dict[str, Any]) -> Iterator[str]:
     states = {encoder["name"]: encoder["pooler"] for encoder in manifest["encoders"]}
     for model in models_of(scores):
         state = states[model]
-        lines = verdict_text(decide(scores, model), pooler=state).splitlines()
+        verdict = decide(scores, model)
+        says = {claim.id: claim.sentence for claim in verdict.claims}
+        lines = verdict_text(verdict, pooler=state).splitlines()
         yield f"{lines[0]}, in the words of the run. {POOLER_STATES[state]}"
         yield ""
-        yield from (f"- {line}" for line in lines[2:] if line[0] == "C" and line[1].isdigit())
+        for line in lines[2:]:
+            claim, _, found = line.partition(" ")
+            if claim in says:
+                yield f"- {claim}, “{says[claim]}”: {found}"
         yield ""
 
 

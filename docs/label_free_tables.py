@@ -91,12 +91,13 @@ class Findings:
         supported = [m for m in METRICS if self.verdict[DEPTH][m.name] == "supported"]
         return (
             f"In `{ENCODER}` {len(supported) or 'none'} of {len(METRICS)} label-free measures is "
-            f"shown to pick a better layer than the last one{_named(supported)}: the claim is "
-            f'{counts[DEPTH]}. "Better than the layer at half depth" is {counts[HALF]}. '
-            f"{len(same)} pick the last layer on all {len(self.cases)} tasks, and so gain nothing "
-            f"over it{_named(same)}. Against the best layer of each task the last one loses "
+            f"shown to pick a better layer than the last one{_named(supported)}. That claim is "
+            f'{counts[DEPTH]}; "better than the layer at half depth" is {counts[HALF]}. On all '
+            f"{len(self.cases)} tasks {len(same)} of them pick the last layer, and so gain nothing "
+            f"over it{_named(same)}. Compared with the best layer of each task, the last one loses "
             f"{self.lost(DEPTH)} points on average, half depth {self.lost(HALF)}, and the best of "
-            f"the measures{', these,' if best == same else _named(best)} {self.lost(best[0].name)}."
+            f"the measures{' (these)' if best == same else _named(best)} "
+            f"{self.lost(best[0].name)}."
         )
 
 
@@ -105,8 +106,6 @@ def markdown(rows: Sequence[Any]) -> str:
     found = Findings.of(rows)
     lines = [
         "# Can a layer be chosen without labels?",
-        "",
-        "Made by `python docs/label_free.py --data-dir DATA`.",
         "",
         found.answer(),
         "",
@@ -117,6 +116,8 @@ def markdown(rows: Sequence[Any]) -> str:
         *_beside(rows, found.twin),
         *_every_case(found.cases),
         *_how(),
+        "Made by `python docs/label_free.py --data-dir DATA`.",
+        "",
     ]
     return "\n".join(lines)
 

@@ -97,7 +97,7 @@ def _change(rows: pd.DataFrame, one: str, other: str) -> str:
     below, above = (found["upper"] < 0).sum(), (found["lower"] > 0).sum()
     return (
         f"{signed(100 * found['value'].mean())} points on average over {len(found)} sets "
-        f"({below} below zero by their 95 % intervals, {above} above)"
+        f"(95 % interval below zero on {below}, above on {above})"
     )
 
 
@@ -154,13 +154,13 @@ def page(measured: dict[str, Any]) -> str:
     padded = {side: points(100 * value) for side, value in measured["cls"].items()}
     sections = {
         "`pooler_output` or `last_hidden_state[:, 0]`?": (
-            "`pooler_output` is `tanh(W x + b)` of that very vector. In `minilm`, whose pooler was "
-            f"never trained, it changes little: {_change(rows, 'pooler@6', 'cls@6')}. Both lose "
-            f"to the mean: `[CLS]` {_change(rows, 'cls@6', 'mean@6')}. Use the mean for cosines."
+            "`pooler_output` is `tanh(W x + b)` of that vector. In `minilm`, whose pooler was "
+            f"never trained, it changes little: {_change(rows, 'pooler@6', 'cls@6')}. Use the "
+            f"mean for cosines: `[CLS]` less the mean is {_change(rows, 'cls@6', 'mean@6')}."
         ),
         "Why do classifiers use the pooler?": (
-            "Because it is trained with the classifier. A cosine asks how a space lies, a "
-            "classifier what can be read from it. In `minilm`, whose pooler was never trained, "
+            "Because it is trained with the classifier. A cosine takes the vectors as they are; a "
+            "classifier learns which directions to read. In `minilm`, whose pooler was never trained, "
             f"Spearman × 100 on the sets with a train split: {trained}. Linear probes are in "
             "[notebook 03](../notebooks/03-linear-probes-by-layer.ipynb). "
             "What fine-tuning makes of the heads is in "
@@ -170,13 +170,13 @@ def page(measured: dict[str, Any]) -> str:
             "The vectors of one layer share a direction. The mean cosine of two sentences that "
             f"have nothing to do with one another, on {TASK}: {layers}. In {bert['model']}, layer "
             f"{bert['layer']}, two random words have {float(bert['value']):.2f} (Ethayarajh 2019). "
-            "A high cosine of everything says little of how well pairs are ranked: compare cosines "
-            "of one view with one another, not with a threshold from elsewhere, or take the mean "
-            "vector away first."
+            "That every cosine is high says little about how well pairs are ranked. Compare cosines "
+            "of one view with each other, not with a threshold from elsewhere, or subtract the "
+            "mean vector first."
         ),
         "Last layer, or second to last?": (
-            f"Depends on the encoder; measure it. In `minilm`, which was tuned for its last layer, "
-            f"the last less the one before is {_change(rows, 'mean@6', 'mean@5')}. "
+            "It depends on the encoder: measure it. In `minilm`, which was tuned for its last "
+            f"layer, the last layer less the one before is {_change(rows, 'mean@6', 'mean@5')}. "
             "`probing choose` says it for your encoder and data, with a guarantee "
             "([how far it can be trusted](choose.md))."
         ),
@@ -206,18 +206,24 @@ def page(measured: dict[str, Any]) -> str:
             f"the final norm applied after every layer): {_decoders()}."
         ),
         "Does next sentence prediction spoil the pooler?": (
-            "An experiment that was written down before it was run: [cause](cause.md)."
+            "[cause.md](cause.md) has the answer so far, from an experiment whose criteria were "
+            "written down before it was run."
         ),
     }
+    answer = (
+        f"For the cosine of two sentences, the mean of the hidden states: in `{ENCODER}` the last "
+        f"layer's mean scores {_mean(rows, 'mean@6')}, `[CLS]` {_mean(rows, 'cls@6')} and "
+        f"`pooler_output` {_mean(rows, 'pooler@6')} (Spearman × 100, mean of seven sets). The "
+        f"questions people ask are below; numbers are of `{ENCODER}` where no encoder is named."
+    )
     made = (
         "Made by `python docs/which_pooling.py` from the rows of `docs/runs/official`, from what "
-        "ships, from the cases of [label-free.md](label-free.md) and from published numbers; "
-        "encoder `minilm` where none is named."
+        "ships, from the cases of [label-free.md](label-free.md) and from published numbers."
     )
-    lines = ["# Which pooling?", "", made, ""]
+    lines = ["# Which pooling?", "", answer, ""]
     for question, answer in sections.items():
         lines += [f"## {question}", "", answer, ""]
-    return "\n".join(lines)
+    return "\n".join([*lines, made, ""])
 
 
 def main() -> None:
