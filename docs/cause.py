@@ -45,10 +45,10 @@ The `BertModel` docstring said that the pooler is trained "from the next sentenc
 (classification) objective" and is usually not a good summary. In `minilm` the pooler was never
 trained, and `pooler − cls` is close to 0. This experiment trains it and watches that number:
 Spearman × 100 of `pooler_output` less that of `[CLS]`, the plain mean of STS12–16 and SICK-R
-without pairs of STS-B's dev split. P1 is how much lower it ends under next sentence prediction than
-under the same training on permuted labels, with the encoder's body frozen (E1). P2 is the same
-against masked language modelling only, with all of the encoder trained (E2). The protocol was
-written down before any of it was run. Brackets hold 95 % intervals.
+without pairs of STS-B's dev split. P1 is that number after next sentence prediction, less the
+same after training on permuted labels, with the encoder's body frozen (E1). P2 is that number less
+the same after masked language modelling only, with all of the encoder trained (E2). The protocol
+was written down before any of it was run. Brackets hold 95 % intervals.
 
 Written by `python docs/cause.py` from [cause/rows.csv](cause/rows.csv). The same for any BERT:
 

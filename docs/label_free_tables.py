@@ -85,19 +85,21 @@ class Findings:
             )
             for rule in (DEPTH, HALF)
         }
-        least = min(-self.over[BEST][metric.name].value for metric in METRICS)
-        best = [m for m in METRICS if -self.over[BEST][m.name].value <= least + 1e-9]
+        lost = min(-self.over[BEST][metric.name].value for metric in METRICS)
+        best = [m for m in METRICS if -self.over[BEST][m.name].value <= lost + 1e-9]
         same = self.only_last()
+        least = "no measure loses less than the last layer"
+        if best != same:
+            least = f"the best of the measures{_named(best)} {self.lost(best[0].name)}"
         supported = [m for m in METRICS if self.verdict[DEPTH][m.name] == "supported"]
         return (
             f"In `{ENCODER}` {len(supported) or 'none'} of {len(METRICS)} label-free measures is "
             f"shown to pick a better layer than the last one{_named(supported)}. That claim is "
             f'{counts[DEPTH]}; "better than the layer at half depth" is {counts[HALF]}. On all '
-            f"{len(self.cases)} tasks {len(same)} of them pick the last layer, and so gain nothing "
-            f"over it{_named(same)}. Compared with the best layer of each task, the last one loses "
-            f"{self.lost(DEPTH)} points on average, half depth {self.lost(HALF)}, and the best of "
-            f"the measures{' (these)' if best == same else _named(best)} "
-            f"{self.lost(best[0].name)}."
+            f"{len(self.cases)} tasks, {len(same)} of the measures pick the last layer, and so "
+            f"gain nothing over it{_named(same)}. Compared with the best layer of each task, the "
+            f"last one loses {self.lost(DEPTH)} points on average, half depth {self.lost(HALF)}"
+            f"; {least}."
         )
 
 

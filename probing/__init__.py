@@ -2,9 +2,9 @@
 
 Encode, measure, ask::
 
-    encoder = probing.load_encoder("minilm")                  # alias, Hub id, or folder
-    representations = probing.extract(encoder, sentences)     # every view, one pass
-    representations["mean@6"]                                 # (n_sentences, hidden_size) float32
+    encoder = probing.load_encoder("minilm")  # alias, Hub id, or folder
+    representations = probing.extract(encoder, sentences)  # every view, one pass
+    representations["mean@6"]  # (n_sentences, hidden_size), float32
 
     run = probing.Study(models=["minilm"], tasks=["stsb"]).run("runs/mine")
     run.scores; run.verdict(); run.layer_curves("stsb"); run.report()

@@ -50,7 +50,8 @@ def _blocks(language: str, text: str = README) -> list[str]:
 
 def _commands() -> list[str]:
     blocks = [*_blocks("sh"), *_blocks("sh", USAGE)]
-    return [line for block in blocks for line in block.splitlines() if line.strip()]
+    lines = "\n".join(blocks).replace("\\\n", "").splitlines()
+    return [line for line in lines if line.strip()]
 
 
 @pytest.mark.parametrize("command", [c for c in _commands() if c.startswith("make")])

@@ -83,11 +83,11 @@ class Cause:
             raise InputError(f"no --corpus: expected a folder of English text for size {self.size}")
 
     def run(self) -> "CauseResult":
-        """As `run_cause`."""
+        """Train what is not finished yet, and report: as `run_cause`."""
         return run_cause(self)
 
     def parts(self) -> tuple[Frozen, Continuation]:
-        """E1 and E2."""
+        """The two halves: the pooler on a frozen body (E1), the whole encoder continued (E2)."""
         cache = self.out / "corpus-cache"
         if self.corpus is None:
             texts = python_help(self.out / "texts")
