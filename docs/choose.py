@@ -222,7 +222,9 @@ def markdown(cases: Sequence[Any]) -> str:
         for kind, some in kinds.items()
         if some
     }
-    held_in = " and ".join(f"{held:.1%} of draws on {_ON[kind]}" for kind, held in held_best.items())
+    held_in = " and ".join(
+        f"{held:.1%} of draws on {_ON[kind]}" for kind, held in held_best.items()
+    )
     lines = [
         "# Which view to use: how far `probing choose` can be trusted",
         "",
@@ -271,8 +273,8 @@ def markdown(cases: Sequence[Any]) -> str:
         "## Why a comparison with the best",
         "",
         (
-            "Both kinds of set hold the best view with 95 % confidence. The model confidence set of "
-            "Hansen, Lunde & Nason (2011) promises more, to hold every view that is as good "
+            "Both kinds of set hold the best view with 95 % confidence. The model confidence set "
+            "of Hansen, Lunde & Nason (2011) promises more, to hold every view that is as good "
             "as the best, and pays for it; its T_max form compares each view with the mean "
             "of all, so that one poor view hides another. A comparison with the best (Hsu "
             "1981, 1984) tests each view against all others and needs no correction for the "

@@ -102,7 +102,7 @@ def block() -> str:
     _, sentence = headline()
     first_sentence, *others = summary.sentences
     lines = [
-        first_sentence,
+        f"**{first_sentence}**",
         "",
         *(f"- {sentence}" for sentence in others),
         "",
@@ -125,7 +125,9 @@ def block() -> str:
 
 
 def _summary(scores: pd.DataFrame, manifest: dict[str, Any]) -> Summary:
-    return summarise(scores, manifest, {model: decide(scores, model) for model in models_of(scores)})
+    return summarise(
+        scores, manifest, {model: decide(scores, model) for model in models_of(scores)}
+    )
 
 
 def results() -> str:
@@ -149,7 +151,13 @@ def results() -> str:
         "",
     ]
     for name in names:
-        lines += [f"## {TITLES.get(name, name)}", "", f"`{kept(name)[1]['command']}`", "", *_verdicts(*kept(name))]
+        lines += [
+            f"## {TITLES.get(name, name)}",
+            "",
+            f"`{kept(name)[1]['command']}`",
+            "",
+            *_verdicts(*kept(name)),
+        ]
     return "\n".join(lines).rstrip() + "\n"
 
 

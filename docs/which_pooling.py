@@ -160,9 +160,9 @@ def page(measured: dict[str, Any]) -> str:
         ),
         "Why do classifiers use the pooler?": (
             "Because it is trained with the classifier. A cosine takes the vectors as they are; a "
-            "classifier learns which directions to read. In `minilm`, whose pooler was never trained, "
-            f"Spearman × 100 on the sets with a train split: {trained}. Linear probes are in "
-            "[notebook 03](../notebooks/03-linear-probes-by-layer.ipynb). "
+            "classifier learns which directions to read. In `minilm`, whose pooler was never "
+            f"trained, Spearman × 100 on the sets with a train split: {trained}. Linear probes are "
+            "in [notebook 03](../notebooks/03-linear-probes-by-layer.ipynb). "
             "What fine-tuning makes of the heads is in "
             "[notebook 07](../notebooks/07-fine-tuning.ipynb)."
         ),
@@ -170,9 +170,9 @@ def page(measured: dict[str, Any]) -> str:
             "The vectors of one layer share a direction. The mean cosine of two sentences that "
             f"have nothing to do with one another, on {TASK}: {layers}. In {bert['model']}, layer "
             f"{bert['layer']}, two random words have {float(bert['value']):.2f} (Ethayarajh 2019). "
-            "That every cosine is high says little about how well pairs are ranked. Compare cosines "
-            "of one view with each other, not with a threshold from elsewhere, or subtract the "
-            "mean vector first."
+            "That every cosine is high says little about how well pairs are ranked. Compare "
+            "cosines of one view with each other, not with a threshold from elsewhere, or subtract "
+            "the mean vector first."
         ),
         "Last layer, or second to last?": (
             "It depends on the encoder: measure it. In `minilm`, which was tuned for its last "

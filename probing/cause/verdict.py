@@ -275,16 +275,16 @@ def _in_short(
     lowest = min((look for look in looks if look is not None), key=lambda look: look.mean.effect)
     told = (
         f"With the body of {encoder} frozen and only the pooler trained, next sentence prediction "
-        "moves pooler − [CLS], against the same training on shuffled labels, by "
+        "moves pooler − [CLS], compared with the same training on shuffled labels, by "
     )
     if lowest.dose < p1.dose:
         told += f"{_bracketed(lowest)} points after {lowest.dose:,} steps and by "
     sentences = [
-        f"{told}{_bracketed(p1)} after {p1.dose:,}, the end; the criterion was −{-LARGE} or less."
+        f"{told}{_bracketed(p1)} after all {p1.dose:,}; the criterion was −{-LARGE} or less."
     ]
     whitened = readout_effect(rows, "E1", (FROZEN_NSP, PLACEBO), p1.dose, "whitened")
     if whitened is not None:
-        sentences.append(f"Of whitened vectors the end is {_bracketed(whitened)}.")
+        sentences.append(f"On whitened vectors it ends at {_bracketed(whitened)}.")
     if p2 is None:
         sentences.append("A second experiment, which trains the whole encoder, is not finished.")
     return sentences

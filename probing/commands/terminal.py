@@ -70,7 +70,16 @@ def kept(folder: Path) -> Iterator[None]:
         raise typer.Exit(WRITTEN_BUT_NOT_SHOWN) from None
 
 
-_IN_ASCII: Final = {"\N{NO-BREAK SPACE}": " ", "−": "-", "–": "-", "—": "-", "×": "x", "†": "*", "→": ">", "…": "~"}
+_IN_ASCII: Final = {
+    "\N{NO-BREAK SPACE}": " ",
+    "−": "-",
+    "–": "-",
+    "—": "-",
+    "×": "x",
+    "†": "*",
+    "→": ">",
+    "…": "~",
+}
 """As wide as what they stand for, so that tables keep their columns."""
 
 
