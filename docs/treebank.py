@@ -237,11 +237,29 @@ def agreement_table(found: dict[str, pd.DataFrame]) -> list[str]:
     return lines(head, rows)
 
 
+def answer(found: dict[str, pd.DataFrame]) -> str:
+    """The best layer of four kinds of knowledge, and what the last layer has left."""
+    parts = []
+    for words, name, metric in (
+        ("sentence length", "ewt:sentence_length", "accuracy"),
+        ("word content", "ewt:word_content", "accuracy"),
+        ("parts of speech", "ewt", "accuracy"),
+        ("the arcs of the tree", "ewt:structure", "uuas"),
+    ):
+        values = 100 * curve(found[name], metric=metric)["value"].to_numpy()
+        best = int(values.argmax())
+        parts.append(
+            f"{words} best in layer {best} ({points(values[best])} %, {points(values[-1])} in the last)"
+        )
+    return f"**Linear probes find {', '.join(parts[:-1])} and {parts[-1]}.**"
+
+
 def page(found: dict[str, pd.DataFrame], erased: pd.DataFrame) -> str:
     """The page."""
     structure = found["ewt:structure"]
     parts: list[str | Callable[[], list[str]]] = [
         "# all-MiniLM-L6-v2 on English-EWT, layer by layer\n",
+        answer(found) + "\n",
         (
             "Made by `python docs/treebank.py --data-dir DATA`. Test accuracies × 100 of linear "
             "probes; settings are chosen on dev. Intervals are 95 %, the widest of a row.\n"
@@ -341,7 +359,9 @@ def main() -> None:
         cache_dir=str(options.work / "vectors"),
         n_draws=1,
     )
-    erased = study.run(options.work / "erased").scores
+    folder = options.work / "erased"
+    run = probing.load_run(folder) if folder.is_dir() else study.run(folder)
+    erased = run.scores
     PAGE.write_text(page(found, erased), encoding="utf-8")
 
 
