@@ -248,9 +248,8 @@ def answer(found: dict[str, pd.DataFrame]) -> str:
     ):
         values = 100 * curve(found[name], metric=metric)["value"].to_numpy()
         best = int(values.argmax())
-        parts.append(
-            f"{words} best in layer {best} ({points(values[best])} %, {points(values[-1])} in the last)"
-        )
+        highest, last = points(values[best]), points(values[-1])
+        parts.append(f"{words} best in layer {best} ({highest} %, {last} in the last)")
     return f"**Linear probes find {', '.join(parts[:-1])} and {parts[-1]}.**"
 
 
