@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from probing.commands.options import DataDir, ResumedFolder
 from probing.errors import InputError
 
 if TYPE_CHECKING:
@@ -54,17 +55,11 @@ def finetune_command(
         int | None,
         typer.Option(help="Most updates of a cell, where the epochs take too long."),
     ] = None,
-    data_dir: Annotated[
-        str | None,
-        typer.Option(envvar="PROBING_DATA", help="Folder with the official data sets."),
-    ] = None,
+    data_dir: DataDir = None,
     checkpoint_seconds: Annotated[
         float, typer.Option(help="Between two checkpoints of the cell in training.")
     ] = 60.0,
-    out: Annotated[
-        Path | None,
-        typer.Option(help="The run folder; rerun the same command to resume a killed run."),
-    ] = None,
+    out: ResumedFolder = None,
 ) -> None:
     """Fine-tune an encoder under each head on each task and write a run folder."""
     from probing.claims.deciding import decide
