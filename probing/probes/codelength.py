@@ -7,7 +7,6 @@ counts is what the vectors save over the code of the class frequencies, which ne
 labels in ten being one and the same makes any code short.
 """
 
-import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,8 +24,6 @@ from probing.probes.rounds import usable_views
 from probing.results.scores import Score
 from probing.results.target import Target
 from probing.threads import over_views
-
-logger = logging.getLogger(__name__)
 
 FRACTIONS: Final = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.0625, 0.125, 0.25, 0.5, 1.0)
 """Where the blocks end, as shares of the rows: the timesteps of Voita & Titov (2020)."""

@@ -234,6 +234,10 @@ class Study:
             "claims": tuple(claim.id for claim in self.claims),
         }
 
+    def load(self, task: str | Task) -> Task:
+        """The rows of a task under the settings of the study, as `probing.load_task` has them."""
+        return load_task(task, self.data_dir, protocol=self.protocol, score_range=self.score_range)
+
     def run(self, out: Path | str, *, again: bool = False, command: Sequence[str] = ()) -> Run:
         """Measure and write the run folder: ``scores.parquet``, ``scores.csv``, ``manifest.json``.
 
@@ -254,12 +258,7 @@ class Study:
                 Path(out),
                 self.describe(),
                 lambda: [
-                    load_task(
-                        task,
-                        self.data_dir,
-                        protocol=self.protocol,
-                        score_range=self.score_range,
-                    ).origin
+                    self.load(task).origin
                     for task in (*self.tasks, *self.erase)
                     if task != NEXT_SENTENCE
                 ],
@@ -308,10 +307,7 @@ def run_study(study: Study, out: Path, command: Sequence[str] = ()) -> Run:
     with new_run_folder(out) as folder:
         protocol = find_protocol(study.protocol)
         check_sources(study)
-        tasks = [
-            load_task(task, study.data_dir, protocol=study.protocol, score_range=study.score_range)
-            for task in study.tasks
-        ]
+        tasks = [study.load(task) for task in study.tasks]
         check_task_names(tasks)
         to_erase = [
             erasable(load_task(task, study.data_dir))
