@@ -27,8 +27,7 @@ def cause_command(
         str, typer.Option(help="smoke (a minute), pilot (some 20 minutes) or full (hours).")
     ] = "pilot",
     data_dir: Annotated[
-        Path | None,
-        typer.Option(envvar="PROBING_DATA", help="Folder with the official data sets."),
+        Path | None, typer.Option(envvar="PROBING_DATA", help="Folder with the official data sets.")
     ] = None,
     arm: Annotated[
         list[str] | None,

@@ -40,8 +40,7 @@ def finetune_command(
         typer.Option(help="Of training items, order and dropout. May be repeated; 0, 1 and 2."),
     ] = None,
     frozen: Annotated[
-        bool,
-        typer.Option("--frozen", help="Train each head on the encoder held fixed as well."),
+        bool, typer.Option("--frozen", help="Train each head on the encoder held fixed as well.")
     ] = False,
     encoder_rate: Annotated[
         float | None,
@@ -52,8 +51,7 @@ def finetune_command(
         typer.Option(help="How often all training items are gone through; 3 by default."),
     ] = None,
     max_steps: Annotated[
-        int | None,
-        typer.Option(help="Most updates of a cell, where the epochs take too long."),
+        int | None, typer.Option(help="Most updates of a cell, where the epochs take too long.")
     ] = None,
     data_dir: DataDir = None,
     checkpoint_seconds: Annotated[
@@ -89,11 +87,7 @@ def finetune_command(
 
     try:
         run = run_finetuning(
-            study,
-            folder,
-            command=this_command(),
-            checkpoint_seconds=checkpoint_seconds,
-            watch=tell,
+            study, folder, command=this_command(), checkpoint_seconds=checkpoint_seconds, watch=tell
         )
     except KeyboardInterrupt:
         message = f"probing: interrupted; rerun with --out {folder} to resume"

@@ -25,8 +25,7 @@ if TYPE_CHECKING:
 def run_command(
     preset: Annotated[str | None, typer.Option(help="A named study: its models and tasks.")] = None,
     model: Annotated[
-        list[str] | None,
-        typer.Option(help="An alias, a Hub id or a folder. May be repeated."),
+        list[str] | None, typer.Option(help="An alias, a Hub id or a folder. May be repeated.")
     ] = None,
     vectors: Annotated[
         list[Path] | None,
@@ -79,8 +78,7 @@ def run_command(
         ),
     ] = None,
     claim: Annotated[
-        list[str] | None,
-        typer.Option(help="A claim of your own, module:name. May be repeated."),
+        list[str] | None, typer.Option(help="A claim of your own, module:name. May be repeated.")
     ] = None,
     controls: Annotated[
         bool, typer.Option("--controls", help="Train each probe on a control task too.")
@@ -95,8 +93,7 @@ def run_command(
         typer.Option(help="Folder of texts, to read next sentences from every view too."),
     ] = None,
     same_source: Annotated[
-        bool,
-        typer.Option("--same-source", help="Draw random next sentences from the same source."),
+        bool, typer.Option("--same-source", help="Draw random next sentences from the same source.")
     ] = False,
     dtype: Annotated[Dtype, typer.Option(help="Number format of the forward pass.")] = (
         Dtype.FLOAT32

@@ -37,9 +37,7 @@ class Target:
     def __len__(self) -> int:
         return len(self.gold)
 
-    def coded_subsets(
-        self,
-    ) -> tuple[NDArray[np.str_], NDArray[np.intp], tuple[Aggregation, ...]]:
+    def coded_subsets(self) -> tuple[NDArray[np.str_], NDArray[np.intp], tuple[Aggregation, ...]]:
         """Sorted subset names, the number of each item's ``(n_items,)``, and how to aggregate.
 
         A task without subsets has one, which is aggregated as ``all`` only.

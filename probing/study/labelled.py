@@ -106,11 +106,7 @@ class LabelledItems:
 
 
 def items_of(
-    extract: SharedExtraction,
-    task: LabelledTask,
-    settings: Settings,
-    *,
-    pieces: str = Pieces.FIRST,
+    extract: SharedExtraction, task: LabelledTask, settings: Settings, *, pieces: str = Pieces.FIRST
 ) -> LabelledItems:
     """The items of a task with their vectors.
 
@@ -314,10 +310,7 @@ def _probed(
 
 
 def _claimed(
-    last: int,
-    predictions: Sequence[Predictions],
-    target: Target,
-    groups: NDArray[np.int64] | None,
+    last: int, predictions: Sequence[Predictions], target: Target, groups: NDArray[np.int64] | None
 ) -> list[Score]:
     """The differences between views that `TREEBANK_CLAIMS` speak of, where they are measured."""
     views = {view for view, *_ in claim_rows(last, {}, TREEBANK_CLAIMS)}

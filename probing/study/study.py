@@ -37,11 +37,7 @@ from probing.study.brought import (
 from probing.study.checking import check_sources
 from probing.study.encoder_pairs import pair_scores, random_draw_scores
 from probing.study.labelled import erasable, erasers_of
-from probing.study.next_sentence import (
-    NEXT_SENTENCE,
-    describe_corpus,
-    next_sentence_erasers,
-)
+from probing.study.next_sentence import NEXT_SENTENCE, describe_corpus, next_sentence_erasers
 from probing.study.running import (
     check_task_names,
     checked_floors,
@@ -234,7 +230,7 @@ class Study:
             "claims": tuple(claim.id for claim in self.claims),
         }
 
-    def load(self, task: str | Task) -> Task:
+    def _load(self, task: str | Task) -> Task:
         """The rows of a task under the settings of the study, as `probing.load_task` has them."""
         return load_task(task, self.data_dir, protocol=self.protocol, score_range=self.score_range)
 
@@ -258,7 +254,7 @@ class Study:
                 Path(out),
                 self.describe(),
                 lambda: [
-                    self.load(task).origin
+                    self._load(task).origin
                     for task in (*self.tasks, *self.erase)
                     if task != NEXT_SENTENCE
                 ],
@@ -307,7 +303,7 @@ def run_study(study: Study, out: Path, command: Sequence[str] = ()) -> Run:
     with new_run_folder(out) as folder:
         protocol = find_protocol(study.protocol)
         check_sources(study)
-        tasks = [study.load(task) for task in study.tasks]
+        tasks = [study._load(task) for task in study.tasks]
         check_task_names(tasks)
         to_erase = [
             erasable(load_task(task, study.data_dir))
@@ -373,11 +369,7 @@ def run_study(study: Study, out: Path, command: Sequence[str] = ()) -> Run:
                         compared(measured), corpus, settings, same_source=study.same_source
                     )
                 scores, truncated = measure_model(
-                    extract,
-                    tasks,
-                    unscored,
-                    replace(settings, erasers=erasers),
-                    control=control,
+                    extract, tasks, unscored, replace(settings, erasers=erasers), control=control
                 )
                 rows += [
                     replace(score, model=measured.name, revision=measured.revision)

@@ -4,13 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from probing.sources.blimp import BLIMP
-from probing.sources.declarations import (
-    DATASETS,
-    LINGUISTIC,
-    TREEBANKS,
-    DatasetSource,
-    TaskKind,
-)
+from probing.sources.declarations import DATASETS, LINGUISTIC, TREEBANKS, DatasetSource, TaskKind
 from probing.tasks.derived import derived_offers
 from probing.tasks.registry import task_entry_points
 from probing.tasks.spans import SPAN_TASKS
