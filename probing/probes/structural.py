@@ -184,8 +184,9 @@ def structure_scores(
     rows = []
     for metric in METRICS:
         ends = percentile_interval(samples[metric])
-        named = {"probe": probe, "metric": metric, "n": n}
-        rows += target.scores(scores.view_ids, values[metric][0], *ends, **named)
+        rows += target.scores(
+            scores.view_ids, values[metric][0], *ends, probe=probe, metric=metric, n=n
+        )
     return rows
 
 

@@ -151,15 +151,15 @@ def similarity_scores(
             values = correlation(similarities[part], target.gold[part], metric)
             interval = percentile_interval(resampled)
             measured.append((str(names[code]), "none", part, values, interval))
-        for subset, aggregation, part, values, interval in measured:
+        for subset, aggregation, items, values, interval in measured:
             rows += target.scores(
                 view_ids,
                 values,
                 *interval,
                 probe=probe,
                 metric=str(metric),
-                n=None if part is None else len(part),
-                clustering=None if part is None else target.clustering(part),
+                n=None if items is None else len(items),
+                clustering=None if items is None else target.clustering(items),
                 subset=subset,
                 aggregation=aggregation,
             )
