@@ -22,7 +22,6 @@ import numpy.typing as npt
 import pandas as pd
 from filelock import FileLock, Timeout
 from safetensors.numpy import load_file, save
-from transformers import BertForPreTraining
 
 from probing.cause.suite import (
     LastLayer,
@@ -268,7 +267,9 @@ def _shared_phase(work: Continuation, suite: Suite) -> None:
         start = find_start(folder)
         model = initial_model(config, start.tokenizer, start)
         pad_id = int(start.tokenizer.pad_token_id)
-        found = last_layer(model.bert, suite.ids, pad_id=pad_id, bfloat16=_bfloat16(model))
+        found = last_layer(
+            model.bert, suite.ids, pad_id=pad_id, bfloat16=native_bfloat16(model.device)
+        )
         _save_tensors({"mean": found.mean, "cls": found.cls}, vectors)
     known = load_file(vectors)
     for view in ("mean", "cls"):
@@ -323,40 +324,23 @@ def _look(
     weight, bias = (p.detach().float().cpu().numpy() for p in (dense.weight, dense.bias))
     similarities = suite_cosines(suite, found.views(weight, bias))
     evaluation = trainer.evaluate(len(trainer.held_out_pairs))
-    rows: list[dict[str, object]] = [
-        {
-            "task": task,
-            "view": view,
-            "metric": "spearman",
-            "value": value,
-            "n": len(suite.gold[task]),
-        }
+    look = (cell.arm.name, cell.seed, tokens)
+    rows = [
+        (*look, task, view, "spearman", value, len(suite.gold[task]))
         for name, value in suite_scores(suite, similarities).items()
         for task, view in [name.split("/")]
     ]
-    measured = {
-        "mlm_loss": evaluation.mlm_loss,
-        "mlm_accuracy": evaluation.mlm_accuracy,
-        "sentence_loss": evaluation.sentence_loss,
-        "sentence_accuracy": evaluation.sentence_accuracy,
-    }
     rows += [
-        {"task": "held-out", "view": "", "metric": metric, "value": value, "n": evaluation.pairs}
-        for metric, value in measured.items()
+        (*look, "held-out", "", metric, getattr(evaluation, metric), evaluation.pairs)
+        for metric in ("mlm_loss", "mlm_accuracy", "sentence_loss", "sentence_accuracy")
     ]
-    frame = pd.DataFrame(rows)
-    frame.insert(0, "arm", cell.arm.name)
-    frame.insert(1, "seed", cell.seed)
-    frame.insert(2, "tokens", tokens)
+    frame = pd.DataFrame(rows, columns=list(ROW_COLUMNS))
     _save_tensors(similarities, target.with_suffix(".cosines.safetensors"))
     _save_tensors({"weight": weight, "bias": bias}, target.with_suffix(".pooler.safetensors"))
     if known is None:
-        halves = {
-            "mean": found.mean.astype(np.float16),
-            "cls": found.cls.astype(np.float16),
-        }
-        _save_tensors(halves, target.parent / LAST_LAYER)  # of the newest look
-    _save_frame(frame, target)
+        _save_halves(found, target.parent / LAST_LAYER)  # of the newest look
+    with written_aside(target) as temporary:
+        frame.to_parquet(temporary, index=False)
 
 
 def _keep_vectors(trainer: Trainer, folder: Path) -> None:
@@ -367,8 +351,7 @@ def _keep_vectors(trainer: Trainer, folder: Path) -> None:
         pad_id=int(trainer.tokenizer.pad_token_id),
         bfloat16=trainer.bfloat16,
     )
-    halves = {"mean": found.mean.astype(np.float16), "cls": found.cls.astype(np.float16)}
-    _save_tensors(halves, folder / HELD_OUT)
+    _save_halves(found, folder / HELD_OUT)
 
 
 def _held_out_sentences(trainer: Trainer) -> list[list[int]]:
@@ -389,15 +372,11 @@ def _held_out_sentences(trainer: Trainer) -> list[list[int]]:
     ]
 
 
-def _bfloat16(model: BertForPreTraining) -> bool:
-    return native_bfloat16(model.device)
+def _save_halves(vectors: LastLayer, target: Path) -> None:
+    halves = {"mean": vectors.mean.astype(np.float16), "cls": vectors.cls.astype(np.float16)}
+    _save_tensors(halves, target)
 
 
 def _save_tensors(tensors: Mapping[str, npt.NDArray[Any]], target: Path) -> None:
     contiguous = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
     write_bytes(target, save(contiguous))
-
-
-def _save_frame(frame: pd.DataFrame, target: Path) -> None:
-    with written_aside(target) as temporary:
-        frame.to_parquet(temporary, index=False)

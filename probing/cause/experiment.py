@@ -15,13 +15,7 @@ from typing import Any, Final
 import pandas as pd
 
 from probing.cause.changes import CHANGES
-from probing.cause.continuation import (
-    NSP,
-    PLANS,
-    SHUFFLED,
-    Continuation,
-    run_continuation,
-)
+from probing.cause.continuation import NSP, PLANS, SHUFFLED, Continuation, run_continuation
 from probing.cause.estimands import OUTCOME, doses_of, values
 from probing.cause.frozen import run_frozen
 from probing.cause.frozen_vectors import FROZEN_PLANS, Frozen, FrozenArm

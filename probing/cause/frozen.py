@@ -30,12 +30,7 @@ from probing.cause.frozen_vectors import (
     FrozenVectors,
     Material,
 )
-from probing.cause.suite import (
-    Suite,
-    load_suite,
-    suite_cosines,
-    suite_scores,
-)
+from probing.cause.suite import Suite, load_suite, suite_cosines, suite_scores
 from probing.errors import InputError
 from probing.pretraining.start import find_start
 from probing.progress import Advance, progress, unseen
@@ -51,6 +46,7 @@ SCALE: Final = 20.0
 _INITIAL_SPREAD: Final = 0.02
 """Standard deviation of BERT's initial weights."""
 _DRAWS: Final = {"W": 31, "order": 32}
+_MEASURED: Final = ("seed", "steps", "task", "view", "metric", "value", "n")
 
 
 @dataclass(frozen=True)
@@ -240,7 +236,7 @@ def _train_arm(work: Frozen, arm: FrozenArm, encoding: FrozenVectors, suite: Sui
     start = Poolers.drawn(work.plan.seeds, sentences.cls.shape[1])
     with progress(f"training {arm}", work.plan.looks[-1]) as advance:
         kept = train_poolers(start, material, work.plan.looks, advance=advance)
-    rows: list[dict[str, object]] = []
+    rows: list[tuple[object, ...]] = []
     last: dict[str, npt.NDArray[np.float32]] = {}
     held_out = torch.from_numpy(material.held_out_inputs)
     held_out_labels = torch.from_numpy(material.held_out_labels)
@@ -252,16 +248,9 @@ def _train_arm(work: Frozen, arm: FrozenArm, encoding: FrozenVectors, suite: Sui
                 views = {name: views[name] for name in ("pooler_dense", "pooler")}
             similarities = suite_cosines(suite, views)
             rows += [
-                {
-                    "seed": seed,
-                    "steps": steps,
-                    "task": name.split("/")[0],
-                    "view": name.split("/")[1],
-                    "metric": "spearman",
-                    "value": value,
-                    "n": len(suite.gold[name.split("/")[0]]),
-                }
+                (seed, steps, task, view, "spearman", value, len(suite.gold[task]))
                 for name, value in suite_scores(suite, similarities).items()
+                for task, view in [name.split("/")]
             ]
             kept_at = "" if steps == work.plan.looks[-1] else f"@{steps}"
             last |= {
@@ -273,32 +262,15 @@ def _train_arm(work: Frozen, arm: FrozenArm, encoding: FrozenVectors, suite: Sui
             inputs = held_out.expand(work.plan.seeds, *held_out.shape)
             right = (poolers.logits(inputs).argmax(2) == held_out_labels).float().mean(1)
             rows += [
-                {
-                    "seed": seed,
-                    "steps": steps,
-                    "task": "held-out",
-                    "view": "",
-                    "metric": "sentence_accuracy",
-                    "value": float(right[seed]),
-                    "n": len(held_out_labels),
-                }
-                for seed in range(work.plan.seeds)
+                (seed, steps, "held-out", "", "sentence_accuracy", accuracy, len(held_out_labels))
+                for seed, accuracy in enumerate(right.tolist())
             ]
     if arm is not FrozenArm.SEMANTIC:
-        rows.append(
-            {
-                "seed": 0,
-                "steps": 0,
-                "task": "held-out",
-                "view": "",
-                "metric": "overlap_accuracy",
-                "value": material.overlap_accuracy,
-                "n": len(held_out_labels),
-            }
-        )
+        overlap = material.overlap_accuracy
+        rows.append((0, 0, "held-out", "", "overlap_accuracy", overlap, len(held_out_labels)))
     last |= {"weight": kept[-1].weight.numpy(), "bias": kept[-1].bias.numpy()}
     last |= {"head": kept[-1].head.numpy(), "head_bias": kept[-1].head_bias.numpy()}
     write_bytes(work.out / f"{arm}.safetensors", save(last))
-    frame = pd.DataFrame(rows)
+    frame = pd.DataFrame(rows, columns=list(_MEASURED))
     frame.insert(0, "arm", str(arm))
     write_bytes(work.out / f"{arm}.parquet", frame.to_parquet(index=False))

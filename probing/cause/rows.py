@@ -11,24 +11,11 @@ from safetensors import safe_open
 from safetensors.numpy import load_file
 from transformers import BertModel
 
-from probing.cause.continuation import (
-    MLM,
-    NSP,
-    SHUFFLED,
-    Arm,
-    Cell,
-    Continuation,
-    read_rows,
-)
+from probing.cause.continuation import MLM, NSP, SHUFFLED, Arm, Cell, Continuation, read_rows
 from probing.cause.dissection import read_out, read_out_frozen, swapped
 from probing.cause.estimands import OUTCOME, ROW_COLUMNS, START, item_error_rows, tasks_of, values
 from probing.cause.frozen import read_frozen_rows
-from probing.cause.frozen_vectors import (
-    Frozen,
-    FrozenArm,
-    shared_tokens,
-    word_overlap_accuracy,
-)
+from probing.cause.frozen_vectors import Frozen, FrozenArm, shared_tokens, word_overlap_accuracy
 from probing.cause.suite import Suite, last_layer, suite_cosines, suite_scores
 from probing.pretraining.config import PretrainingConfig
 from probing.pretraining.corpus import tokenize_corpus

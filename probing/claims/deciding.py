@@ -25,12 +25,7 @@ from probing.claims.catalogue import CLAIMS, Claim, Side
 from probing.claims.outcomes import SMALLEST_EFFECT, Outcome, Test, decided
 from probing.claims.road import Road, road_to_pooler
 from probing.errors import InputError
-from probing.results.differences import (
-    Difference,
-    Place,
-    check_aggregation,
-    read_differences,
-)
+from probing.results.differences import Difference, Place, check_aggregation, read_differences
 from probing.results.names import difference, is_difference, sides, twin_name
 from probing.results.quantities import training_items
 from probing.statistics import EffectOverSeeds, effect_over_seeds, random_effects

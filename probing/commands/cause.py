@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from probing.commands.options import ResumedFolder, SourceWeights
 from probing.commands.pretrain import source_weights
 from probing.errors import InputError
 
@@ -26,21 +27,14 @@ def cause_command(
         str, typer.Option(help="smoke (a minute), pilot (some 20 minutes) or full (hours).")
     ] = "pilot",
     data_dir: Annotated[
-        Path | None,
-        typer.Option(envvar="PROBING_DATA", help="Folder with the official data sets."),
+        Path | None, typer.Option(envvar="PROBING_DATA", help="Folder with the official data sets.")
     ] = None,
     arm: Annotated[
         list[str] | None,
         typer.Option(help="One more arm of the frozen body, such as nsp-fresh. May be repeated."),
     ] = None,
-    source_weight: Annotated[
-        list[str] | None,
-        typer.Option(help="NAME=6 draws the documents of NAME.txt six times as often; repeatable."),
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(help="The run folder; rerun the same command to resume a killed run."),
-    ] = None,
+    source_weight: SourceWeights = None,
+    out: ResumedFolder = None,
 ) -> None:
     """Train poolers with and without next sentence prediction, and say what it does to them."""
     from probing.cause.experiment import Cause, run_cause

@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from probing.commands.terminal import PIPED_WIDTH
+from probing.commands.options import CacheDir, Device, MaxLength, Revision, WeightForm
+from probing.commands.terminal import wide_console
 from probing.encoding.weight_forms import Weights
 
 if TYPE_CHECKING:
@@ -38,20 +38,12 @@ def choose_command(
         str | None, typer.Option(help="Export this view, not the recommended one.")
     ] = None,
     table: Annotated[bool, typer.Option("--table", help="Print every view.")] = False,
-    device: Annotated[str | None, typer.Option(help="Such as cpu or cuda:0.")] = None,
-    revision: Annotated[str | None, typer.Option(help="Of a Hub id.")] = None,
-    max_length: Annotated[int | None, typer.Option(help="Tokens per sentence.")] = None,
-    weights: Annotated[
-        Weights,
-        typer.Option(help="restricted-pickle reads pytorch_model.bin too; it runs no code."),
-    ] = Weights.SAFETENSORS,
+    device: Device = None,
+    revision: Revision = None,
+    max_length: MaxLength = None,
+    weights: WeightForm = Weights.SAFETENSORS,
     seed: Annotated[int, typer.Option(help="Seed of the bootstrap and the folds.")] = 0,
-    cache_dir: Annotated[
-        str | None,
-        typer.Option(
-            envvar="PROBING_CACHE", help="Where vectors are kept; by default the user's cache."
-        ),
-    ] = None,
+    cache_dir: CacheDir = None,
 ) -> None:
     """Say which layer and pooling to use on your data, and what the usual choices cost."""
     from probing.encoding.encoder import Encoder
@@ -74,9 +66,7 @@ def choose_command(
             raise InputError(f"{model} is a file of vectors: there is no model to export")
         check_export(export)  # before minutes of work
     choice = choose(encoder, data, split=split, seed=seed, cache_dir=cache_dir)
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = max(console.width, PIPED_WIDTH)
+    console = wide_console()
     for sentence in choice.sentences:
         console.print(escape(sentence))
     console.print(_shown(choice, every=table))

@@ -7,7 +7,8 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from probing.commands.terminal import PIPED_WIDTH
+from probing.commands.options import DataDir
+from probing.commands.terminal import wide_console
 from probing.errors import InputError
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def _side_by_side(runs: "list[Run]", pooling: str, figure: Path | None) -> None:
     if figure is not None and figure.suffix not in (".svg", ".png"):
         raise InputError(f"--figure {figure}: expected a file .svg or .png")
     board = leaderboard(runs, pooling=pooling)
-    console = _console()
+    console = wide_console()
     console.print(rich_table(board.page_table(), console))
     console.print(board.page_table().caption)
     if figure is not None:
@@ -65,10 +66,7 @@ def verify_command(
         list[str] | None,
         typer.Option(help="Only these of the paper's models, by alias or Hub id. May be repeated."),
     ] = None,
-    data_dir: Annotated[
-        str | None,
-        typer.Option(envvar="PROBING_DATA", help="Folder with the official data sets."),
-    ] = None,
+    data_dir: DataDir = None,
     out: Annotated[
         Path | None, typer.Option(help="The run folder; by default runs/verify-NAME.")
     ] = None,
@@ -82,7 +80,7 @@ def verify_command(
     folder = out or Path("runs") / f"verify-{'-'.join(name.lower().split())}"
     result = run_study(Study(**study, data_dir=data_dir), folder, command=this_command())
     _show(compare(result.scores, wanted))
-    _console().print(f"run folder: {escape(str(folder))}", soft_wrap=True)
+    wide_console().print(f"run folder: {escape(str(folder))}", soft_wrap=True)
 
 
 def _show(ledger: "Ledger") -> None:
@@ -98,10 +96,3 @@ def _show(ledger: "Ledger") -> None:
     )
     for (source, model), missing in ledger.missing.groupby(["source", "model"], sort=False):
         console.print(f"not measured: {len(missing)} of {escape(str(source))} ({model})")
-
-
-def _console() -> Console:
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = max(console.width, PIPED_WIDTH)
-    return console

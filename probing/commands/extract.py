@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from probing.commands.options import BatchTokens, Device, MaxLength, Revision, WeightForm
 from probing.encoding.dtypes import Dtype, StorageDtype
 from probing.encoding.weight_forms import Weights
 from probing.errors import InputError
@@ -42,19 +43,16 @@ def extract_command(
         list[str] | None,
         typer.Option(help="Keep this view alone, such as mean@6. May be repeated."),
     ] = None,
-    revision: Annotated[str | None, typer.Option(help="Of a Hub id.")] = None,
+    revision: Revision = None,
     dtype: Annotated[Dtype, typer.Option(help="Number format of the forward pass.")] = Dtype.AUTO,
     storage_dtype: Annotated[
         StorageDtype, typer.Option(help="Number format on disk.")
     ] = StorageDtype.FLOAT32,
-    max_length: Annotated[int | None, typer.Option(help="Tokens per sentence.")] = None,
-    batch_tokens: Annotated[int | None, typer.Option(help="Padded tokens in one pass.")] = None,
+    max_length: MaxLength = None,
+    batch_tokens: BatchTokens = None,
     shard_sentences: Annotated[int | None, typer.Option(help="Sentences in one shard.")] = None,
-    device: Annotated[str | None, typer.Option(help="Such as cpu or cuda:0.")] = None,
-    weights: Annotated[
-        Weights,
-        typer.Option(help="restricted-pickle reads pytorch_model.bin too; it runs no code."),
-    ] = Weights.SAFETENSORS,
+    device: Device = None,
+    weights: WeightForm = Weights.SAFETENSORS,
     engine: Annotated[EngineName, typer.Option(help="Where shards are made.")] = EngineName.LOCAL,
     address: Annotated[
         str | None,

@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from probing.commands.options import DataDir, ResumedFolder
 from probing.errors import InputError
 
 if TYPE_CHECKING:
@@ -39,8 +40,7 @@ def finetune_command(
         typer.Option(help="Of training items, order and dropout. May be repeated; 0, 1 and 2."),
     ] = None,
     frozen: Annotated[
-        bool,
-        typer.Option("--frozen", help="Train each head on the encoder held fixed as well."),
+        bool, typer.Option("--frozen", help="Train each head on the encoder held fixed as well.")
     ] = False,
     encoder_rate: Annotated[
         float | None,
@@ -51,20 +51,13 @@ def finetune_command(
         typer.Option(help="How often all training items are gone through; 3 by default."),
     ] = None,
     max_steps: Annotated[
-        int | None,
-        typer.Option(help="Most updates of a cell, where the epochs take too long."),
+        int | None, typer.Option(help="Most updates of a cell, where the epochs take too long.")
     ] = None,
-    data_dir: Annotated[
-        str | None,
-        typer.Option(envvar="PROBING_DATA", help="Folder with the official data sets."),
-    ] = None,
+    data_dir: DataDir = None,
     checkpoint_seconds: Annotated[
         float, typer.Option(help="Between two checkpoints of the cell in training.")
     ] = 60.0,
-    out: Annotated[
-        Path | None,
-        typer.Option(help="The run folder; rerun the same command to resume a killed run."),
-    ] = None,
+    out: ResumedFolder = None,
 ) -> None:
     """Fine-tune an encoder under each head on each task and write a run folder."""
     from probing.claims.deciding import decide
@@ -94,11 +87,7 @@ def finetune_command(
 
     try:
         run = run_finetuning(
-            study,
-            folder,
-            command=this_command(),
-            checkpoint_seconds=checkpoint_seconds,
-            watch=tell,
+            study, folder, command=this_command(), checkpoint_seconds=checkpoint_seconds, watch=tell
         )
     except KeyboardInterrupt:
         message = f"probing: interrupted; rerun with --out {folder} to resume"

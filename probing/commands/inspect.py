@@ -6,6 +6,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from probing.commands.options import Device, MaxLength, Revision, WeightForm
 from probing.encoding.weight_forms import Weights
 
 if TYPE_CHECKING:
@@ -14,13 +15,10 @@ if TYPE_CHECKING:
 
 def inspect_command(
     model: Annotated[str, typer.Argument(help="An alias, a Hub id or a folder.", metavar="MODEL")],
-    revision: Annotated[str | None, typer.Option(help="Of a Hub id.")] = None,
-    device: Annotated[str | None, typer.Option(help="Such as cpu or cuda:0.")] = None,
-    max_length: Annotated[int | None, typer.Option(help="Tokens per sentence.")] = None,
-    weights: Annotated[
-        Weights,
-        typer.Option(help="restricted-pickle reads pytorch_model.bin too; it runs no code."),
-    ] = Weights.SAFETENSORS,
+    revision: Revision = None,
+    device: Device = None,
+    max_length: MaxLength = None,
+    weights: WeightForm = Weights.SAFETENSORS,
 ) -> None:
     """Say what an encoder is: layers, length, attention, pooler, how it will be batched."""
     from probing.encoding.encoder import load_encoder

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from probing.commands.options import SourceWeights
 from probing.errors import InputError
 from probing.pretraining.config import (
     Decay,
@@ -78,10 +79,7 @@ def pretrain_command(
     lr: Annotated[float, typer.Option(help="Peak learning rate.")] = _DEFAULT.learning_rate,
     decay: Annotated[Decay, typer.Option(help="The rate after the warm-up.")] = _DEFAULT.decay,
     dropout: Annotated[float, typer.Option(help="In hidden and attention.")] = _DEFAULT.dropout,
-    source_weight: Annotated[
-        list[str] | None,
-        typer.Option(help="NAME=6 draws the documents of NAME.txt six times as often; repeatable."),
-    ] = None,
+    source_weight: SourceWeights = None,
     seed: Annotated[int, typer.Option(help="Of weights, data order and masks.")] = _DEFAULT.seed,
     dtype: Annotated[Precision, typer.Option(help="Number format.")] = Precision.AUTO,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",

@@ -10,7 +10,8 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from probing.commands.terminal import PIPED_WIDTH, kept
+from probing.commands.options import BatchTokens, CacheDir, DataDir, Device, MaxLength, WeightForm
+from probing.commands.terminal import kept, wide_console
 from probing.encoding.dtypes import Dtype
 from probing.encoding.weight_forms import Weights
 from probing.errors import InputError
@@ -24,8 +25,7 @@ if TYPE_CHECKING:
 def run_command(
     preset: Annotated[str | None, typer.Option(help="A named study: its models and tasks.")] = None,
     model: Annotated[
-        list[str] | None,
-        typer.Option(help="An alias, a Hub id or a folder. May be repeated."),
+        list[str] | None, typer.Option(help="An alias, a Hub id or a folder. May be repeated.")
     ] = None,
     vectors: Annotated[
         list[Path] | None,
@@ -78,8 +78,7 @@ def run_command(
         ),
     ] = None,
     claim: Annotated[
-        list[str] | None,
-        typer.Option(help="A claim of your own, module:name. May be repeated."),
+        list[str] | None, typer.Option(help="A claim of your own, module:name. May be repeated.")
     ] = None,
     controls: Annotated[
         bool, typer.Option("--controls", help="Train each probe on a control task too.")
@@ -88,27 +87,23 @@ def run_command(
         str | None,
         typer.Option(help="Whose settings the STS sets are scored with, such as simcse or mteb."),
     ] = None,
-    data_dir: Annotated[
-        str | None,
-        typer.Option(envvar="PROBING_DATA", help="Folder with the official data sets."),
-    ] = None,
+    data_dir: DataDir = None,
     corpus: Annotated[
         str | None,
         typer.Option(help="Folder of texts, to read next sentences from every view too."),
     ] = None,
     same_source: Annotated[
-        bool,
-        typer.Option("--same-source", help="Draw random next sentences from the same source."),
+        bool, typer.Option("--same-source", help="Draw random next sentences from the same source.")
     ] = False,
     dtype: Annotated[Dtype, typer.Option(help="Number format of the forward pass.")] = (
         Dtype.FLOAT32
     ),
-    device: Annotated[str | None, typer.Option(help="Such as cpu or cuda:0.")] = None,
+    device: Device = None,
     revision: Annotated[
         str | None, typer.Option(help="Commit, tag or branch of the one model, a Hub id.")
     ] = None,
-    max_length: Annotated[int | None, typer.Option(help="Tokens per sentence.")] = None,
-    batch_tokens: Annotated[int | None, typer.Option(help="Padded tokens in one pass.")] = None,
+    max_length: MaxLength = None,
+    batch_tokens: BatchTokens = None,
     score_range: Annotated[
         str | None,
         typer.Option(
@@ -116,16 +111,8 @@ def run_command(
             metavar="RANGE",
         ),
     ] = None,
-    weights: Annotated[
-        Weights,
-        typer.Option(help="restricted-pickle reads pytorch_model.bin too; it runs no code."),
-    ] = Weights.SAFETENSORS,
-    cache_dir: Annotated[
-        str | None,
-        typer.Option(
-            envvar="PROBING_CACHE", help="Where vectors are kept; by default the user's cache."
-        ),
-    ] = None,
+    weights: WeightForm = Weights.SAFETENSORS,
+    cache_dir: CacheDir = None,
     seed: Annotated[int, typer.Option(help="Seed of the bootstrap and the random weights.")] = 0,
     seeds: Annotated[
         int, typer.Option(help="Average everything random in a probe over this many seeds.")
@@ -204,9 +191,7 @@ def _show(result: "Run", study: "Study", report: Path, *, tables: bool) -> None:
     from probing.commands.summary_table import rich_table
     from probing.reporting.summary import made_for
 
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = max(console.width, PIPED_WIDTH)
+    console = wide_console()
     summary = result.summary()
     for sentence in summary.sentences:
         console.print(escape(sentence))

@@ -19,11 +19,19 @@ from probing.progress import Advance
 WRITTEN_BUT_NOT_SHOWN: Final = 3
 """Exit code of a run whose scores are on disk, but whose report or tables failed."""
 
-PIPED_WIDTH: Final = 120
+_PIPED_WIDTH: Final = 120
 """Columns of a table that goes to a file or a pipe, where nothing wraps."""
 
 _SHORT: Final = 500
 """Units of work too few for a bar."""
+
+
+def wide_console() -> Console:
+    """Standard output for tables."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = max(console.width, _PIPED_WIDTH)
+    return console
 
 
 @contextmanager

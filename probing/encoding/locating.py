@@ -214,11 +214,7 @@ def _without_safetensors(repository: Repository, names: list[str]) -> str:
 
 
 def _checked(
-    name: str,
-    folder: Path,
-    revision: str,
-    allowed: Weights,
-    expected_sha256: str | None = None,
+    name: str, folder: Path, revision: str, allowed: Weights, expected_sha256: str | None = None
 ) -> Checkpoint:
     difference = read_difference(folder)
     if difference is not None:

@@ -122,10 +122,7 @@ def from_encodings(encodings: Any) -> Tokenized:
 
 
 def batches(
-    tokenized: Tokenized,
-    pad_id: int,
-    batch_tokens: int,
-    batching: Batching = Batching.PADDED,
+    tokenized: Tokenized, pad_id: int, batch_tokens: int, batching: Batching = Batching.PADDED
 ) -> Iterator[Batch]:
     """Batches of falling length, each of at most ``batch_tokens`` padded tokens.
 

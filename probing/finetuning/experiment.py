@@ -42,11 +42,7 @@ from probing.finetuning.score_rows import (
 from probing.reporting.finished import finished_run
 from probing.reporting.run import Run
 from probing.results.names import is_floor
-from probing.results.run_folder import (
-    describe_versions,
-    new_run_folder,
-    write_run,
-)
+from probing.results.run_folder import describe_versions, new_run_folder, write_run
 from probing.results.scores import Score, score_table
 from probing.tasks.registry import describe_task, load_task
 

@@ -238,18 +238,21 @@ _Found = tuple[FloatArray, FloatArray, FloatArray]
 
 def majority_share(data: FinetuningData) -> float:
     """The accuracy on test of the most frequent class of train; NaN where scores are predicted."""
-    if not data.classes:
-        return math.nan
+    return float(_majority_right(data).mean()) if data.classes else math.nan
+
+
+def _majority_right(data: FinetuningData) -> NDArray[np.bool_]:
+    """``(n_test,)`` where the most frequent class of train is right."""
     most = np.bincount(data.gold[data.train].astype(np.intp)).argmax()
-    return float((data.gold[data.test] == most).mean())
+    right: NDArray[np.bool_] = data.gold[data.test] == most
+    return right
 
 
 def majority_rows(data: FinetuningData, *, seed: int) -> list[Score]:
     """The floor of a task with classes: always the most frequent class of train."""
     if not data.classes:
         return []
-    most = np.bincount(data.gold[data.train].astype(np.intp)).argmax()
-    right = data.gold[data.test] == most
+    right = _majority_right(data)
     interval = accuracy_interval(right[:, np.newaxis])
     return [
         Score(

@@ -281,10 +281,7 @@ def truncated_lengths(
 
 
 def _truncate(
-    corpus: TokenizedCorpus,
-    rows: npt.NDArray[np.int64],
-    capacity: int,
-    rng: np.random.Generator,
+    corpus: TokenizedCorpus, rows: npt.NDArray[np.int64], capacity: int, rng: np.random.Generator
 ) -> SegmentPairs:
     offsets = corpus.sentence_starts
     starts = np.stack([offsets[rows[:, 0]], offsets[rows[:, 2]]], axis=1)

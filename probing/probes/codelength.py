@@ -7,7 +7,6 @@ counts is what the vectors save over the code of the class frequencies, which ne
 labels in ten being one and the same makes any code short.
 """
 
-import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,12 +20,10 @@ from scipy import stats
 
 from probing.errors import InputError
 from probing.probes.linear import LinearProbes
-from probing.probes.standardisation import fault_of
+from probing.probes.rounds import usable_views
 from probing.results.scores import Score
 from probing.results.target import Target
 from probing.threads import over_views
-
-logger = logging.getLogger(__name__)
 
 FRACTIONS: Final = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.0625, 0.125, 0.25, 0.5, 1.0)
 """Where the blocks end, as shares of the rows: the timesteps of Voita & Titov (2020)."""
@@ -95,8 +92,6 @@ def online_codelength(
         InputError: No view, rows that do not match, one class only, or more classes than rows.
     """
     names, codes = np.unique(np.asarray(labels).astype(str), return_inverse=True)
-    if not vectors:
-        raise InputError("found no view, expected vectors of at least one")
     if len(names) == 1:
         raise InputError(
             f"codelength: every label of the {len(codes)} rows to learn from is "
@@ -109,18 +104,7 @@ def online_codelength(
         )
     order = np.random.default_rng(seed).permutation(len(codes))
     ends = np.unique([max(1, round(share * len(codes))) for share in FRACTIONS])
-    usable = []
-    for view_id in vectors:
-        if len(vectors[view_id]) != len(codes):
-            raise InputError(
-                f"{view_id} has {len(vectors[view_id])} rows for {len(codes)} labels: expected "
-                "one row for each label"
-            )
-        fault = fault_of(vectors[view_id])
-        if fault is None:
-            usable.append(view_id)
-        else:
-            logger.warning("%s: %s, its codelength is NaN", view_id, fault)
+    usable = list(usable_views(vectors, len(codes)))
     family = probes or LinearProbes()
 
     def measured(view_id: str) -> NDArray[np.float64]:
@@ -153,19 +137,8 @@ def codelength_scores(
         mean, half = values.mean(axis=0), np.full(values.shape[1], np.nan)
         if len(several) > 1:
             half = stats.t.ppf(0.975, len(several) - 1) * stats.sem(values)
-        rows += [
-            target.score(
-                view=view_id,
-                probe="codelength",
-                labels=labels,
-                metric=metric,
-                value=mean[column],
-                lower=mean[column] - half[column],
-                upper=mean[column] + half[column],
-                n=several[0].n_items,
-            )
-            for column, view_id in enumerate(several[0].view_ids)
-        ]
+        named = {"probe": "codelength", "labels": labels, "metric": metric, "n": several[0].n_items}
+        rows += target.scores(several[0].view_ids, mean, mean - half, mean + half, **named)
     return rows
 
 

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import ClassVar, Final
 
 import numpy as np
 import torch
@@ -28,6 +28,8 @@ the 30 views of all-MiniLM-L6-v2; where 10 or 100 was best it was so by a point 
 class LinearProbes:
     """Linear probes of every view at every strength of a grid, fitted together."""
 
+    name: ClassVar[str] = "linear"
+    """Value of the ``probe`` column."""
     strengths: tuple[float, ...] = STRENGTHS
     """sklearn's ``C``, strongest penalty first, so that ties on dev go to the stronger one."""
     tolerance: float = TOLERANCE
@@ -36,11 +38,6 @@ class LinearProbes:
     def __post_init__(self) -> None:
         if not self.strengths or not all(0 < strength < np.inf for strength in self.strengths):
             raise InputError(f"expected strengths above 0, found {self.strengths}")
-
-    @property
-    def name(self) -> str:
-        """Value of the ``probe`` column."""
-        return "linear"
 
     @property
     def n_settings(self) -> int:

@@ -9,7 +9,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import ClassVar, Final
 
 import numpy as np
 import torch
@@ -78,12 +78,9 @@ class _Mix:
 class ScalarMix:
     """A family of probes (`probing.probes.driver.Probes`) whose rows are ``(n, n_layers, d)``."""
 
+    name: ClassVar[str] = "scalar-mix"
+    """Value of the ``probe`` column."""
     strengths: tuple[float, ...] = STRENGTHS
-
-    @property
-    def name(self) -> str:
-        """Value of the ``probe`` column."""
-        return "scalar-mix"
 
     @property
     def n_settings(self) -> int:
@@ -218,21 +215,15 @@ def expected_layer(accuracies: FloatArray) -> FloatArray:
 class AttentionPooling:
     """A family of probes whose rows are the numbers of n texts ``(n, 1)``, words kept here."""
 
+    name: ClassVar[str] = "attention"
+    """Value of the ``probe`` column."""
+    n_settings: ClassVar[int] = len(_WEIGHT_DECAYS)
+    """How many weight decays there are."""
     read: Callable[[int], Vectors]
     """Layer → ``(n_words, d)``, the words of all texts in order."""
     n_layers: int
     ends: NDArray[np.intp]
     """``(n,)`` where the words of each text end."""
-
-    @property
-    def name(self) -> str:
-        """Value of the ``probe`` column."""
-        return "attention"
-
-    @property
-    def n_settings(self) -> int:
-        """How many weight decays there are."""
-        return len(_WEIGHT_DECAYS)
 
     def predict(
         self,

@@ -118,20 +118,12 @@ def probe_scores(
         "accuracy": (correct.mean(axis=0), accuracy),
         "macro_f1": (np.mean(whole, axis=0), percentile_interval(_varied(resampled, groups))),
     }
+    named: dict[str, Any] = {"probe": first.probe, "labels": labels, "n": n_items}
+    named["clustering"] = clustering_of(groups)
     return [
-        target.score(
-            view=view_id,
-            probe=first.probe,
-            labels=labels,
-            metric=metric,
-            value=values[column],
-            lower=interval.lower[column],
-            upper=interval.upper[column],
-            n=n_items,
-            clustering=clustering_of(groups),
-        )
+        row
         for metric, (values, interval) in measured.items()
-        for column, view_id in enumerate(first.view_ids)
+        for row in target.scores(first.view_ids, values, *interval, metric=metric, **named)
     ]
 
 

@@ -183,19 +183,10 @@ def structure_scores(
     samples = scores.measured(counts.astype(np.float64))
     rows = []
     for metric in METRICS:
-        lower, upper = percentile_interval(samples[metric])
-        rows += [
-            target.score(
-                view=view_id,
-                probe=probe,
-                metric=metric,
-                value=values[metric][0, column],
-                lower=lower[column],
-                upper=upper[column],
-                n=n,
-            )
-            for column, view_id in enumerate(scores.view_ids)
-        ]
+        ends = percentile_interval(samples[metric])
+        rows += target.scores(
+            scores.view_ids, values[metric][0], *ends, probe=probe, metric=metric, n=n
+        )
     return rows
 
 

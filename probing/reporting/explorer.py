@@ -121,9 +121,7 @@ class Explorer:
         table = table[table["sentence"] != sentence]
         return (
             table.sort_values("cosine", ascending=False, kind="stable")
-            .head(
-                k,
-            )
+            .head(k)
             .reset_index(drop=True)
         )
 

@@ -299,10 +299,7 @@ def _passage(
     state = described["pooler"]
     if verdicts:
         text = verdict_text(
-            verdicts[0],
-            pooler=state,
-            declared=described.get("declared_view"),
-            others=verdicts[1:],
+            verdicts[0], pooler=state, declared=described.get("declared_view"), others=verdicts[1:]
         )
         return tuple(text.splitlines())
     headlines = [

@@ -16,13 +16,7 @@ from probing.errors import InputError
 from probing.results.differences import usable_aggregation
 from probing.results.items import read_items
 from probing.results.names import is_difference
-from probing.results.quantities import (
-    QUANTITIES,
-    SIMILARITY,
-    Quantity,
-    models_of,
-    quantities,
-)
+from probing.results.quantities import QUANTITIES, SIMILARITY, Quantity, models_of, quantities
 from probing.results.run_folder import read_run
 
 if TYPE_CHECKING:  # matplotlib takes long to import, and most runs are read without a figure

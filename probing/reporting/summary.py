@@ -254,10 +254,7 @@ def _place_of_the_loss(cls: _Decided, pooler: _Decided) -> list[str]:
         return []
     of_cls, of_pooler = (
         f"{name} is {_spread(step, other, 'these ')}"
-        for name, step, other in (
-            ("[CLS]", cls, "mean pooling"),
-            ("the pooler", pooler, "[CLS]"),
-        )
+        for name, step, other in (("[CLS]", cls, "mean pooling"), ("the pooler", pooler, "[CLS]"))
     )
     if cls.side < 0 and pooler.side < 0:
         return [f"The loss is partly in [CLS], partly in the pooler: {of_cls}, and {of_pooler}."]

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import SupportsFloat
+from typing import Any, SupportsFloat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,9 +37,7 @@ class Target:
     def __len__(self) -> int:
         return len(self.gold)
 
-    def coded_subsets(
-        self,
-    ) -> tuple[NDArray[np.str_], NDArray[np.intp], tuple[Aggregation, ...]]:
+    def coded_subsets(self) -> tuple[NDArray[np.str_], NDArray[np.intp], tuple[Aggregation, ...]]:
         """Sorted subset names, the number of each item's ``(n_items,)``, and how to aggregate.
 
         A task without subsets has one, which is aggregated as ``all`` only.
@@ -72,6 +70,20 @@ class Target:
     def rng(self) -> np.random.Generator:
         """A generator in its first state."""
         return np.random.default_rng(self.seed)
+
+    def scores(
+        self,
+        view_ids: Sequence[str],
+        values: FloatArray,
+        lower: FloatArray,
+        upper: FloatArray,
+        **named: Any,
+    ) -> list[Score]:
+        """A row for each of n_views views, by `score`; values and ends are ``(n_views,)``."""
+        return [
+            self.score(view=view_id, value=value, lower=low, upper=high, **named)
+            for view_id, value, low, high in zip(view_ids, values, lower, upper, strict=True)
+        ]
 
     def score(
         self,

@@ -60,10 +60,7 @@ class Cell(NamedTuple):
 
 
 def contrast_scores(
-    columns: Mapping[Cell, FloatArray],
-    target: Target,
-    *,
-    cells: Collection[Cell],
+    columns: Mapping[Cell, FloatArray], target: Target, *, cells: Collection[Cell]
 ) -> list[Score]:
     """Spearman of cells and differences of Spearman between cells, all from the same resamples.
 

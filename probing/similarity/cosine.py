@@ -151,23 +151,18 @@ def similarity_scores(
             values = correlation(similarities[part], target.gold[part], metric)
             interval = percentile_interval(resampled)
             measured.append((str(names[code]), "none", part, values, interval))
-        rows += [
-            target.score(
-                view=view_id,
+        for subset, aggregation, items, values, interval in measured:
+            rows += target.scores(
+                view_ids,
+                values,
+                *interval,
                 probe=probe,
                 metric=str(metric),
-                value=values[column],
-                lower=interval.lower[column],
-                upper=interval.upper[column],
-                n=None if part is None else len(part),
-                clustering=clustering,
+                n=None if items is None else len(items),
+                clustering=None if items is None else target.clustering(items),
                 subset=subset,
                 aggregation=aggregation,
             )
-            for subset, aggregation, part, values, interval in measured
-            for clustering in [None if part is None else target.clustering(part)]
-            for column, view_id in enumerate(view_ids)
-        ]
     return rows
 
 

@@ -160,11 +160,7 @@ def matrix_entropy(gram: torch.Tensor) -> torch.Tensor:
 
 
 def dime(
-    one: Vectors,
-    other: Vectors,
-    *,
-    rng: np.random.Generator,
-    n_permutations: int = N_PERMUTATIONS,
+    one: Vectors, other: Vectors, *, rng: np.random.Generator, n_permutations: int = N_PERMUTATIONS
 ) -> float:
     """DiME (Skean et al. 2023): how much less joint entropy two copies have than strangers.
 

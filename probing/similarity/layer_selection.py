@@ -43,9 +43,7 @@ class LayerSelection:
 
 
 def select_layer(
-    vectors: Mapping[str, NDArray[np.float32]],
-    target: Target,
-    pooling: str = Pooling.MEAN,
+    vectors: Mapping[str, NDArray[np.float32]], target: Target, pooling: str = Pooling.MEAN
 ) -> LayerSelection:
     """The best layer under one pooling on development pairs.
 

@@ -20,9 +20,7 @@ RAW: Final = "raw"
 """No transform."""
 
 
-def checked_transforms(
-    transforms: Mapping[str, TransformFunction],
-) -> dict[str, TransformFunction]:
+def checked_transforms(transforms: Mapping[str, TransformFunction]) -> dict[str, TransformFunction]:
     """The same transforms, their names looked at. Raises `InputError` where one is taken."""
     for name, fit in transforms.items():
         taken = name == RAW or any(name.startswith(kind) for kind in TransformKind)

@@ -244,10 +244,7 @@ def _resampled_counts(
         drawn = first + (rng.random((n_block, n_items)) * among).astype(np.intp)
         drawn += n_items * np.arange(n_block)[:, None]
         counts = np.bincount(drawn.ravel(), minlength=n_block * n_items).reshape(n_block, n_items)
-        yield (
-            slice(start, start + n_block),
-            np.ascontiguousarray(counts.T, dtype=np.float64),
-        )
+        yield (slice(start, start + n_block), np.ascontiguousarray(counts.T, dtype=np.float64))
 
 
 _Weighted = Callable[[FloatArray], FloatArray]

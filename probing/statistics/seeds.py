@@ -85,9 +85,5 @@ def effect_over_seeds(
             items = ErrorPart(tasks, n_tasks - 1)
     effect, half = float(values.mean()), margin((seeds, items), (1 - level) / 2)
     return EffectOverSeeds(
-        effect=effect,
-        seeds=seeds,
-        items=items,
-        lower=effect - half,
-        upper=effect + half,
+        effect=effect, seeds=seeds, items=items, lower=effect - half, upper=effect + half
     )

@@ -50,9 +50,7 @@ def williams_test(
     """
     if n < 4:
         raise ValueError(f"Williams' test needs at least 4 pairs, found {n}")
-    a, b, ab = np.broadcast_arrays(
-        *(np.asarray(r, dtype=np.float64) for r in (r_ag, r_bg, r_ab)),
-    )
+    a, b, ab = np.broadcast_arrays(*(np.asarray(r, dtype=np.float64) for r in (r_ag, r_bg, r_ab)))
     middle = (a + b) / 2
     # The determinant of the correlation matrix; rounding can take it below zero.
     determinant = np.maximum(1 - a**2 - b**2 - ab**2 + 2 * a * b * ab, 0.0)

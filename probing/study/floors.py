@@ -41,9 +41,8 @@ def measure_floors(task: Task, settings: Settings) -> list[Score]:
             )
         ]
     items = Labels.of(task)
-    floors = tuple(FLOORS)[: None if items.has_sentences else -1]
     rows: list[Score] = []
-    for floor in floors:
+    for floor in tuple(FLOORS)[: None if items.has_sentences else -1]:
         predictions = fit_floor(
             floor,
             items.texts,
@@ -52,11 +51,8 @@ def measure_floors(task: Task, settings: Settings) -> list[Score]:
             seed=settings.seed,
             missing_classes=MissingClasses.ACCEPT,
         )
-        scores = probe_scores(
-            predictions,
-            settings.target(task),
-            groups=None if items.groups is None else items.groups[predictions.items],
-        )
+        groups = items.groups_of(predictions)
+        scores = probe_scores(predictions, settings.target(task), groups=groups)
         rows += [replace(score, model=floor) for score in scores]
     return rows
 

@@ -17,12 +17,7 @@ from probing.encoding.onednn import packed_linears
 from probing.encoding.tokenization import Batch, batches, tokenize
 from probing.encoding.views import Pooling
 from probing.errors import InputError
-from probing.similarity.label_free import (
-    METRICS,
-    curvature,
-    prompt_entropy,
-    view_metrics,
-)
+from probing.similarity.label_free import METRICS, curvature, prompt_entropy, view_metrics
 from probing.threads import in_threads, over_views
 
 logger = logging.getLogger(__name__)
@@ -170,9 +165,7 @@ def label_free(
         matrix = vectors[view_id]
         return dict(
             view_metrics(
-                matrix[:n],
-                matrix[n:].reshape(n, N_COPIES, -1),
-                rng=np.random.default_rng(seed),
+                matrix[:n], matrix[n:].reshape(n, N_COPIES, -1), rng=np.random.default_rng(seed)
             )
         )
 

@@ -82,6 +82,10 @@ class Labels:
         groups = None if self.groups is None else self.groups[rows]
         return Labels(texts, labels, splits, groups, has_sentences=self.has_sentences)
 
+    def groups_of(self, predictions: Predictions) -> NDArray[np.int64] | None:
+        """``(n_items,)`` groups of the items that are predicted."""
+        return None if self.groups is None else self.groups[predictions.items]
+
 
 @dataclass(frozen=True, eq=False)
 class LabelledItems:
@@ -102,11 +106,7 @@ class LabelledItems:
 
 
 def items_of(
-    extract: SharedExtraction,
-    task: LabelledTask,
-    settings: Settings,
-    *,
-    pieces: str = Pieces.FIRST,
+    extract: SharedExtraction, task: LabelledTask, settings: Settings, *, pieces: str = Pieces.FIRST
 ) -> LabelledItems:
     """The items of a task with their vectors.
 
@@ -141,10 +141,11 @@ def items_of(
         found: dict[str, Vectors] = {}
         for view_id in by_word:
             layer, rows = view_id.partition("@")[2], by_word[view_id]
+            first = rows[places[..., 0]].reshape(len(places), -1)
             if not spans.has_longer_spans:
-                found[view_id] = rows[places[..., 0]].reshape(len(places), -1)
+                found[view_id] = first
                 continue
-            found[f"span_first@{layer}"] = rows[places[..., 0]].reshape(len(places), -1)
+            found[f"span_first@{layer}"] = first
             found[f"span_last@{layer}"] = rows[places[..., 1] - 1].reshape(len(places), -1)
             found[f"span_mean@{layer}"] = np.stack(
                 [
@@ -259,7 +260,7 @@ def _probed(
 ) -> list[Score]:
     """Every probe on the real labels, and with ``settings.controls`` on those of the control."""
     rows: list[Score] = []
-    labels, splits, groups = items.labels.labels, items.labels.splits, items.labels.groups
+    labels, splits = items.labels.labels, items.labels.splits
     seeds = range(settings.seed, settings.seed + settings.n_seeds)
     targets = {"real": [list(labels)] * len(seeds)}
     if settings.controls:
@@ -290,7 +291,7 @@ def _probed(
                 _fit(vectors, wanted, splits, probe, seed, settings)
                 for seed, wanted in list(zip(seeds, draws, strict=True))[: 1 if certain else None]
             ]
-            tested = _of(groups, predictions[0])
+            tested = items.labels.groups_of(predictions[0])
             rows += probe_scores(predictions, target, labels=kind, groups=tested)
             if probe == "linear" and kind == "real":
                 rows += _claimed(extract.encoder.num_layers, predictions, target, tested)
@@ -309,10 +310,7 @@ def _probed(
 
 
 def _claimed(
-    last: int,
-    predictions: Sequence[Predictions],
-    target: Target,
-    groups: NDArray[np.int64] | None,
+    last: int, predictions: Sequence[Predictions], target: Target, groups: NDArray[np.int64] | None
 ) -> list[Score]:
     """The differences between views that `TREEBANK_CLAIMS` speak of, where they are measured."""
     views = {view for view, *_ in claim_rows(last, {}, TREEBANK_CLAIMS)}
@@ -335,10 +333,6 @@ def _fit(
 ) -> Predictions:
     accept = MissingClasses.ACCEPT
     return settings.fit(vectors, labels, splits, probe=probe, seed=seed, missing_classes=accept)
-
-
-def _of(groups: NDArray[np.int64] | None, predictions: Predictions) -> NDArray[np.int64] | None:
-    return None if groups is None else groups[predictions.items]
 
 
 def _mixed(
@@ -364,19 +358,19 @@ def _mixed(
         logger.warning("%s: layers are mixed on one in %d items of train", target.task, step)
     kept = np.setdiff1d(np.arange(len(labels)), np.setdiff1d(train, train[::step]))
     chosen = [labels[row] for row in kept]
-    splits = [items.labels.splits[row] for row in kept]
-    groups = None if items.labels.groups is None else items.labels.groups[kept]
+    of_kept = items.labels.subset(kept)
     rows: list[Score] = []
     for pooling in wanted:
         some = {f"{pooling}@{i}": vectors[f"{pooling}@{i}"][kept] for i in range(last + 1)}
         stacks = layer_stacks(some, pooling, last)
         family = ScalarMix()
-        predictions = _fit(stacks, chosen, splits, family, settings.seed, settings)
-        rows += probe_scores(predictions, target, labels=kind, groups=_of(groups, predictions))
+        predictions = _fit(stacks, chosen, of_kept.splits, family, settings.seed, settings)
+        groups = of_kept.groups_of(predictions)
+        rows += probe_scores(predictions, target, labels=kind, groups=groups)
         if kind == "control":
             continue
         best = int(np.median(predictions.chosen[:, -1]))
-        taught = np.flatnonzero(np.isin(splits, ("train", "")))
+        taught = np.flatnonzero(np.isin(of_kept.splits, ("train", "")))
         classes = np.unique(np.array(chosen)[taught], return_inverse=True)[1]
         weights = mix_weights(
             stacks[mix_name(pooling, last)][taught],
@@ -384,7 +378,7 @@ def _mixed(
             strength=family.strengths[best],
             seed=settings.seed,
         )
-        rows += mix_scores(predictions, weights, target, groups=_of(groups, predictions))
+        rows += mix_scores(predictions, weights, target, groups=groups)
     return rows
 
 
@@ -411,5 +405,5 @@ def _attended(
     )
     numbers = {f"attention@0..{encoder.num_layers}": np.arange(len(sentences))[:, np.newaxis]}
     predictions = _fit(numbers, labels, items.labels.splits, family, settings.seed, settings)
-    groups = _of(items.labels.groups, predictions)
+    groups = items.labels.groups_of(predictions)
     return probe_scores(predictions, target, labels=kind, groups=groups)

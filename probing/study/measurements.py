@@ -74,12 +74,7 @@ def measure_pairs(
     }
     measured = [*vectors, *averages, *composite]
     similarities = cosine_similarities({**vectors, **averages, **composite}, measured)
-    rows = similarity_scores(
-        similarities,
-        target,
-        view_ids=measured,
-        probe="cosine",
-    )
+    rows = similarity_scores(similarities, target, view_ids=measured, probe="cosine")
     if settings.keep is not None and not control:
         settings.keep(
             Items(
@@ -129,11 +124,7 @@ def measure_pairs(
         target,
         cells=tuple(dict.fromkeys([*transformed, *predicted, *wanted])),
     )
-    rows += pooler_scores(
-        vectors,
-        target,
-        None if control else _pooler_weights(encoder),
-    )
+    rows += pooler_scores(vectors, target, None if control else _pooler_weights(encoder))
     rows += geometry_scores(representations.distinct, target)
     return rows, representations.n_truncated
 
@@ -150,10 +141,7 @@ def choose_layers(
     """
     encoder = extract.encoder
     representations = extract(development.sentences1 + development.sentences2)
-    rows = cka_scores(
-        representations.distinct,
-        settings.target(development),
-    )
+    rows = cka_scores(representations.distinct, settings.target(development))
     weights = _pooler_weights(encoder)
     if weights is not None:
         rows += weight_scores(weights, layer=encoder.num_layers, seed=settings.seed)

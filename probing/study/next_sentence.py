@@ -24,11 +24,7 @@ from probing.pretraining.segments import SegmentPairs, gather_batch, make_segmen
 from probing.probes.controls import fit_floor
 from probing.probes.driver import fit_probes
 from probing.probes.erasing import Eraser, fit_erasers
-from probing.probes.predictions import (
-    Predictions,
-    probe_scores,
-    view_difference_scores,
-)
+from probing.probes.predictions import Predictions, probe_scores, view_difference_scores
 from probing.results.names import NO_VIEW, difference, floor_name
 from probing.results.scores import Score
 from probing.results.target import Target

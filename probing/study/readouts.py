@@ -12,12 +12,7 @@ from probing.encoding.sharing import SharedExtraction
 from probing.encoding.views import Pooling, View
 from probing.probes.ridge import PairFeatures, fit_regression
 from probing.similarity.contrasts import Cell
-from probing.similarity.geometry import (
-    Transform,
-    TransformKind,
-    fit_axes,
-    transformed_similarities,
-)
+from probing.similarity.geometry import Transform, TransformKind, fit_axes, transformed_similarities
 from probing.study.unscored import Supervision
 from probing.tasks import SentencePairs
 from probing.threads import over_views

@@ -121,12 +121,7 @@ def measure_model(
         logger.info("measuring %s on %s", encoder.name, task.name)
         if isinstance(task, SentencePairs):
             scores, n_truncated = measure_pairs(
-                extract,
-                task,
-                selections,
-                settings,
-                control=control,
-                unscored=unscored,
+                extract, task, selections, settings, control=control, unscored=unscored
             )
         elif isinstance(encoder, VectorSource) and not isinstance(task, LabelledSentences):
             logger.warning("%s gives no vectors of words: %s is left out", encoder.name, task.name)

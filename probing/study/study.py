@@ -37,11 +37,7 @@ from probing.study.brought import (
 from probing.study.checking import check_sources
 from probing.study.encoder_pairs import pair_scores, random_draw_scores
 from probing.study.labelled import erasable, erasers_of
-from probing.study.next_sentence import (
-    NEXT_SENTENCE,
-    describe_corpus,
-    next_sentence_erasers,
-)
+from probing.study.next_sentence import NEXT_SENTENCE, describe_corpus, next_sentence_erasers
 from probing.study.running import (
     check_task_names,
     checked_floors,
@@ -234,6 +230,10 @@ class Study:
             "claims": tuple(claim.id for claim in self.claims),
         }
 
+    def _load(self, task: str | Task) -> Task:
+        """The rows of a task under the settings of the study, as `probing.load_task` has them."""
+        return load_task(task, self.data_dir, protocol=self.protocol, score_range=self.score_range)
+
     def run(self, out: Path | str, *, again: bool = False, command: Sequence[str] = ()) -> Run:
         """Measure and write the run folder: ``scores.parquet``, ``scores.csv``, ``manifest.json``.
 
@@ -254,12 +254,7 @@ class Study:
                 Path(out),
                 self.describe(),
                 lambda: [
-                    load_task(
-                        task,
-                        self.data_dir,
-                        protocol=self.protocol,
-                        score_range=self.score_range,
-                    ).origin
+                    self._load(task).origin
                     for task in (*self.tasks, *self.erase)
                     if task != NEXT_SENTENCE
                 ],
@@ -308,10 +303,7 @@ def run_study(study: Study, out: Path, command: Sequence[str] = ()) -> Run:
     with new_run_folder(out) as folder:
         protocol = find_protocol(study.protocol)
         check_sources(study)
-        tasks = [
-            load_task(task, study.data_dir, protocol=study.protocol, score_range=study.score_range)
-            for task in study.tasks
-        ]
+        tasks = [study._load(task) for task in study.tasks]
         check_task_names(tasks)
         to_erase = [
             erasable(load_task(task, study.data_dir))
@@ -377,11 +369,7 @@ def run_study(study: Study, out: Path, command: Sequence[str] = ()) -> Run:
                         compared(measured), corpus, settings, same_source=study.same_source
                     )
                 scores, truncated = measure_model(
-                    extract,
-                    tasks,
-                    unscored,
-                    replace(settings, erasers=erasers),
-                    control=control,
+                    extract, tasks, unscored, replace(settings, erasers=erasers), control=control
                 )
                 rows += [
                     replace(score, model=measured.name, revision=measured.revision)

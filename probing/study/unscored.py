@@ -101,19 +101,7 @@ def without_pairs(task: SentencePairs, scored: set[frozenset[str]]) -> SentenceP
     if not dropped or not kept:
         return task if kept else None
     remark = f"{dropped:,} of {len(task):,} pairs left out: they are scored in this run."
-
-    def rows(column: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(column[row] for row in kept)
-
-    return replace(
-        task,
-        sentences1=rows(task.sentences1),
-        sentences2=rows(task.sentences2),
-        scores=task.scores[kept],
-        subsets=None if task.subsets is None else rows(task.subsets),
-        groups=None if task.groups is None else rows(task.groups),
-        remark=f"{task.remark} {remark}".strip(),
-    )
+    return replace(task.subset(kept), remark=f"{task.remark} {remark}".strip())
 
 
 def _pairs_of(task: SentencePairs) -> list[frozenset[str]]:

@@ -1,17 +1,10 @@
 """Every task that can be asked for by name, for ``probing tasks``."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from types import MappingProxyType
+from dataclasses import dataclass, field, replace
 
 from probing.sources.blimp import BLIMP
-from probing.sources.declarations import (
-    DATASETS,
-    LINGUISTIC,
-    TREEBANKS,
-    DatasetSource,
-    TaskKind,
-)
+from probing.sources.declarations import DATASETS, LINGUISTIC, TREEBANKS, DatasetSource, TaskKind
 from probing.tasks.derived import derived_offers
 from probing.tasks.registry import task_entry_points
 from probing.tasks.spans import SPAN_TASKS
@@ -19,28 +12,28 @@ from probing.tasks.tagged_words import TAG_COLUMNS
 from probing.tasks.trees import STRUCTURE
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TaskEntry:
     """One task: what it is, how big, where its rows come from, who is to be cited."""
 
     name: str
-    kind: TaskKind | None
+    kind: TaskKind | None = None
     """None for a task of another package, which is not loaded to be listed."""
     title: str
-    sizes: Mapping[str, int]
+    sizes: Mapping[str, int] = field(default_factory=dict)
     """Official rows of each split; ``all`` where there are no splits; empty where unknown."""
-    at_least: bool
+    at_least: bool = False
     """Whether ``sizes`` are round numbers that the official files exceed by a few rows."""
-    subsets: int
+    subsets: int = 0
     """Number of subsets, 0 where there are none."""
-    classes: int | None
-    score_range: tuple[float, float] | None
-    licence: str
-    citation: str
-    url: str
+    classes: int | None = None
+    score_range: tuple[float, float] | None = None
+    licence: str = ""
+    citation: str = ""
+    url: str = ""
     where: str
     """The places it is looked for in, in that order."""
-    note: str
+    note: str = ""
 
     @property
     def size(self) -> str:
@@ -74,18 +67,8 @@ def catalogue() -> tuple[TaskEntry, ...]:
     offered = [
         TaskEntry(
             name=name,
-            kind=None,
             title=f"offered by {point.value}",
-            sizes=MappingProxyType({}),
-            at_least=False,
-            subsets=0,
-            classes=None,
-            score_range=None,
-            licence="",
-            citation="",
-            url="",
             where=f"package {point.dist.name}" if point.dist else "another package",
-            note="",
         )
         for name, point in task_entry_points().items()
     ]
@@ -126,29 +109,24 @@ def _from_treebanks() -> list[TaskEntry]:
             title=f"Words and their trees {source.title}: {source.name} for UPOS, "
             f"{source.name}:NAME for the others",
             sizes=source.sizes,
-            at_least=False,
-            subsets=0,
             classes=17,
-            score_range=None,
             licence=source.licence,
             citation=source.citation,
             url=source.url,
             where="shipped with the project",
             note=f"NAME is one of {', '.join((*TAG_COLUMNS, *SPAN_TASKS, STRUCTURE))}",
         )
+        found.append(whole)
         found += [
-            whole,
-            *(
-                replace(
-                    whole,
-                    name=f"{source.name}:{offer.task}",
-                    kind=TaskKind.LABELLED,
-                    title=f"{titles[offer.task]}, {source.title}",
-                    sizes=offer.sizes,
-                    classes=len(offer.classes),
-                    note="derived from a treebank, not the sentences of the paper",
-                )
-                for offer in derived_offers(source)
-            ),
+            replace(
+                whole,
+                name=f"{source.name}:{offer.task}",
+                kind=TaskKind.LABELLED,
+                title=f"{titles[offer.task]}, {source.title}",
+                sizes=offer.sizes,
+                classes=len(offer.classes),
+                note="derived from a treebank, not the sentences of the paper",
+            )
+            for offer in derived_offers(source)
         ]
     return found

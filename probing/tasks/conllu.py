@@ -2,24 +2,13 @@
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
-from typing import Final
+from typing import Final, NamedTuple
 
 from probing.errors import InputError
 from probing.tasks.tables import quote, read_bytes, read_lines
-
-COLUMNS: Final[Mapping[str, int]] = MappingProxyType(
-    {
-        name: place
-        for place, name in enumerate(
-            ("id", "form", "lemma", "upos", "xpos", "feats", "head", "deprel", "deps", "misc")
-        )
-    }
-)
-"""The ten columns of CoNLL-U by their place in a line."""
 
 _WORD: Final = re.compile("[1-9][0-9]*")
 _MULTIWORD: Final = re.compile("([1-9][0-9]*)-([1-9][0-9]*)")
@@ -27,6 +16,25 @@ _EMPTY_NODE: Final = re.compile(r"(0|[1-9][0-9]*)\.[1-9][0-9]*")
 _LONGEST_ID: Final = 6
 _TEXT: Final = "# text ="
 _ENTITY_FIELDS: Final = re.compile(rb"^# global\.Entity = (.+)$", re.MULTILINE)
+
+
+class Word(NamedTuple):
+    """A syntactic word: the ten cells of its line."""
+
+    id: str
+    form: str
+    lemma: str
+    upos: str
+    xpos: str
+    feats: str
+    head: str
+    deprel: str
+    deps: str
+    misc: str
+
+
+COLUMNS: Final = Word._fields
+"""The ten columns of CoNLL-U in their order."""
 
 
 @dataclass(frozen=True)
@@ -45,15 +53,15 @@ class Token:
 class ConlluSentence:
     """n_words syntactic words and the tokens they are written as."""
 
-    words: tuple[tuple[str, ...], ...]
-    """n_words rows of ten cells, by `COLUMNS`; empty nodes of the enhanced graph are left out."""
+    words: tuple[Word, ...]
+    """n_words; empty nodes of the enhanced graph are left out."""
     tokens: tuple[Token, ...]
     text: str
     """As released in ``# text``; put together from the tokens where there is no such line."""
 
     def column(self, name: str) -> tuple[str, ...]:
         """The n_words cells of a column of `COLUMNS`."""
-        return tuple(word[COLUMNS[name]] for word in self.words)
+        return tuple(getattr(word, name) for word in self.words)
 
 
 @dataclass(frozen=True)
@@ -106,7 +114,7 @@ def _sentences(path: Path, data: bytes) -> Iterator[ConlluSentence]:
             f"{path}, line {len(lines)}: the file ends within a sentence, expected a blank line "
             "after it; is the file cut off?"
         )
-    words: list[tuple[str, ...]] = []
+    words: list[Word] = []
     multiwords: list[Token] = []
     text = ""
     open_range = 0
@@ -130,32 +138,23 @@ def _sentences(path: Path, data: bytes) -> Iterator[ConlluSentence]:
             cells = line.split("\t")
             fault = _fault_of_cells(cells)
             if not fault and cells[0] == str(len(words) + 1):
-                words.append(tuple(cells))
+                words.append(Word(*cells))
                 continue
             fault = fault or _fault_of_id(cells[0], len(words), open_range)
             if fault:
                 raise InputError(f"{path}, line {number}: {fault}")
             if multiword := _MULTIWORD.fullmatch(cells[0]):
                 open_range = int(multiword.group(2))
-                misc = features(cells[COLUMNS["misc"]])
-                space = misc.get("SpaceAfter") != "No"
-                multiwords.append(
-                    Token(cells[COLUMNS["form"]], len(words), open_range - 1, space_after=space)
-                )
+                multiwords.append(_token(Word(*cells), len(words), open_range - 1))
 
 
-def _tokens(words: Sequence[tuple[str, ...]], multiwords: Sequence[Token]) -> tuple[Token, ...]:
+def _token(line: Word, first: int, last: int) -> Token:
+    return Token(line.form, first, last, space_after=features(line.misc).get("SpaceAfter") != "No")
+
+
+def _tokens(words: Sequence[Word], multiwords: Sequence[Token]) -> tuple[Token, ...]:
     inside = {place for token in multiwords for place in range(token.first, token.last + 1)}
-    single = [
-        Token(
-            word[COLUMNS["form"]],
-            place,
-            place,
-            space_after=features(word[COLUMNS["misc"]]).get("SpaceAfter") != "No",
-        )
-        for place, word in enumerate(words)
-        if place not in inside
-    ]
+    single = [_token(word, at, at) for at, word in enumerate(words) if at not in inside]
     return tuple(sorted((*single, *multiwords), key=lambda token: token.first))
 
 

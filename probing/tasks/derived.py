@@ -1,6 +1,5 @@
 """Tasks derived from a treebank as one file: what the project ships, and how it is made."""
 
-import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,7 +15,7 @@ from probing.results.writing import written_aside
 from probing.sources.declarations import TreebankSource
 from probing.sources.shipped import shipped_data
 from probing.tasks.sentences import LabelledSentences
-from probing.tasks.tables import quote, read_bytes, read_table
+from probing.tasks.tables import check_shipped, quote, read_table
 from probing.tasks.treebank import TREEBANK_TASKS, Offer, Treebank, read_treebank, treebank_task
 
 _COLUMNS: Final = ("task", "split", "label", "sentence")
@@ -62,12 +61,7 @@ def read_derived(source: TreebankSource, task: str) -> LabelledSentences:
         InputError: for a task it does not have, and for a file that has been changed.
     """
     path = shipped_data() / source.shipped
-    found = hashlib.sha256(read_bytes(path)).hexdigest()
-    if found != source.sha256:
-        raise InputError(
-            f"{path}: SHA-256 is {found}, expected {source.sha256}; the file that the project "
-            "ships has been changed, install the project again"
-        )
+    check_shipped(path, source.sha256)
     table = read_table(path)
     cells = {name: tuple(map(str, table.columns[name])) for name in _COLUMNS}
     rows = [row for row, name in enumerate(cells["task"]) if name == task]
@@ -80,7 +74,7 @@ def read_derived(source: TreebankSource, task: str) -> LabelledSentences:
         sentences=tuple(cells["sentence"][row] for row in rows),
         labels=tuple(cells["label"][row] for row in rows),
         splits=tuple(cells["split"][row] for row in rows),
-        origin=f"shipped {source.shipped} sha256:{found} task {task}",
+        origin=f"shipped {source.shipped} sha256:{source.sha256} task {task}",
     )
 
 
@@ -109,5 +103,5 @@ def derived_offers(source: TreebankSource) -> Sequence[Offer]:
     for name in dict.fromkeys(task for task, _, _ in rows):
         sizes = Counter(split for task, split, _ in rows if task == name)
         classes = sorted({label for task, _, label in rows if task == name})
-        found.append(Offer(task=name, sizes=sizes, classes=tuple(classes), reason=""))
+        found.append(Offer(name, sizes, tuple(classes)))
     return found

@@ -20,9 +20,7 @@ def official_splits(table: Table, source: DatasetSource) -> tuple[str, ...] | No
     Pairs that occur in two splits alike are given to either: nothing measured differs.
     """
     listed = read_table(shipped_data() / str(source.hub_fingerprints))
-    left = Counter(
-        zip(listed.columns["pair"], listed.columns["split"], strict=True),
-    )
+    left = Counter(zip(listed.columns["pair"], listed.columns["split"], strict=True))
     splits: list[str] = []
     columns = (table.columns[name] for name in ("sentence1", "sentence2", "score"))
     for sentence1, sentence2, score in zip(*columns, strict=True):

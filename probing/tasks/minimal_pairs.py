@@ -1,20 +1,15 @@
 """Minimal pairs: two sentences that differ in what makes one of them good, as labelled ones."""
 
-from collections.abc import Sequence
 from typing import Final
 
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
-
 from probing.errors import InputError
-from probing.tasks.sentences import SPLITS, LabelledSentences
+from probing.tasks.pairs import sharing_clusters
+from probing.tasks.sentences import LabelledSentences
 from probing.tasks.tables import Table, quote
-from probing.tasks.treebank_labels import draw
+from probing.tasks.treebank_labels import drawn_split
 
 PAIR_COLUMNS: Final = ("good", "bad")
 PHENOMENON: Final = "phenomenon"
-_SHARES: Final = (4, 1, 2)
-"""Of train, dev and test, where the file has no splits."""
 
 
 def read_minimal_pairs(table: Table, *, name: str, phenomenon: str = "") -> LabelledSentences:
@@ -35,16 +30,17 @@ def read_minimal_pairs(table: Table, *, name: str, phenomenon: str = "") -> Labe
     """
     good, bad = (table.sentences(column) for column in PAIR_COLUMNS)
     rows = _rows_of(table, phenomenon)
-    groups = _groups([good[row] for row in rows], [bad[row] for row in rows])
+    clusters = sharing_clusters([good[row] for row in rows], [bad[row] for row in rows])
     given = table.splits() if "split" in table.columns else None
     first: dict[int, str] = {}
     labels: dict[str, str] = {}
     splits: dict[int, str] = {}
     items: list[tuple[str, int]] = []
-    for row, group in zip(rows, groups, strict=True):
+    for row, group in zip(rows, clusters.tolist(), strict=True):
         if good[row] == bad[row]:
             table.fail(row, f"both sentences are {quote(good[row])}, expected a difference")
-        split = _split(first.setdefault(group, good[row])) if given is None else given[row]
+        drawn = drawn_split("pair", first.setdefault(group, good[row]))
+        split = drawn if given is None else given[row]
         if splits.setdefault(group, split) != split:
             table.fail(row, f"{quote(good[row])} or its counterpart is in two splits")
         for text, label in ((good[row], "good"), (bad[row], "bad")):
@@ -73,20 +69,3 @@ def _rows_of(table: Table, phenomenon: str) -> list[int]:
         known = ", ".join(sorted(set(found)))
         raise InputError(f"{table.place}: no pair of {quote(phenomenon)}; found {known}")
     return rows
-
-
-def _groups(good: Sequence[str], bad: Sequence[str]) -> list[int]:
-    """For each of n pairs the number of its group: those that share a sentence, however far."""
-    places = {text: place for place, text in enumerate(dict.fromkeys((*good, *bad)))}
-    one, two = ([places[text] for text in texts] for texts in (good, bad))
-    n = len(places)
-    graph = coo_array(([True] * len(one), (one, two)), shape=(n, n))
-    components = connected_components(graph, directed=False)[1]
-    return [int(components[place]) for place in one]
-
-
-def _split(text: str) -> str:
-    place = draw("pair", text) * sum(_SHARES)
-    if place < _SHARES[2]:
-        return SPLITS[2]
-    return SPLITS[1] if place < _SHARES[2] + _SHARES[1] else SPLITS[0]

@@ -1,7 +1,7 @@
 """Sentence pairs with graded similarity: the STS suites."""
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -47,6 +47,21 @@ class SentencePairs:
 
     def __len__(self) -> int:
         return len(self.scores)
+
+    def subset(self, rows: Sequence[int]) -> "SentencePairs":
+        """The pairs at these places, in this order."""
+
+        def kept(column: tuple[str, ...]) -> tuple[str, ...]:
+            return tuple(column[row] for row in rows)
+
+        return replace(
+            self,
+            sentences1=kept(self.sentences1),
+            sentences2=kept(self.sentences2),
+            scores=self.scores[rows],
+            subsets=self.subsets and kept(self.subsets),
+            groups=self.groups and kept(self.groups),
+        )
 
     @cached_property
     def clusters(self) -> NDArray[np.intp]:
@@ -127,12 +142,12 @@ def read_pairs(
         )
     return SentencePairs(
         name=name,
-        sentences1=tuple(sentences1[row] for row in rows),
-        sentences2=tuple(sentences2[row] for row in rows),
-        scores=scores[rows],
+        sentences1=sentences1,
+        sentences2=sentences2,
+        scores=scores,
         score_range=score_range,
         split=wanted,
         origin=table.origin,
-        subsets=None if subsets is None else tuple(subsets[row] for row in rows),
-        groups=None if groups is None else tuple(groups[row] for row in rows),
-    )
+        subsets=subsets,
+        groups=groups,
+    ).subset(rows)

@@ -1,6 +1,5 @@
 """From the name of a task to its rows: which source is used, and how it is named."""
 
-import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import replace
@@ -28,10 +27,10 @@ from probing.tasks.spans import FEATURE_PREFIX, SPAN_TASKS, LabelledSpans, span_
 from probing.tasks.tables import (
     SPLIT_NAMES,
     TABLE_SUFFIXES,
+    check_shipped,
     format_suffix,
     quote,
     quote_all,
-    read_bytes,
     read_table,
 )
 from probing.tasks.tagged_words import TAG_COLUMNS, TaggedSentences, tagged_sentences
@@ -207,10 +206,7 @@ def _as_file(text: str) -> tuple[Path | None, str]:
 
 
 def _read_own(
-    path: Path,
-    column: str,
-    split: str | None,
-    score_range: tuple[float, float] | None = OWN_SCORE_RANGE,
+    path: Path, column: str, split: str | None, score_range: tuple[float, float] | None
 ) -> Task:
     """A user's own file: its columns say what kind of task it is.
 
@@ -260,7 +256,8 @@ def _read_known(
     passed = f" ({tried[0]})" if folder is not None else ""
     shipped = shipped_data()
     if (shipped / source.local).is_file():
-        _check_shipped(source, shipped / source.local)
+        if source.sha256 is not None:
+            check_shipped(shipped / source.local, source.sha256)
         task = _read_file(source, shipped, source.local, "shipped", split, protocol)
         return replace(task, origin=task.origin + passed)
     tried.append("the project does not ship it")
@@ -300,15 +297,6 @@ def _read_file(
     table = read_table(folder / local, header=header)
     origin = f"{word} {local} {table.origin.rpartition(' ')[2]}"
     return read_official(source, replace(table, origin=origin), split=split, protocol=protocol)
-
-
-def _check_shipped(source: DatasetSource, path: Path) -> None:
-    found = hashlib.sha256(read_bytes(path)).hexdigest()
-    if source.sha256 is not None and found != source.sha256:
-        raise InputError(
-            f"{path}: SHA-256 is {found}, expected {source.sha256}; the file that the project "
-            "ships has been changed, install the project again"
-        )
 
 
 def _is_of_treebanks(task: str) -> bool:
@@ -360,24 +348,18 @@ def _load_entry_point(point: EntryPoint) -> Task:
     return task
 
 
-def _clusters(task: Task) -> dict[str, int]:
-    """How many clusters the items of a task fall into, and the items of the largest."""
-    clusters = None
-    if isinstance(task, SentencePairs | LabelledSentences):
-        clusters = task.clusters
-    if clusters is None:
-        return {}
-    sizes = np.bincount(clusters)
-    return {"clusters": len(sizes), "largest_cluster": int(sizes.max())}
-
-
 def describe_task(task: Task) -> dict[str, Any]:
     """What the manifest says of a task."""
+    clustering = {}
+    clusters = task.clusters if isinstance(task, SentencePairs | LabelledSentences) else None
+    if clusters is not None:
+        sizes = np.bincount(clusters)
+        clustering = {"clusters": len(sizes), "largest_cluster": int(sizes.max())}
     return {
         "name": task.name,
         "split": task.split if isinstance(task, SentencePairs) else "",
         "rows": len(task),
-        **_clusters(task),
+        **clustering,
         "origin": task.origin,
         "remark": task.remark,
     }

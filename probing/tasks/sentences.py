@@ -163,22 +163,20 @@ def read_labelled(
     labels = table.labels(label_column)
     splits = table.splits() if "split" in table.columns else ("",) * len(table)
     groups = table.labels("group") if "group" in table.columns else None
-    rows = range(len(table))
-    if split is not None:
-        wanted = SPLIT_NAMES.get(split, split)
-        rows_of_split = [row for row in rows if splits[row] == wanted]
-        if not rows_of_split:
-            found = ", ".join(sorted(set(splits) - {""})) or "no split column"
-            raise InputError(f"{table.place}: no rows of split {quote(split)}; found {found}")
-        keep = rows_of_split
-    else:
-        keep = list(rows)
-    return LabelledSentences(
+    task = LabelledSentences(
         name=name,
-        sentences=tuple(texts[0][row] for row in keep),
-        labels=tuple(labels[row] for row in keep),
-        splits=tuple(splits[row] for row in keep),
+        sentences=texts[0],
+        labels=labels,
+        splits=splits,
         origin=table.origin,
-        sentences2=tuple(texts[1][row] for row in keep) if in_pairs else None,
-        groups=None if groups is None else tuple(groups[row] for row in keep),
+        sentences2=texts[1] if in_pairs else None,
+        groups=groups,
     )
+    if split is None:
+        return task
+    wanted = SPLIT_NAMES.get(split, split)
+    rows = [row for row, found in enumerate(splits) if found == wanted]
+    if not rows:
+        known = ", ".join(sorted(set(splits) - {""})) or "no split column"
+        raise InputError(f"{table.place}: no rows of split {quote(split)}; found {known}")
+    return task.subset(rows)

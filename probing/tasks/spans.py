@@ -11,7 +11,7 @@ from probing.tasks.conllu import ConlluSentence, features
 from probing.tasks.sentences import SPLITS, SplitItems
 from probing.tasks.tables import quote
 from probing.tasks.treebank import Treebank, release_split
-from probing.tasks.treebank_labels import draw, relation
+from probing.tasks.treebank_labels import draw, heads_of, relation
 
 Span = tuple[int, int]
 """Words of a sentence: from the first place, from 0, up to but without the second."""
@@ -159,16 +159,11 @@ def _of_feature(sentences: Sequence[ConlluSentence], name: str) -> list[_Item]:
     return items
 
 
-def _heads(sentence: ConlluSentence) -> list[int]:
-    """For each of n_words the place of its head, from 0; -1 for the root and for no number."""
-    return [int(head) - 1 if head.isdecimal() else -1 for head in sentence.column("head")]
-
-
 def _relations(sentences: Sequence[ConlluSentence]) -> list[_Item]:
     return [
         _Item(number, ((place, place + 1), (head, head + 1)), relation(sentence, place))
         for number, sentence in enumerate(sentences)
-        for place, head in enumerate(_heads(sentence))
+        for place, head in enumerate(heads_of(sentence))
         if 0 <= head < len(sentence.words) and relation(sentence, place) != "punct"
     ]
 
@@ -177,7 +172,7 @@ def _arcs(sentences: Sequence[ConlluSentence]) -> list[_Item]:
     """One arc of each sentence, and two other words that are as far apart."""
     items = []
     for number, sentence in enumerate(sentences):
-        heads = _heads(sentence)
+        heads = heads_of(sentence)
         words = [at for at in range(len(heads)) if relation(sentence, at) != "punct"]
         free: dict[int, list[int]] = defaultdict(list)
         for place in words:
@@ -206,7 +201,7 @@ def _entities(treebank: Treebank) -> tuple[list[_Item], str]:
             f"{treebank.name} has no {ENTITY}: # global.Entity names {', '.join(fields)}, "
             "expected etype among them"
         )
-    at_type, at_id = fields.index(names[0]), 0
+    at_type = fields.index(names[0])
     items, n_broken, n_seen = list[_Item](), 0, 0
     for number, sentence in enumerate(treebank.sentences):
         opened: dict[str, list[tuple[int, str]]] = defaultdict(list)
@@ -214,20 +209,21 @@ def _entities(treebank: Treebank) -> tuple[list[_Item], str]:
             for match in _OPENED.finditer(features(cell).get("Entity", "")):
                 n_seen += 1
                 if match[1] is None:
-                    if not opened[match[3].partition("-")[0]]:
+                    begun = opened[match[3].partition("-")[0]]
+                    if begun:
+                        start, kind = begun.pop()
+                        items.append(_Item(number, ((start, place + 1),), kind))
+                    else:
                         n_broken += 1  # it began in another sentence
-                        continue
-                    start, kind = opened[match[3].partition("-")[0]].pop()
-                    items.append(_Item(number, ((start, place + 1),), kind))
                     continue
                 parts = match[1].split("-")
                 kind = parts[at_type] if at_type < len(parts) else ""
-                if not kind or "[" in parts[at_id]:
+                if not kind or "[" in parts[0]:
                     n_broken += 1  # without a type, or one part of a mention with gaps
                 elif match[2]:
                     items.append(_Item(number, ((place, place + 1),), kind))
                 else:
-                    opened[parts[at_id]].append((place, kind))
+                    opened[parts[0]].append((place, kind))
         n_broken += sum(map(len, opened.values()))
     if not n_seen:
         raise InputError(f"{treebank.name} has no {ENTITY}: no word has Entity= in MISC")

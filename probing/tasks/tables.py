@@ -243,6 +243,20 @@ def read_bytes(path: Path) -> bytes:
     return data
 
 
+def check_shipped(path: Path, expected: str) -> None:
+    """Hold a file that the project ships against its SHA-256.
+
+    Raises:
+        InputError: if it is another.
+    """
+    found = hashlib.sha256(read_bytes(path)).hexdigest()
+    if found != expected:
+        raise InputError(
+            f"{path}: SHA-256 is {found}, expected {expected}; the file that the project ships has "
+            "been changed, install the project again"
+        )
+
+
 def format_suffix(path: Path) -> str:
     """The ending that tells the format: ``.tsv`` of ``A.TSV`` and of ``a.tsv.gz``."""
     inner = path.with_suffix("") if path.suffix.lower() in _COMPRESSED else path

@@ -7,8 +7,8 @@ label from having seen the word.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -22,9 +22,11 @@ from probing.tasks.treebank_labels import (
     Candidate,
     RefusedError,
     draw,
+    drawn_split,
     obj_number,
     past_present,
     sentence_length,
+    split_of_lemma,
     subj_number,
     top_constituents,
     tree_depth,
@@ -34,21 +36,20 @@ from probing.tasks.treebank_labels import (
 
 TREEBANK_PREFIX: Final = "treebank:"
 """What a task from a treebank is asked for by: ``treebank:PATH:subj_number``."""
-_MAKERS: Final[Mapping[str, Callable[[Sequence[ConlluSentence]], list[Candidate]]]] = (
-    MappingProxyType(
-        {
-            "sentence_length": sentence_length,
-            "word_content": word_content,
-            "tree_depth": tree_depth,
-            "top_constituents": top_constituents,
-            "bigram_shift": bigram_shift,
-            "past_present": past_present,
-            "subj_number": subj_number,
-            "obj_number": obj_number,
-            "coordination_inversion": coordination_inversion,
-        }
+_MAKERS: Final = {
+    maker.__name__: maker
+    for maker in (
+        sentence_length,
+        word_content,
+        tree_depth,
+        top_constituents,
+        bigram_shift,
+        past_present,
+        subj_number,
+        obj_number,
+        coordination_inversion,
     )
-)
+}
 _ODD_MAN_OUT: Final = "odd_man_out"
 """The one task that must know the splits before it changes a sentence."""
 TREEBANK_TASKS: Final = (*_MAKERS, _ODD_MAN_OUT)
@@ -88,10 +89,10 @@ class Offer:
     """What a treebank has for a task: its sizes, or why it is refused."""
 
     task: str
-    sizes: Mapping[str, int]
+    sizes: Mapping[str, int] = field(default_factory=dict)
     """Sentences of each split; empty where the task is refused."""
-    classes: tuple[str, ...]
-    reason: str
+    classes: tuple[str, ...] = ()
+    reason: str = ""
     """Why the task is refused; empty where it is not."""
 
 
@@ -120,16 +121,16 @@ def treebank_files(path: Path) -> dict[str, Path]:
             some = ", ".join(str(path / stem) for stem in stems) or "none"
             raise InputError(f"{path}: expected the files of one treebank; found {some}")
         path = path / stems[0]
-    files = {split: path.with_name(f"{path.name}-{split}{_CONLLU}") for split in SPLITS}
-    either = {
-        split: file if file.is_file() else file.with_suffix(_PACKED)
-        for split, file in files.items()
-    }
-    found = {split: file for split, file in either.items() if file.is_file()}
+    found = {}
+    for split in SPLITS:
+        plain = path.with_name(f"{path.name}-{split}{_CONLLU}")
+        file = plain if plain.is_file() else plain.with_suffix(_PACKED)
+        if file.is_file():
+            found[split] = file
     if "train" not in found or "test" not in found:
         raise InputError(
-            f"{path}: found no treebank; expected a file {_CONLLU}, or {files['train'].name} and "
-            f"{files['test'].name} beside it"
+            f"{path}: found no treebank; expected a file {_CONLLU}, or {path.name}-train{_CONLLU} "
+            f"and {path.name}-test{_CONLLU} beside it"
         )
     return found
 
@@ -193,25 +194,11 @@ def offers(treebank: Treebank) -> tuple[Offer, ...]:
         try:
             made = treebank_task(treebank, task)
         except InputError as error:
-            reason = str(error).partition(": ")[2]
-            found.append(Offer(task=task, sizes={}, classes=(), reason=reason))
+            found.append(Offer(task, reason=str(error).partition(": ")[2]))
         else:
             counts = Counter(made.splits)
-            sizes = {split: counts[split] for split in SPLITS}
-            found.append(Offer(task=task, sizes=sizes, classes=made.classes, reason=""))
+            found.append(Offer(task, {split: counts[split] for split in SPLITS}, made.classes))
     return tuple(found)
-
-
-def part_of(lemma: str) -> str:
-    """The split in which a lemma may be the word that has the label."""
-    return _part("lemma", lemma)
-
-
-def _part(*key: str) -> str:
-    place = draw(*key) * sum(SIZES)
-    if place < SIZES[2]:
-        return "test"
-    return "dev" if place < SIZES[2] + SIZES[1] else "train"
 
 
 def pool_of(treebank: Treebank) -> Treebank:
@@ -226,26 +213,23 @@ def pool_of(treebank: Treebank) -> Treebank:
         if SHORTEST <= len(sentence.words) <= LONGEST:
             first.setdefault(sentence.text, number)
     kept = sorted(first.values())
-    return Treebank(
-        name=treebank.name,
+    return replace(
+        treebank,
         sentences=tuple(treebank.sentences[number] for number in kept),
         releases=tuple(treebank.releases[number] for number in kept),
-        origin=treebank.origin,
     )
 
 
 def release_split(treebank: Treebank, number: int) -> str:
     """The split of a sentence; of a treebank without splits by its text, four to one to two."""
-    if treebank.releases[number]:
-        return treebank.releases[number]
-    return _part("split", treebank.sentences[number].text)
+    return treebank.releases[number] or drawn_split("split", treebank.sentences[number].text)
 
 
 def _candidates(pool: Treebank, task: str) -> list[Candidate]:
     if not pool.sentences:
         raise RefusedError(f"no sentence has {SHORTEST} to {LONGEST} words")
     if task == _ODD_MAN_OUT:
-        return odd_man_out(pool.sentences, part_of, pool.releases)
+        return odd_man_out(pool.sentences, pool.releases)
     return _MAKERS[task](pool.sentences)
 
 
@@ -294,7 +278,7 @@ def _by_lemma(
             [
                 item
                 for item in items
-                if part_of(item.lemma or "") == split
+                if split_of_lemma(item.lemma or "") == split
                 and (split != "train" or pool.releases[item.source] in ("", "train"))
             ]
             for items in by_label.values()

@@ -5,12 +5,20 @@ tell the classes apart.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from probing.tasks.conllu import COLUMNS, ConlluSentence, Token, spelled
-from probing.tasks.treebank_labels import Candidate, RefusedError, children, draw, relation, root_of
+from probing.tasks.conllu import ConlluSentence, Token, spelled
+from probing.tasks.treebank_labels import (
+    Candidate,
+    RefusedError,
+    children,
+    draw,
+    relation,
+    root_of,
+    split_of_lemma,
+)
 
 ORIGINAL, INVERTED, CHANGED = "O", "I", "C"
 """Labels as in SentEval."""
@@ -37,7 +45,9 @@ def bigram_shift(sentences: Sequence[ConlluSentence]) -> list[Candidate]:
         if draw("shifted", sentence.text) < 0.5:
             candidates.append(Candidate(number, sentence.text, ORIGINAL))
             continue
-        swapped = _exchanged(tokens, at)
+        swapped = list(tokens)  # the spaces stay where they are
+        swapped[at] = replace(tokens[at], form=tokens[at + 1].form)
+        swapped[at + 1] = replace(tokens[at + 1], form=tokens[at].form)
         candidates.append(Candidate(number, spelled(swapped), INVERTED))
     return candidates
 
@@ -50,14 +60,6 @@ def _stands_alone(tokens: Sequence[Token], at: int) -> bool:
         and not any(token.form[-1].isalnum() and not token.space_after for token in before)
         and not any(token.form[0].isalnum() and not tokens[at].space_after for token in after)
     )
-
-
-def _exchanged(tokens: Sequence[Token], at: int) -> list[Token]:
-    """The tokens with two neighbours exchanged; the spaces stay where they are."""
-    changed = list(tokens)
-    changed[at] = replace(tokens[at], form=tokens[at + 1].form)
-    changed[at + 1] = replace(tokens[at + 1], form=tokens[at].form)
-    return changed
 
 
 def coordination_inversion(sentences: Sequence[ConlluSentence]) -> list[Candidate]:
@@ -98,19 +100,22 @@ def _two_clauses(sentence: ConlluSentence) -> tuple[range, range] | None:
         return None
     own = _subtree(sentence, second) - {marks[0]}
     start = marks[0] + 1
-    end = len(sentence.words)
     upos = sentence.column("upos")
-    while end > start and upos[end - 1] == "PUNCT":
-        end -= 1
-    first_end = marks[0]
-    while first_end > 0 and upos[first_end - 1] == "PUNCT":
-        first_end -= 1
+    end = _before_marks(upos, start, len(upos))
+    first_end = _before_marks(upos, 0, marks[0])
     # exactly the words of the second clause lie behind the conjunction
     behind = {at for at in own if upos[at] != "PUNCT"}
     between = {at for at in range(start, end) if upos[at] != "PUNCT"}
     if behind != between or not between or root >= first_end:
         return None
     return _token_range(sentence, 0, first_end), _token_range(sentence, start, end)
+
+
+def _before_marks(upos: Sequence[str], start: int, end: int) -> int:
+    """The end of a range of words without the punctuation marks that close it."""
+    while end > start and upos[end - 1] == "PUNCT":
+        end -= 1
+    return end
 
 
 def _subtree(sentence: ConlluSentence, top: int) -> set[int]:
@@ -133,14 +138,13 @@ def _inverted(sentence: ConlluSentence, first: range, second: range) -> str:
     one, two = [tokens[at] for at in first], [tokens[at] for at in second]
     joint = tokens[first.stop : second.start]
     # what ends the clause is followed by what followed the other's end
-    last_one = replace(one[-1], space_after=two[-1].space_after)
-    last_two = replace(two[-1], space_after=one[-1].space_after)
-    one = [*one[:-1], last_one]
-    two = [*two[:-1], last_two]
+    space = one[-1].space_after
+    one[-1] = replace(one[-1], space_after=two[-1].space_after)
+    two[-1] = replace(two[-1], space_after=space)
     if one[0].form[:1].isupper() and two[0].form[:1].islower():
-        two = [replace(two[0], form=two[0].form[:1].upper() + two[0].form[1:]), *two[1:]]
-    if sentence.words[one[0].first][COLUMNS["lemma"]][:1].islower():
-        one = [replace(one[0], form=one[0].form[:1].lower() + one[0].form[1:]), *one[1:]]
+        two[0] = replace(two[0], form=two[0].form[:1].upper() + two[0].form[1:])
+    if sentence.words[one[0].first].lemma[:1].islower():
+        one[0] = replace(one[0], form=one[0].form[:1].lower() + one[0].form[1:])
     return spelled([*two, *joint, *one, *tokens[second.stop :]])
 
 
@@ -154,9 +158,7 @@ class _Target:
     group: tuple[object, ...]
 
 
-def odd_man_out(
-    sentences: Sequence[ConlluSentence], part_of: Callable[[str], str], releases: Sequence[str]
-) -> list[Candidate]:
+def odd_man_out(sentences: Sequence[ConlluSentence], releases: Sequence[str]) -> list[Candidate]:
     """Whether a noun or verb is replaced by one of like frequency and the same features.
 
     The words that are replaced are given to one another within a group, so that their multiset
@@ -165,7 +167,6 @@ def odd_man_out(
 
     Args:
         sentences: n of them.
-        part_of: lemma → the split in which it may be the target.
         releases: n splits as released, or the empty string: a sentence that was held out gets no
             target of train.
     """
@@ -176,7 +177,7 @@ def odd_man_out(
             continue
         targets = [
             target
-            for target in _targets(sentence, counts, part_of)
+            for target in _targets(sentence, counts)
             if releases[number] in ("", "train") or target.group[-1] != "train"
         ]
         if targets:
@@ -212,23 +213,16 @@ def _changed(
     return found
 
 
-def _targets(
-    sentence: ConlluSentence, counts: Mapping[str, int], part_of: Callable[[str], str]
-) -> list[_Target]:
+def _targets(sentence: ConlluSentence, counts: Mapping[str, int]) -> list[_Target]:
     targets = []
     for place, token in enumerate(sentence.tokens):
         word = sentence.words[token.first]
-        lemma = word[COLUMNS["lemma"]].lower()
+        lemma = word.lemma.lower()
         alone = token.first == token.last and _stands_alone(sentence.tokens, place)
-        if not alone or not token.form.islower() or word[COLUMNS["upos"]] not in _OPEN_FOR_CHANGE:
+        if not alone or not token.form.islower() or word.upos not in _OPEN_FOR_CHANGE:
             continue
-        group = (
-            word[COLUMNS["upos"]],
-            word[COLUMNS["xpos"]],
-            word[COLUMNS["feats"]],
-            counts[token.form].bit_length(),
-            token.form[0] in "aeiou",
-            part_of(lemma),
-        )
+        frequency, has_vowel = counts[token.form].bit_length(), token.form[0] in "aeiou"
+        split = split_of_lemma(lemma)
+        group = (word.upos, word.xpos, word.feats, frequency, has_vowel, split)
         targets.append(_Target(place, token.form, lemma, group))
     return targets

@@ -1,13 +1,12 @@
 """Labels that can be read off a dependency tree, and the sentences that have them."""
 
 import hashlib
-import re
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from probing.tasks.conllu import COLUMNS, ConlluSentence, features
+from probing.tasks.conllu import ConlluSentence, features
 
 N_LENGTH_CLASSES: Final = 6
 N_TARGET_WORDS: Final = 50
@@ -51,6 +50,19 @@ def draw(*parts: object) -> float:
     return int.from_bytes(digest, "big") / 2.0**64
 
 
+def drawn_split(*parts: object) -> str:
+    """A split that depends on ``parts`` only: train to dev to test as four to one to two."""
+    place = 7 * draw(*parts)
+    if place < 2:
+        return "test"
+    return "dev" if place < 3 else "train"
+
+
+def split_of_lemma(lemma: str) -> str:
+    """The split in which a lemma may be the word that has the label."""
+    return drawn_split("lemma", lemma)
+
+
 def root_of(sentence: ConlluSentence) -> int:
     """The place of the root, from 0; -1 where the sentence has not exactly one."""
     heads = sentence.column("head")
@@ -65,24 +77,23 @@ def children(sentence: ConlluSentence, place: int) -> list[int]:
 
 def relation(sentence: ConlluSentence, place: int) -> str:
     """The relation to the head without its subtype: ``nsubj`` of ``nsubj:pass``."""
-    return sentence.words[place][COLUMNS["deprel"]].partition(":")[0]
+    return sentence.words[place].deprel.partition(":")[0]
 
 
-def depth_of(sentence: ConlluSentence) -> int:
-    """The number of arcs from the root to the word farthest from it; -1 if it is not a tree."""
-    depths = word_depths(sentence)
-    return -1 if depths is None else max(depths)
+def heads_of(sentence: ConlluSentence) -> list[int]:
+    """For each of n_words the place of its head, from 0; -1 for the root, -2 for no number."""
+    return [int(head) - 1 if head.isdecimal() else -2 for head in sentence.column("head")]
 
 
 def word_depths(sentence: ConlluSentence) -> list[int] | None:
     """For each of n_words the number of arcs from the root; None if it is not a tree."""
-    heads = [int(head) if head.isdecimal() else -1 for head in sentence.column("head")]
+    heads = heads_of(sentence)
     depths = []
     for place in range(len(heads)):
         depth, at = 0, place
-        while 0 < heads[at] <= len(heads) and depth <= len(heads):
-            at, depth = heads[at] - 1, depth + 1
-        if heads[at] != 0 or depth > len(heads):
+        while 0 <= heads[at] < len(heads) and depth <= len(heads):
+            at, depth = heads[at], depth + 1
+        if heads[at] != -1 or depth > len(heads):
             return None
         depths.append(depth)
     return depths
@@ -168,26 +179,21 @@ def tree_depth(sentences: Sequence[ConlluSentence]) -> list[Candidate]:
     """
     by_cell: dict[tuple[int, int], list[int]] = defaultdict(list)
     for number, sentence in enumerate(sentences):
-        depth = depth_of(sentence)
-        if depth >= 0:
-            by_cell[len(sentence.words) // _LENGTH_STEP, depth].append(number)
+        depths = word_depths(sentence)
+        if depths is not None:
+            by_cell[len(sentence.words) // _LENGTH_STEP, max(depths)].append(number)
     lengths = {length for length, _ in by_cell}
-    depths = {depth for _, depth in by_cell}
 
-    def kept(first: int, n: int) -> dict[int, int]:
-        """How many sentences of each depth every length gives."""
-        span = range(first, first + n)
+    def kept(first: int) -> dict[int, int]:
+        """How many sentences of each depth from ``first`` every length gives."""
+        span = range(first, first + _N_DEPTHS)
         return {le: min(len(by_cell.get((le, d), ())) for d in span) for le in lengths}
 
-    most: dict[int, int] = {}
-    first = n = 0
-    for start in sorted(depths):
-        found = kept(start, _N_DEPTHS)
-        if sum(found.values()) > sum(most.values()):
-            most, first, n = found, start, _N_DEPTHS
+    starts = sorted({depth for _, depth in by_cell})
+    first = max(starts, key=lambda start: sum(kept(start).values()), default=0)
     candidates = []
-    for length, count in most.items():
-        for depth in range(first, first + n):
+    for length, count in kept(first).items():
+        for depth in range(first, first + _N_DEPTHS):
             cell = sorted(by_cell.get((length, depth), ()), key=lambda i: draw(sentences[i].text))
             candidates += [Candidate(at, sentences[at].text, str(depth)) for at in cell[:count]]
     if not candidates:
@@ -201,10 +207,7 @@ def top_constituents(sentences: Sequence[ConlluSentence]) -> list[Candidate]:
     Punctuation and function words are left out: they are no constituents.
     """
     sequences = []
-    for number, sentence in enumerate(sentences):
-        root = root_of(sentence)
-        if root < 0:
-            continue
+    for number, sentence, root in _rooted(sentences):
         places = sorted([root, *children(sentence, root)])
         names = ["ROOT" if at == root else relation(sentence, at) for at in places]
         kept = [name for name in names if name not in FUNCTION_RELATIONS]
@@ -222,15 +225,13 @@ def past_present(sentences: Sequence[ConlluSentence]) -> list[Candidate]:
     """Tense of the root, where it is a finite verb in the past or the present."""
     _require(sentences, "Tense", of="root")
     candidates = []
-    for number, sentence in enumerate(sentences):
-        root = root_of(sentence)
-        if root < 0 or sentence.words[root][COLUMNS["upos"]] != "VERB":
-            continue
-        found = features(sentence.words[root][COLUMNS["feats"]])
+    for number, sentence, root in _rooted(sentences):
+        word = sentence.words[root]
+        found = features(word.feats)
         # a participle has the tense of its form, not that of its clause
-        if found.get("Tense") in ("Past", "Pres") and found.get("VerbForm", "Fin") == "Fin":
-            lemma = sentence.words[root][COLUMNS["lemma"]].lower()
-            candidates.append(Candidate(number, sentence.text, found["Tense"], lemma))
+        is_finite = word.upos == "VERB" and found.get("VerbForm", "Fin") == "Fin"
+        if is_finite and found.get("Tense") in ("Past", "Pres"):
+            candidates.append(Candidate(number, sentence.text, found["Tense"], word.lemma.lower()))
     return candidates
 
 
@@ -247,31 +248,28 @@ def obj_number(sentences: Sequence[ConlluSentence]) -> list[Candidate]:
 def _number_of(wanted: str, sentences: Sequence[ConlluSentence]) -> list[Candidate]:
     _require(sentences, "Number", of=wanted)
     candidates = []
-    for number, sentence in enumerate(sentences):
-        root = root_of(sentence)
-        if root < 0:
-            continue
+    for number, sentence, root in _rooted(sentences):
         found = [at for at in children(sentence, root) if relation(sentence, at) == wanted]
         if len(found) != 1:
             continue
         word = sentence.words[found[0]]
-        value = features(word[COLUMNS["feats"]]).get("Number")
-        if word[COLUMNS["upos"]] == "NOUN" and value in ("Sing", "Plur"):
-            lemma = word[COLUMNS["lemma"]].lower()
-            candidates.append(Candidate(number, sentence.text, value, lemma))
+        value = features(word.feats).get("Number")
+        if word.upos == "NOUN" and value in ("Sing", "Plur"):
+            candidates.append(Candidate(number, sentence.text, value, word.lemma.lower()))
     return candidates
+
+
+def _rooted(sentences: Sequence[ConlluSentence]) -> Iterator[tuple[int, ConlluSentence, int]]:
+    """The number, the sentence and the place of its root, of those that have exactly one."""
+    for number, sentence in enumerate(sentences):
+        if (root := root_of(sentence)) >= 0:
+            yield number, sentence, root
 
 
 def _require(sentences: Sequence[ConlluSentence], feature: str, *, of: str) -> None:
     """That any word has the feature, and any word of the relation too."""
-    marked = re.compile(rf"(^|\|){feature}=")
-    places = [
-        (sentence, at)
-        for sentence in sentences
-        for at, deprel in enumerate(sentence.column("deprel"))
-        if deprel.partition(":")[0] == of
-    ]
-    if not places:
+    words = [word for s in sentences for word in s.words if word.deprel.partition(":")[0] == of]
+    if not words:
         raise RefusedError(f"no word has the relation {of}")
-    if not any(marked.search(sentence.words[at][COLUMNS["feats"]]) for sentence, at in places):
+    if not any(feature in features(word.feats) for word in words):
         raise RefusedError(f"no word with the relation {of} has the feature {feature}")

@@ -6,7 +6,7 @@ from typing import Final
 from probing.errors import InputError
 from probing.tasks.sentences import SPLITS, SplitItems
 from probing.tasks.treebank import SIZES, Treebank, pool_of, release_split
-from probing.tasks.treebank_labels import draw, relation, word_depths
+from probing.tasks.treebank_labels import draw, heads_of, relation, word_depths
 
 STRUCTURE: Final = "structure"
 """The task by its name: ``ewt:structure``, ``treebank:PATH:structure``."""
@@ -52,7 +52,7 @@ def structure_task(treebank: Treebank) -> ParsedSentences:
     return ParsedSentences(
         name=f"{treebank.name}:{STRUCTURE}",
         sentences=tuple(sentence.column("form") for sentence in sentences),
-        heads=tuple(tuple(int(head) - 1 for head in s.column("head")) for s in sentences),
+        heads=tuple(tuple(heads_of(s)) for s in sentences),
         punctuation=tuple(
             tuple(relation(s, at) == "punct" for at in range(len(s.words))) for s in sentences
         ),

@@ -170,11 +170,7 @@ def layer_ticks(last: int) -> Sequence[int]:
 
 
 def label_right(
-    axes: Axes,
-    points: Sequence[tuple[float, float, str, Any]],
-    *,
-    x: float,
-    gap: float = 8.5,
+    axes: Axes, points: Sequence[tuple[float, float, str, Any]], *, x: float, gap: float = 8.5
 ) -> None:
     """Write names beside the ends of lines, pushed apart so that none covers another.
 

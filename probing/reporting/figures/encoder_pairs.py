@@ -96,12 +96,7 @@ def model_curves(
         ends: list[tuple[float, float, str, Any]] = []
         deepest, right = 0, 0.0
         for number, (model, colour, marker) in enumerate(
-            zip(
-                models,
-                _cycled(_COLOURS, len(models)),
-                _cycled(_MARKERS, len(models)),
-                strict=True,
-            )
+            zip(models, _cycled(_COLOURS, len(models)), _cycled(_MARKERS, len(models)), strict=True)
         ):
             table = select(scores, quantity, model=model, task=task)
             table = table[table["layer"].notna()]
