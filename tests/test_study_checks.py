@@ -25,7 +25,8 @@ from probing.study.brought import (
     named_transforms,
     probe_name,
 )
-from probing.study.study import HIGHEST_SEED, Study
+from probing.study.settings import HIGHEST_SEED
+from probing.study.study import Study
 from probing.study.unscored import (
     Unscored,
     development_pairs,
@@ -76,6 +77,19 @@ class Halved:
         ({"protocol": "nonsense"}, "nonsense"),
         ({"poolings": {"mean": len}}, "one of the project's own"),
         ({"transforms": {"raw": len}}, "under a name of its own"),
+        ({"models": "minilm"}, "models of a study is of type str: expected a list"),
+        ({"tasks": {"sts-mini"}}, "tasks of a study is of type set: expected a list"),
+        ({"tasks": (None,)}, "a task of type NoneType: expected a name, a file or a task"),
+        ({"views": None}, "views of a study is of type NoneType: expected a list"),
+        ({"transforms": "raw"}, "transforms is 'raw': expected a list of functions"),
+        ({"transforms": (lengths, lengths)}, "two transforms are called 'lengths'"),
+        ({"poolings": None}, "poolings of type NoneType: expected a dict"),
+        ({"claims": ("C1",)}, "a claim of type str: expected a probing.Claim"),
+        ({"contrasts": ("minilm - minilm",)}, "expected the names of two models"),
+        ({"contrasts": (("minilm", "minilm"),) * 2}, "contrast 'minilm - minilm' is in the study"),
+        ({"seed": "0"}, "seed '0': expected a whole number"),
+        ({"n_resamples": 0}, "0 resamples: expected a whole number"),
+        ({"smallest_effect": None}, "smallest_effect is None: expected a number"),
     ],
 )
 def test_a_study_that_cannot_be_measured_is_refused_at_once(
@@ -209,6 +223,8 @@ def test_an_object_is_found_by_module_and_name(
         "mine": 7,
         "other": 8,
     }
+    with pytest.raises(InputError, match="two of --probe are called 'mine'"):
+        load_named(["brought_here:mine", "brought_broken:mine"], kind="probe")
     import sys
 
     assert sys.path == [str(tmp_path), "elsewhere"]
