@@ -217,6 +217,8 @@ def test_what_has_no_correlation_is_nan_and_still_reported(
     file.write_text("\n".join(["sentence1\tsentence2\tscore", *rows]), encoding="utf-8")
     study = Study(models=(str(tiny_encoder_folder("bert")),), tasks=(str(file),), n_resamples=50)
     run = run_study(study, tmp_path / "run")
+    log = (tmp_path / "run" / "run.log").read_text(encoding="utf-8")
+    assert f"pairs.tsv: every score is {rows[0][-1]}: correlations with it are NaN" in log
     scores = run.scores
     found = scores[(scores["task"] == "pairs.tsv") & (scores["metric"] == "spearman")]
     assert len(found)

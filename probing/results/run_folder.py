@@ -29,7 +29,7 @@ _LIBRARIES: Final = (
     "scikit-learn",
 )
 
-_FACTS: Final = ("command", "encoders", "machine", "study", "tasks", "versions")
+_FACTS: Final = ("encoders", "tasks")
 """What the manifest of every kind of run has."""
 _NUMBERS: Final = ("value", "lower", "upper")
 
