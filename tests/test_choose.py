@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import probing
+from probing.commands.main import main
 from probing.errors import InputError
 from probing.tasks import LabelledSentences, TaggedSentences
 
@@ -127,3 +128,25 @@ def test_the_command_says_what_to_use_in_one_sentence(tmp_path: Path) -> None:
     assert wrong.returncode == 2
     assert wrong.stderr.count("\n") == 1
     assert "name a new folder" in wrong.stderr or "not installed" in wrong.stderr
+
+
+def test_nothing_that_was_asked_for_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refused(*options: str) -> str:
+        command = ["probing", "choose", "--model", "minilm", "--data", "sts-mini", *options]
+        monkeypatch.setattr(sys, "argv", command)
+        with pytest.raises(SystemExit) as stopped:
+            main()
+        assert stopped.value.code == 2
+        shown = capsys.readouterr()
+        assert shown.out == ""  # before the work
+        return shown.err
+
+    assert "--view is the view to export" in refused("--view", "mean@2")
+    assert "'mean@99'" in refused("--view", "mean@99", "--export", str(tmp_path / "new"))
+    encoder = probing.load_encoder("minilm")
+    with pytest.raises(InputError, match="max_length is for a model that is loaded here"):
+        probing.choose(encoder, "sts-mini", max_length=8)
+    with pytest.raises(InputError, match="seed -1: expected a whole number from 0"):
+        probing.choose(encoder, "sts-mini", seed=-1)

@@ -15,7 +15,8 @@ import pytest
 from probing.commands import main as cli
 from probing.errors import InputError
 from probing.results.run_folder import new_run_folder
-from probing.study.study import HIGHEST_SEED, Study, run_study
+from probing.study.settings import HIGHEST_SEED
+from probing.study.study import Study, run_study
 
 Folder = Callable[[str], Path]
 PAIRS = "\n".join(
@@ -216,6 +217,8 @@ def test_what_has_no_correlation_is_nan_and_still_reported(
     file.write_text("\n".join(["sentence1\tsentence2\tscore", *rows]), encoding="utf-8")
     study = Study(models=(str(tiny_encoder_folder("bert")),), tasks=(str(file),), n_resamples=50)
     run = run_study(study, tmp_path / "run")
+    log = (tmp_path / "run" / "run.log").read_text(encoding="utf-8")
+    assert f"pairs.tsv: every score is {rows[0][-1]}: correlations with it are NaN" in log
     scores = run.scores
     found = scores[(scores["task"] == "pairs.tsv") & (scores["metric"] == "spearman")]
     assert len(found)
@@ -254,3 +257,46 @@ def test_a_warning_is_shown_once(
     logging.getLogger().handlers.clear()
     assert _main(monkeypatch, "run") == 2
     assert capsys.readouterr().err.count("cls@0 is constant") == 1
+
+
+@pytest.mark.parametrize(
+    "command",
+    [[], *([name] for name in ("run", "choose", "report", "compare", "verify", "extract"))]
+    + [[name] for name in ("cause", "pretrain", "export", "finetune", "inspect", "tasks", "cache")],
+)
+def test_help_shows_every_word_of_it(
+    command: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _main(monkeypatch, *command, "--help") == 0
+    shown = capsys.readouterr().out
+    if command in (["cause"], ["pretrain"]):
+        assert "/CONFIG" in shown
+        assert "NAME.txt[.xz]" in shown
+    if command == ["pretrain"]:
+        assert "by default 256" in " ".join(shown.replace("│", " ").split())
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--smallest-effect", "-1"), "--smallest-effect -1: expected points"),
+        (("--same-source",), "--same-source is for --corpus"),
+        (("--corpus", "nowhere"), "no NAME.txt or NAME.txt.xz in nowhere"),
+        (("--claim", "builtins:len"), "a claim of type builtin_function_or_method"),
+        (("--pooling", "textwrap:dedent", "--pooling", "ast:dedent"), "called 'dedent'"),
+    ],
+)
+def test_an_option_that_would_come_to_nothing_is_refused_before_the_work(
+    options: tuple[str, ...],
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = ("run", "--model", "minilm", "--task", "sts-mini", "--out", "new/run", *options)
+    assert _main(monkeypatch, *given) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+    assert not list(tmp_path.iterdir())

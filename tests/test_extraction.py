@@ -182,6 +182,8 @@ def test_long_sentences_are_truncated_counted_and_reported(tiny_encoder_folder, 
     [
         ([], "at least one sentence"),
         ("a cat", "list of at least one sentence"),
+        ({"a cat", "a dog"}, "list of at least one sentence"),
+        (None, "list of at least one sentence"),
         (["a cat", "  "], "sentence 1 is '  '"),
         (["a cat", None], "sentence 1 is None"),
     ],

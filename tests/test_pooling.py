@@ -1,5 +1,7 @@
 """Pooling against ragged rows computed by hand, and its properties."""
 
+from dataclasses import replace
+
 import hypothesis.strategies as st
 import numpy as np
 import pytest
@@ -7,9 +9,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis.extra import numpy as hnp
 
-from probing.encoding.pooling import TokenMasks
+from probing.encoding.encoder import load_encoder
+from probing.encoding.extraction import extract
+from probing.encoding.pooling import TokenMasks, pool_with
 from probing.encoding.pooling import pool as pool_layer
 from probing.encoding.views import Pooling
+from probing.errors import InputError
 
 PADDING = 1e6
 """What padded positions hold in these tests: large, so that a leak shows."""
@@ -121,3 +126,24 @@ def test_more_padding_changes_nothing(layer, extra):
     after = pool(wider, *masks)
     for pooling, vectors in before.items():
         torch.testing.assert_close(after[pooling], vectors, rtol=1e-5, atol=1e-4)
+
+
+def test_a_pooling_of_ones_own_cannot_spoil_the_others(tiny_encoder_folder) -> None:
+    def in_place(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        hidden[:] = 7.0
+        mask[:] = False
+        return hidden[:, 0]
+
+    plain = load_encoder(tiny_encoder_folder("bert"))
+    spoiling = replace(plain, poolings={"in_place": in_place})
+    wanted = extract(plain, ["a cat", "the dog is big"])
+    found = extract(spoiling, ["a cat", "the dog is big"])
+    for view in wanted:
+        np.testing.assert_array_equal(found[view], wanted[view])
+    assert (found["in_place@1"] == 7.0).all()
+
+
+def test_a_pooling_gives_real_numbers() -> None:
+    hidden, mask = torch.ones(2, 3, 4), torch.ones(2, 3, dtype=torch.bool)
+    with pytest.raises(InputError, match="returned complex numbers"):
+        pool_with("mine", lambda hidden, _: hidden[:, 0] * 1j, hidden, mask)

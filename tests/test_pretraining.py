@@ -540,3 +540,16 @@ def test_the_card_s_command_repeats_the_run(monkeypatch: pytest.MonkeyPatch) -> 
     ):
         with pytest.raises(InputError, match=message):
             CliRunner().invoke(app, ["--corpus", "x", "--out", "y", *wrong], catch_exceptions=False)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"seed": -1}, "seed -1: expected a whole number from 0 up"),
+        ({"sentence_weight": float("nan")}, "sentence_weight must be at least 0, found nan"),
+        ({"learning_rate": float("nan")}, "learning_rate must be positive, found nan"),
+    ],
+)
+def test_numbers_that_nothing_can_be_trained_with(change, said):
+    with pytest.raises(InputError, match=said):
+        replace(TINY, **change)

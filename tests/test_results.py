@@ -459,7 +459,7 @@ def test_the_best_row_is_the_highest_that_is_defined() -> None:
 
 def test_a_run_folder_is_written_and_read_back(tmp_path: Path) -> None:
     table = score_table([ROW, replace(ROW, view="cls@0", layer=0, value=math.nan)])
-    manifest = {"study": {"models": ["größe"]}, "seconds": 1.5}
+    manifest = {"study": {"models": ["größe"]}, "encoders": [], "tasks": [], "seconds": 1.5}
     with new_run_folder(tmp_path / "deep" / "run") as folder:
         assert folder.parent == tmp_path / "deep"
         assert folder.name.startswith(".run-")
@@ -528,12 +528,29 @@ def test_a_place_that_is_no_place_for_a_run(
     assert (tmp_path / "empty" / "run.log").is_file()
 
 
+def test_a_run_that_fails_leaves_no_parent_that_it_made(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    for out in (tmp_path / "new" / "deep" / "run", tmp_path / "mine" / "run"):
+        with pytest.raises(InputError, match="broken"), new_run_folder(out):
+            raise InputError("broken")
+    assert list(tmp_path.iterdir()) == [tmp_path / "mine"]
+
+
+FACTS: dict[str, object] = {"encoders": [], "tasks": []}
+
+
 def test_what_is_no_run_is_not_read(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is not a run folder"):
         read_run(tmp_path)
-    write_run(tmp_path, score_table([ROW]), {})
+    write_run(tmp_path, score_table([ROW]), FACTS)
     read_run(tmp_path)
-    write_run(tmp_path, score_table([ROW]).drop(columns="clusters"), {})
+    write_run(tmp_path, score_table([ROW]), {"tasks": []})
+    with pytest.raises(InputError, match=r"manifest\.json lacks encoders"):
+        read_run(tmp_path)
+    write_run(tmp_path, score_table([ROW]).assign(value="high"), FACTS)
+    with pytest.raises(InputError, match=r"the column value of scores\.parquet holds str"):
+        read_run(tmp_path)
+    write_run(tmp_path, score_table([ROW]).drop(columns="clusters"), FACTS)
     with pytest.raises(InputError, match="lacks the columns clusters"):
         read_run(tmp_path)
     (tmp_path / "scores.parquet").write_bytes(b"PAR1")

@@ -251,7 +251,11 @@ def test_repeated_and_truncated_sentences(encoder, tmp_path, caplog):
 def test_bad_sentences_in_a_stream(encoder, tmp_path):
     with pytest.raises(InputError, match="found no sentence"):
         extract_to_store(encoder, iter(()), tmp_path / "empty")
-    assert not (tmp_path / "empty" / "manifest.json").exists()
+    assert not (tmp_path / "empty").exists()
+    with pytest.raises(InputError, match="0 sentences in a shard: expected one or more"):
+        extract_to_store(encoder, iter(CORPUS), tmp_path / "empty", shard_sentences=0)
+    with pytest.raises(InputError, match="0 batch tokens: expected one or more"):
+        extract_to_store(encoder, iter(CORPUS), tmp_path / "empty", batch_tokens=0)
     with pytest.raises(InputError, match="sentence 40 is ' '"):
         extract_to_store(
             encoder, iter([*CORPUS[:40], " "]), tmp_path / "blank", shard_sentences=SHARD

@@ -8,14 +8,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.preprocessing import StandardScaler
 
 import probing
 from probing.claims.catalogue import CLAIMS
 from probing.encoding.encoder import Encoder, load_encoder
-from probing.encoding.vector_sources import VectorSource
+from probing.encoding.vector_sources import VectorSource, from_arrays, from_function
 from probing.errors import InputError
+from probing.similarity.own_transforms import own_transform_similarities
 from probing.study import running, unscored
 from probing.study.brought import (
     checked_model_name,
@@ -25,7 +27,8 @@ from probing.study.brought import (
     named_transforms,
     probe_name,
 )
-from probing.study.study import HIGHEST_SEED, Study
+from probing.study.settings import HIGHEST_SEED
+from probing.study.study import Study
 from probing.study.unscored import (
     Unscored,
     development_pairs,
@@ -76,6 +79,19 @@ class Halved:
         ({"protocol": "nonsense"}, "nonsense"),
         ({"poolings": {"mean": len}}, "one of the project's own"),
         ({"transforms": {"raw": len}}, "under a name of its own"),
+        ({"models": "minilm"}, "models of a study is of type str: expected a list"),
+        ({"tasks": {"sts-mini"}}, "tasks of a study is of type set: expected a list"),
+        ({"tasks": (None,)}, "a task of type NoneType: expected a name, a file or a task"),
+        ({"views": None}, "views of a study is of type NoneType: expected a list"),
+        ({"transforms": "raw"}, "transforms is 'raw': expected a list of functions"),
+        ({"transforms": (lengths, lengths)}, "two transforms are called 'lengths'"),
+        ({"poolings": None}, "poolings of type NoneType: expected a dict"),
+        ({"claims": ("C1",)}, "a claim of type str: expected a probing.Claim"),
+        ({"contrasts": ("minilm - minilm",)}, "expected the names of two models"),
+        ({"contrasts": (("minilm", "minilm"),) * 2}, "contrast 'minilm - minilm' is in the study"),
+        ({"seed": "0"}, "seed '0': expected a whole number"),
+        ({"n_resamples": 0}, "0 resamples: expected a whole number"),
+        ({"smallest_effect": None}, "smallest_effect is None: expected a number"),
     ],
 )
 def test_a_study_that_cannot_be_measured_is_refused_at_once(
@@ -209,6 +225,8 @@ def test_an_object_is_found_by_module_and_name(
         "mine": 7,
         "other": 8,
     }
+    with pytest.raises(InputError, match="two of --probe are called 'mine'"):
+        load_named(["brought_here:mine", "brought_broken:mine"], kind="probe")
     import sys
 
     assert sys.path == [str(tmp_path), "elsewhere"]
@@ -360,3 +378,34 @@ def test_the_command_is_told_without_the_place_of_the_program(
 ) -> None:
     monkeypatch.setattr("sys.argv", ["/somewhere/bin/probing", "run", "--seed", "1"])
     assert running.this_command() == ["probing", "run", "--seed", "1"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "vectors", "reason"),
+    [
+        (["yes", "no"], np.eye(2) * 1j, "complex numbers"),
+        (["yes", "no"], torch.eye(2, requires_grad=True), "requires grad"),
+    ],
+)
+def test_vectors_that_are_no_numbers_are_refused(
+    rows: list[str], vectors: Any, reason: str
+) -> None:
+    with pytest.raises(InputError, match=reason):
+        from_function(lambda _: vectors, "mine")(rows)
+
+
+def test_a_sentence_has_one_vector() -> None:
+    from_arrays("mine", ["yes", "yes"], {"mean@1": np.ones((2, 2))})
+    with pytest.raises(InputError, match="'yes' has one vector in row 0 and another in row 1"):
+        from_arrays("mine", ["yes", "yes"], {"mean@1": np.eye(2)})
+
+
+def test_a_transform_cannot_spoil_the_vectors() -> None:
+    def centring(vectors: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+        vectors -= vectors.mean(axis=0)
+        return lambda rows: np.multiply(rows, 2, out=rows)
+
+    vectors = {"mean@1": np.arange(8, dtype=np.float32).reshape(4, 2) ** 2}
+    before = vectors["mean@1"].copy()
+    own_transform_similarities(vectors, vectors, {"centring": centring}, source="target")
+    np.testing.assert_array_equal(vectors["mean@1"], before)

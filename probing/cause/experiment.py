@@ -149,10 +149,11 @@ def run_cause(work: Cause, command: Sequence[str] = ()) -> CauseResult:
             another experiment.
     """
     began, started = time.monotonic(), datetime.now().astimezone().isoformat(timespec="seconds")
-    frozen, continued = work.parts()
     # whatever may be wrong with the input is found before the folder is there
+    start = find_start(work.encoder)
+    frozen, continued = work.parts()
     source_files(frozen.corpus)
-    load_suite(find_start(work.encoder).tokenizer, work.data_dir, frozen.plan.tasks)
+    load_suite(start.tokenizer, work.data_dir, frozen.plan.tasks)
     work.out.mkdir(parents=True, exist_ok=True)
 
     def written(rows: pd.DataFrame) -> CauseResult:

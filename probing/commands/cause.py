@@ -19,7 +19,8 @@ def cause_command(
         str | None,
         typer.Option(
             help="Folder of NAME.txt[.xz]: a sentence a line, a blank line a document; or a Hub "
-            "data set, OWNER/NAME[/CONFIG]@REVISION:COLUMN. Size smoke needs none."
+            "data set, as OWNER/NAME, /CONFIG where it has one, @REVISION and :COLUMN in one word. "
+            "Size smoke needs none."
         ),
     ] = None,
     model: Annotated[str, typer.Option(help="A BERT: alias, Hub id or folder.")] = "minilm",

@@ -47,11 +47,18 @@ def choose_command(
 ) -> None:
     """Say which layer and pooling to use on your data, and what the usual choices cost."""
     from probing.encoding.encoder import Encoder
-    from probing.encoding.export import check_export, export_view, is_expressible
+    from probing.encoding.export import (
+        check_export,
+        check_exported_view,
+        export_view,
+        is_expressible,
+    )
     from probing.errors import InputError
     from probing.study.brought import load_model
     from probing.study.choosing import choose
 
+    if view is not None and export is None:
+        raise InputError("--view is the view to export: add --export FOLDER, or leave --view out")
     encoder = load_model(
         model,
         dtype="float32",
@@ -65,13 +72,15 @@ def choose_command(
         if not isinstance(encoder, Encoder):
             raise InputError(f"{model} is a file of vectors: there is no model to export")
         check_export(export)  # before minutes of work
+        if view is not None:
+            check_exported_view(encoder, view)
     choice = choose(encoder, data, split=split, seed=seed, cache_dir=cache_dir)
     console = wide_console()
     for sentence in choice.sentences:
         console.print(escape(sentence))
     console.print(_shown(choice, every=table))
     if choice.undefined:
-        console.print(f"undefined on these items: {', '.join(choice.undefined)}")
+        console.print(escape(f"undefined on these items: {', '.join(choice.undefined)}"))
     if export is not None:
         chosen = view or next(filter(is_expressible, choice.views), choice.best)
         if view is None and chosen != choice.best:
@@ -80,7 +89,8 @@ def choose_command(
                 "the set that it has"
             )
         folder = export_view(encoder, chosen, export)
-        console.print(f"{chosen}: SentenceTransformer({str(folder)!r})", soft_wrap=True)
+        told = f"{chosen}: SentenceTransformer({str(folder)!r})"
+        console.print(escape(told), soft_wrap=True)
 
 
 def _shown(choice: "Choice", *, every: bool) -> Table:

@@ -134,6 +134,8 @@ def _sentences(path: Path, column: str | None) -> Iterable[str]:
                 f"{' or '.join(wanted)}; name the one with the sentences by --column"
             )
         return table.sentences(found)
+    if column is not None and ending not in TABLE_SUFFIXES:
+        raise InputError(f"--column is for a table and {path} is a text: leave --column out")
     if compressed:
         return read_lines(path, read_bytes(path))
     return read_sentences(path, column)

@@ -1,5 +1,6 @@
 """The command line: ``probing``, its commands, and how errors reach the terminal."""
 
+import errno
 import logging
 import os
 import signal
@@ -96,6 +97,8 @@ def main() -> None:
     except Exception as error:
         if "PROBING_DEBUG" in os.environ:
             raise
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            _fail(f"{error.strerror}: make room, then rerun the same command", code=2)
         _fail(
             f"internal error, {type(error).__name__}: {error}. Set PROBING_DEBUG=1 to see where, "
             "and report it",

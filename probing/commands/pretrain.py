@@ -27,7 +27,7 @@ def pretrain_command(
         str,
         typer.Option(
             help="Folder of NAME.txt[.xz]: a sentence a line, a blank line a document; or a Hub "
-            "data set, OWNER/NAME[/CONFIG]@REVISION:COLUMN."
+            "data set, as OWNER/NAME, /CONFIG where it has one, @REVISION and :COLUMN in one word."
         ),
     ],
     out: Annotated[Path, typer.Option(help="Folder of the run; rerun the command to resume it.")],
@@ -50,16 +50,16 @@ def pretrain_command(
         Pooler, typer.Option(help="Keep the checkpoint's pooler and sentence head, or draw them.")
     ] = _DEFAULT.pooler,
     layers: Annotated[
-        int | None, typer.Option(help="Number of layers, from nothing [default: 4].")
+        int | None, typer.Option(help="Number of layers, from nothing: by default 4.")
     ] = None,
     hidden: Annotated[
-        int | None, typer.Option(help="Hidden size, from nothing [default: 256].")
+        int | None, typer.Option(help="Hidden size, from nothing: by default 256.")
     ] = None,
     heads: Annotated[
-        int | None, typer.Option(help="Attention heads a layer, from nothing [default: 4].")
+        int | None, typer.Option(help="Attention heads a layer, from nothing: by default 4.")
     ] = None,
     vocab_size: Annotated[
-        int | None, typer.Option(help="Word pieces, from nothing [default: 8192].")
+        int | None, typer.Option(help="Word pieces, from nothing: by default 8192.")
     ] = None,
     length: Annotated[int, typer.Option(help="Tokens a sequence.")] = _DEFAULT.length,
     batch_size: Annotated[

@@ -138,6 +138,10 @@ def run_command(
     name = preset or "embedded"
     if name not in PRESETS:
         raise InputError(f"unknown preset {name!r}: expected one of {', '.join(PRESETS)}")
+    if not 0 < smallest_effect < math.inf:
+        raise InputError(f"--smallest-effect {smallest_effect:g}: expected points, more than 0")
+    if same_source and not corpus:
+        raise InputError("--same-source is for --corpus: add it, or leave --same-source out")
     chosen: dict[str, Any] = {
         "dtype": str(dtype),
         "seed": seed,

@@ -67,7 +67,7 @@ class EncoderWorker:
         self.recipe = Recipe.of(
             encoder,
             [str(view) for view in chosen_views(encoder, settings.views)],
-            batch_tokens=settings.batch_tokens or default_batch_tokens(encoder),
+            batch_tokens=default_batch_tokens(encoder, settings.batch_tokens),
             storage_dtype=settings.storage_dtype,
             shard_sentences=settings.shard_sentences,
         )

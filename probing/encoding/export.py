@@ -52,13 +52,8 @@ def export_view(encoder: Encoder, view_id: str, folder: Path | str) -> Path:
             is occupied.
     """
     out = check_export(folder)
+    check_exported_view(encoder, view_id)
     view = View.parse(view_id)
-    if not is_expressible(view_id):
-        raise InputError(
-            f"{view_id} cannot be exported: sentence-transformers pools one layer by "
-            f"{', '.join(sorted(_MODE_OF))}, or reads the pooler"
-        )
-    chosen_views(encoder, [view_id])
     if encoder.dtype != torch.float32:
         raise InputError(f"{encoder.name} is loaded in {encoder.dtype}: export it in float32")
     aside = out.parent / f".{out.name}-{secrets.token_hex(8)}"
@@ -82,6 +77,16 @@ def is_expressible(view_id: str) -> bool:
     view = View.parse(view_id)
     named = view.pooling in _MODE_OF or view.pooling in (Pooling.POOLER, Pooling.POOLER_DENSE)
     return len(view.layers) == 1 and named
+
+
+def check_exported_view(encoder: Encoder, view_id: str) -> None:
+    """Raise `InputError` where the encoder lacks the view or it cannot be exported."""
+    if not is_expressible(view_id):
+        raise InputError(
+            f"{view_id} cannot be exported: sentence-transformers pools one layer by "
+            f"{', '.join(sorted(_MODE_OF))}, or reads the pooler"
+        )
+    chosen_views(encoder, [view_id])
 
 
 def check_export(folder: Path | str) -> Path:

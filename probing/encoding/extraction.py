@@ -1,7 +1,7 @@
 """Sentences to vectors, in memory or on disk: every layer under every pooling, and the pooler."""
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set, Sized
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -90,7 +90,7 @@ def extract(
     """
     kept = chosen_views(encoder, views)
     distinct, rows = distinct_sentences(sentences)
-    batch_tokens = batch_tokens or default_batch_tokens(encoder)
+    batch_tokens = default_batch_tokens(encoder, batch_tokens)
     unstored = [name for name, own in encoder.poolings.items() if source_digest(own) is None]
     if cache_dir is not None and unstored:
         logger.warning(
@@ -165,7 +165,7 @@ def extract_to_store(
     recipe = Recipe.of(
         encoder,
         [str(view) for view in chosen_views(encoder, views)],
-        batch_tokens=batch_tokens or default_batch_tokens(encoder),
+        batch_tokens=default_batch_tokens(encoder, batch_tokens),
         storage_dtype=storage_dtype,
         shard_sentences=shard_sentences,
     )
@@ -278,7 +278,8 @@ def raw_outputs(encoder: Encoder, sentences: Sequence[str]) -> RawOutputs:
 
 def distinct_sentences(sentences: Sequence[str]) -> tuple[list[str], NDArray[np.int64]]:
     """The distinct sentences in order of first appearance, and for each sentence its row."""
-    if isinstance(sentences, str) or len(sentences) == 0:
+    unordered = not isinstance(sentences, Sized) or isinstance(sentences, (str, Set, Mapping))
+    if unordered or len(sentences) == 0:
         raise InputError(f"expected a list of at least one sentence, found {sentences!r}")
     first_seen: dict[str, int] = {}
     rows = np.empty(len(sentences), dtype=np.int64)

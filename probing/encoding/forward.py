@@ -15,6 +15,7 @@ from probing.encoding.onednn import packed_linears
 from probing.encoding.pooling import TOKEN_POOLINGS, LayerTokens, TokenMasks, pool_with
 from probing.encoding.tokenization import Batch, Tokenized, batches
 from probing.encoding.views import Pooling, View
+from probing.errors import InputError
 from probing.threads import in_threads
 
 BATCH_TOKENS = 1024
@@ -27,8 +28,12 @@ _HIGHEST_THRESHOLD = 2**25
 for blocks below this (``M_MMAP_THRESHOLD`` in mallopt(3))."""
 
 
-def default_batch_tokens(encoder: Encoder) -> int:
-    """Padded tokens in one forward pass, where the user does not say."""
+def default_batch_tokens(encoder: Encoder, asked: int | None = None) -> int:
+    """Padded tokens in one forward pass: as asked, else as the encoder or the device has it."""
+    if asked is not None:
+        if asked < 1:
+            raise InputError(f"{asked} batch tokens: expected one or more")
+        return asked
     if encoder.batch_tokens is not None:
         return encoder.batch_tokens
     return BATCH_TOKENS_GPU if encoder.device.type == "cuda" else BATCH_TOKENS
@@ -48,7 +53,7 @@ def encode(
     """
     shape = (len(views), len(tokenized), encoder.hidden_size)
     vectors = np.empty(shape, dtype=np.float32)
-    batch_tokens = batch_tokens or default_batch_tokens(encoder)
+    batch_tokens = default_batch_tokens(encoder, batch_tokens)
     _keep_freed_memory()
     passes = batches(tokenized, encoder.tokenizer.pad_token_id, batch_tokens, encoder.batching)
     with packed_linears(encoder.model, batch_tokens, len(tokenized.ids)):

@@ -187,7 +187,8 @@ def pool_with(
         InputError: The function raises, or gives something of another shape or with a NaN.
     """
     try:
-        pooled = function(hidden.float(), mask)
+        # copies: the layer is pooled in other ways too, whatever the function does in place
+        pooled = function(hidden.to(torch.float32, copy=True), mask.clone())
     except Exception as error:  # a researcher's function may raise anything
         raise InputError(
             f"pooling {name!r} failed ({type(error).__name__}: {error}) on hidden states "
@@ -201,6 +202,8 @@ def pool_with(
             f"pooling {name!r} returned {shown}: expected a tensor (n_sentences, hidden_size), "
             f"here {wanted}"
         )
+    if pooled.is_complex():
+        raise InputError(f"pooling {name!r} returned complex numbers: expected real ones")
     pooled = pooled.float()
     if pooled.isnan().any():
         raise InputError(
@@ -216,6 +219,10 @@ def checked_poolings(poolings: Mapping[str, PoolingFunction]) -> dict[str, Pooli
     Raises:
         InputError: A name is taken or cannot be part of a view id, or a value is not callable.
     """
+    if not isinstance(poolings, Mapping):
+        raise InputError(
+            f"poolings of type {type(poolings).__name__}: expected a dict of functions by name"
+        )
     for name, function in poolings.items():
         if name in TOKEN_POOLINGS or name.startswith("pooler") or name == "none":
             raise InputError(f"pooling {name!r} is one of the project's own: choose another name")

@@ -75,11 +75,14 @@ class VectorSource:
 
     def _checked(self, view_id: str, matrix: Any, n: int) -> NDArray[np.float32]:
         try:
-            vectors = np.asarray(matrix, dtype=np.float32)
-        except (TypeError, ValueError) as error:
+            found = np.asarray(matrix)
+            if np.iscomplexobj(found):
+                raise TypeError("complex numbers")
+            vectors = found.astype(np.float32, copy=False)
+        except (TypeError, ValueError, RuntimeError) as error:  # a tensor that has a gradient, too
             raise InputError(
-                f"model {self.name!r} gives {type(matrix).__name__} for view {view_id!r}: expected "
-                f"numbers of shape ({n}, d)"
+                f"model {self.name!r} gives {type(matrix).__name__} for view {view_id!r} "
+                f"({error}): expected real numbers of shape ({n}, d)"
             ) from error
         if vectors.ndim != 2 or len(vectors) != n or not vectors.shape[1]:
             raise InputError(
@@ -171,6 +174,16 @@ def from_arrays(
             raise InputError(
                 f"{name}: view {view_id!r} has shape {matrix.shape} for {len(sentences)} "
                 f"sentences: expected ({len(sentences)}, d)"
+            )
+    for row, sentence in enumerate(sentences):
+        place = places[sentence]
+        if place != row and any(
+            not np.array_equal(matrix[row], matrix[place], equal_nan=True)
+            for matrix in matrices.values()
+        ):
+            raise InputError(
+                f"{name}: {sentence!r} has one vector in row {row} and another in row {place}: "
+                "expected one vector for each sentence"
             )
     if not revision:
         digest = hashlib.sha256("\n".join(sentences).encode("utf-8", "surrogatepass"))

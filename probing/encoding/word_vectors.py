@@ -125,7 +125,7 @@ def extract_words(
     recipe = Recipe.of(
         encoder,
         view_ids,
-        batch_tokens=batch_tokens or default_batch_tokens(encoder),
+        batch_tokens=default_batch_tokens(encoder, batch_tokens),
         storage_dtype=storage_dtype,
     )
     counts = np.array([len(sentence) for sentence in sentences])

@@ -48,7 +48,7 @@ class TrainingRecipe:
                 f"at most {self.most_steps} steps and at least {self.least_steps}: expected a "
                 "lower bound that is not above the upper one"
             )
-        if min(self.encoder_rate, self.head_rate, self.epochs) <= 0:
+        if not all(0 < x < math.inf for x in (self.encoder_rate, self.head_rate, self.epochs)):
             raise InputError("learning rates and epochs must be above 0")
 
     def steps(self, n_sentences: int) -> int:

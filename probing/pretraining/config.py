@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -137,9 +138,12 @@ class PretrainingConfig:
         if not 64 <= self.vocabulary_size <= 65536:
             raise InputError(f"vocabulary size must be in 64..65536, found {self.vocabulary_size}")
         for name in ("layers", "heads", "batch_size", "steps", "learning_rate", "gradient_norm"):
-            if getattr(self, name) <= 0:
+            if not 0 < getattr(self, name) < math.inf:
                 raise InputError(f"{name} must be positive, found {getattr(self, name)}")
-        if self.sentence_weight < 0:
+        for name in ("seed", "corpus_seed"):
+            if getattr(self, name) < 0:
+                raise InputError(f"{name} {getattr(self, name)}: expected a whole number from 0 up")
+        if not 0 <= self.sentence_weight < math.inf:
             raise InputError(f"sentence_weight must be at least 0, found {self.sentence_weight}")
         for name, weight in weights.items():
             if not weight > 0:

@@ -265,6 +265,9 @@ def _tokenized(
             sentence_lengths.append(lengths)
             document_lengths.extend(sentences)
 
+    if not tokens:
+        raise InputError("the corpus has no document: expected a sentence a line")
+
     def offsets(lengths: npt.ArrayLike) -> npt.NDArray[np.int64]:
         return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
 

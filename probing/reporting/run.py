@@ -74,7 +74,10 @@ class Run:
     def described(self, model: str | None = None) -> dict[str, Any]:
         """What the manifest says of a model."""
         name = self._model(model)
-        return next(e for e in self.manifest["encoders"] if e["name"] == name)
+        found = {encoder["name"]: encoder for encoder in self.manifest["encoders"]}
+        if name not in found:
+            raise InputError(f"{name!r} is not of this run: expected one of {', '.join(found)}")
+        return dict(found[name])
 
     def pooler_state(self, model: str | None = None) -> str:
         """What was seen of a model's pooler, such as ``trained`` or ``untrained``."""

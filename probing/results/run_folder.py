@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import pandas as pd
+from pandas.api.types import is_numeric_dtype
 
 from probing.errors import InputError
 from probing.results.scores import COLUMNS
-from probing.results.writing import write_text, written_aside
+from probing.results.writing import no_empty_folder_left, write_text, written_aside
 
 _LIBRARIES: Final = (
     "probing",
@@ -27,6 +28,10 @@ _LIBRARIES: Final = (
     "pandas",
     "scikit-learn",
 )
+
+_FACTS: Final = ("encoders", "tasks")
+"""What the manifest of every kind of run has."""
+_NUMBERS: Final = ("value", "lower", "upper")
 
 
 def describe_versions() -> dict[str, str]:
@@ -47,10 +52,21 @@ def read_run(folder: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
         raise InputError(
             f"{folder} is not a run folder ({error}): expected one written by probing run"
         ) from error
+    lacking = [name for name in _FACTS if not isinstance(manifest, dict) or name not in manifest]
+    if lacking:
+        raise InputError(
+            f"{folder}: manifest.json lacks {', '.join(lacking)}: expected as probing run wrote it"
+        )
     lacking = [name for name in COLUMNS if name not in table]
     if lacking:
         raise InputError(
             f"{folder} lacks the columns {', '.join(lacking)}: an earlier version wrote it, rerun"
+        )
+    texts = [name for name in _NUMBERS if not is_numeric_dtype(table[name])]
+    if texts:
+        raise InputError(
+            f"{folder}: the column {texts[0]} of scores.parquet holds {table[texts[0]].dtype}: "
+            "expected numbers, as probing run wrote them"
         )
     return table, manifest
 
@@ -86,24 +102,25 @@ def new_run_folder(out: Path) -> Iterator[Path]:
         raise InputError(f"{out} exists and is not a run folder: choose another --out")
     # Named before it is made: whatever interrupts from then on, it is removed.
     folder, replaced = (out.parent / f".{out.name}-{secrets.token_hex(8)}" for _ in range(2))
-    try:
+    with no_empty_folder_left(out.parent):
         try:
-            folder.mkdir(parents=True)
-        except OSError as error:
-            raise InputError(
-                f"cannot write to {out} ({error.strerror}): choose another --out"
-            ) from error
-        with _log_file(folder / "run.log"):
-            yield folder
-        if out.exists():
-            out.rename(replaced)
-        folder.rename(out)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        if out.exists():
-            shutil.rmtree(replaced, ignore_errors=True)
-        elif replaced.exists():
-            replaced.rename(out)
+            try:
+                folder.mkdir(parents=True)
+            except OSError as error:
+                raise InputError(
+                    f"cannot write to {out} ({error.strerror}): choose another --out"
+                ) from error
+            with _log_file(folder / "run.log"):
+                yield folder
+            if out.exists():
+                out.rename(replaced)
+            folder.rename(out)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+            if out.exists():
+                shutil.rmtree(replaced, ignore_errors=True)
+            elif replaced.exists():
+                replaced.rename(out)
 
 
 def _resolved(out: Path) -> Path:

@@ -21,6 +21,18 @@ _ABANDONED_SECONDS: Final = 3600.0
 
 
 @contextlib.contextmanager
+def no_empty_folder_left(folder: Path) -> Iterator[None]:
+    """Remove in the end what the body made of ``folder`` and its parents and left empty."""
+    made = [place for place in (folder, *folder.parents) if not place.exists()]
+    try:
+        yield
+    finally:
+        for place in made:  # the innermost first
+            with contextlib.suppress(OSError):
+                place.rmdir()
+
+
+@contextlib.contextmanager
 def written_aside(path: Path) -> Iterator[Path]:
     """A temporary path for the body to write; it becomes ``path`` if the body ends well.
 

@@ -72,7 +72,11 @@ def _applied(
     name: str, fit: TransformFunction, view_id: str, fitted_on: Vectors, vectors: Vectors
 ) -> Vectors:
     try:
-        moved = np.asarray(fit(fitted_on)(vectors), dtype=np.float32)
+        # copies: the vectors are measured in other ways too, whatever the function does in place
+        found = np.asarray(fit(fitted_on.copy())(vectors.copy()))
+        if np.iscomplexobj(found):
+            raise TypeError("it gives complex numbers")
+        moved = found.astype(np.float32)
     except Exception as error:  # a researcher's function may raise anything
         raise InputError(
             f"transform {name!r} failed on {view_id} ({type(error).__name__}: {error}): expected "

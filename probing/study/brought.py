@@ -105,6 +105,10 @@ def named_transforms(
     """
     if isinstance(transforms, Mapping):
         return checked_transforms(transforms)
+    if isinstance(transforms, str) or not isinstance(transforms, Iterable):
+        raise InputError(
+            f"transforms is {transforms!r}: expected a list of functions, or a dict of them by name"
+        )
     found: dict[str, TransformFunction] = {}
     for transform in transforms:
         if isinstance(transform, str):
@@ -114,7 +118,10 @@ def named_transforms(
                     "a function that is fitted on (n, d) and gives a function of (m, d)"
                 )
             continue
-        found[getattr(transform, "__name__", type(transform).__name__)] = transform
+        name = getattr(transform, "__name__", type(transform).__name__)
+        if name in found:
+            raise InputError(f"two transforms are called {name!r}: give one another name")
+        found[name] = transform
     return checked_transforms(found)
 
 
@@ -156,5 +163,15 @@ def load_object(text: str, *, kind: str) -> Any:
 
 
 def load_named(texts: Sequence[str], *, kind: str) -> dict[str, Callable[..., Any]]:
-    """Objects ``module:name`` by their names in the module."""
-    return {text.partition(":")[2]: load_object(text, kind=kind) for text in texts}
+    """Objects ``module:name`` by their names in the module.
+
+    Raises:
+        InputError: One cannot be loaded, or two have the same name.
+    """
+    found: dict[str, Callable[..., Any]] = {}
+    for text in texts:
+        name = text.partition(":")[2]
+        if name in found:
+            raise InputError(f"two of --{kind} are called {name!r}: give one another name")
+        found[name] = load_object(text, kind=kind)
+    return found

@@ -46,6 +46,10 @@ def choose(
     >>> probing.choose(lengths, probing.load_task("sts-mini")).views
     ('vectors',)
     """
+    if options and not isinstance(model, (str, Path)):
+        raise InputError(
+            f"{', '.join(options)} is for a model that is loaded here: set it where you load yours"
+        )
     task = load_task(data, split=split, score_range=None)
     settings = Settings(
         seed=seed, n_resamples=n_resamples, cache_dir=cache_folder(cache_dir), claims=()

@@ -18,6 +18,7 @@ from probing.encoding.tokenization import Batch, batches, tokenize
 from probing.encoding.views import Pooling
 from probing.errors import InputError
 from probing.similarity.label_free import METRICS, curvature, prompt_entropy, view_metrics
+from probing.study.settings import check_resampling
 from probing.threads import in_threads, over_views
 
 logger = logging.getLogger(__name__)
@@ -147,6 +148,7 @@ def label_free(
         raise InputError(
             f"{encoder!r} shows no layers: expected an encoder that load_encoder gives"
         )
+    check_resampling(seed, n_resamples=1)
     distinct, _ = distinct_sentences(sentences)
     if len(distinct) < _FEWEST:
         raise InputError(f"found {len(distinct)} distinct sentences, expected at least {_FEWEST}")

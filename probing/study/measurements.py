@@ -62,6 +62,10 @@ def measure_pairs(
     target = settings.target(task)
     if target.clustering_of_all[0] == 1:
         logger.warning("%s: all pairs hang together, so that no interval is defined", task.name)
+    if np.ptp(task.scores) == 0:
+        logger.warning(
+            "%s: every score is %g: correlations with it are NaN", task.name, task.scores[0]
+        )
     representations = extract(task.sentences1 + task.sentences2)
     # read once from the store, and used by every measurement
     view_ids = tuple(representations)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 from sklearn.base import BaseEstimator
 
 from probing.claims.catalogue import CLAIMS, Claim
@@ -30,8 +31,19 @@ ATTENTION: Final = "attention"
 PROBES: Final = (*NAMED, CODELENGTH, SCALAR_MIX, ATTENTION)
 """Names of the probes that a study can use."""
 
+HIGHEST_SEED: Final = 2**32 - 1
+"""What every library that draws from a seed can take."""
+
 RANDOM_DRAWS: Final = 5
 """Draws of random weights: fewer say little of how much they differ."""
+
+
+def check_resampling(seed: int, n_resamples: int) -> None:
+    """Raise `InputError` where nothing can be resampled from this seed as often as this."""
+    if not isinstance(seed, (int, np.integer)) or not 0 <= seed <= HIGHEST_SEED:
+        raise InputError(f"seed {seed!r}: expected a whole number from 0 to {HIGHEST_SEED}")
+    if not isinstance(n_resamples, (int, np.integer)) or n_resamples < 1:
+        raise InputError(f"{n_resamples!r} resamples: expected a whole number such as 1000")
 
 
 @dataclass(frozen=True)
@@ -64,6 +76,9 @@ class Settings:
     (`probing.probes.once.FitOnce`)."""
     keep: Callable[[Items], object] | None = None
     """What is done with what every view says of every item; None to forget it."""
+
+    def __post_init__(self) -> None:
+        check_resampling(self.seed, self.n_resamples)
 
     def target(self, task: Task) -> Target:
         """What vectors of the task's items are measured against."""

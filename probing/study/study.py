@@ -2,12 +2,13 @@
 
 import math
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 from sklearn.base import BaseEstimator
 
 from probing.claims.catalogue import CLAIMS, Claim
@@ -19,10 +20,12 @@ from probing.encoding.store.cache import cache_folder
 from probing.encoding.views import View
 from probing.encoding.weight_forms import Weights
 from probing.errors import InputError
+from probing.pretraining.corpus import source_files
 from probing.probes.once import FitOnce
 from probing.reporting.finished import finished_run
 from probing.reporting.run import Run
 from probing.results.items import FOLDER as ITEMS_FOLDER
+from probing.results.names import difference
 from probing.results.run_folder import describe_versions, new_run_folder, write_run
 from probing.results.scores import Score, score_table
 from probing.similarity.own_transforms import TransformFunction
@@ -49,7 +52,14 @@ from probing.study.running import (
     static_floors,
     twins_of,
 )
-from probing.study.settings import PROBES, RANDOM_DRAWS, Settings, composite_views
+from probing.study.settings import (
+    HIGHEST_SEED,
+    PROBES,
+    RANDOM_DRAWS,
+    Settings,
+    check_resampling,
+    composite_views,
+)
 from probing.study.unscored import Unscored
 from probing.tasks import (
     DEFAULT_PROTOCOL,
@@ -63,8 +73,12 @@ from probing.tasks import (
     load_task,
 )
 
-HIGHEST_SEED: Final = 2**32 - 1
-"""What every library that draws from a seed can take."""
+_KINDS: Final = {
+    "n_seeds": (int, np.integer),
+    "n_draws": (int, np.integer),
+    "smallest_effect": (int, float, np.number),
+    "batch_tokens": (int, np.integer, type(None)),
+}
 
 
 @dataclass(frozen=True)
@@ -138,15 +152,17 @@ class Study:
 
     def __post_init__(self) -> None:
         for name in ("models", "tasks", "probes", "contrasts", "views", "erase", "claims"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
+            object.__setattr__(self, name, _listed(name, getattr(self, name)))
         if not self.models or not self.tasks:
             raise InputError("a study needs at least one model and one task")
         for names in (self.model_names, self.task_names, _names(self.erase)):
             repeated = next((name for name in names if names.count(name) > 1), None)
             if repeated is not None:
                 raise InputError(f"{repeated!r} is named twice in one study: name it once")
-        if not 0 <= self.seed <= HIGHEST_SEED:
-            raise InputError(f"seed {self.seed}: expected a whole number from 0 to {HIGHEST_SEED}")
+        for name, kind in _KINDS.items():
+            if not isinstance(getattr(self, name), kind):
+                raise InputError(f"{name} is {getattr(self, name)!r}: expected a number")
+        check_resampling(self.seed, self.n_resamples)
         if self.n_seeds < 1 or self.seed + self.n_seeds - 1 > HIGHEST_SEED:
             raise InputError(f"{self.n_seeds} seeds from {self.seed} up: expected one or more")
         if self.n_draws < 1:
@@ -158,6 +174,12 @@ class Study:
             )
         for name in self.model_names:
             checked_model_name(name)
+        for contrast in self.contrasts:
+            if isinstance(contrast, str) or len(contrast) != 2:
+                raise InputError(
+                    f"contrast {contrast!r}: expected the names of two models, (ONE, OTHER)"
+                )
+        self._check_unique("contrast", [difference(*pair) for pair in self.contrasts])
         strange = [name for pair in self.contrasts for name in pair if name not in self.model_names]
         if strange:
             raise InputError(
@@ -182,8 +204,14 @@ class Study:
         object.__setattr__(self, "poolings", named_poolings(self.poolings))
         object.__setattr__(self, "transforms", named_transforms(self.transforms))
         for view in self.views:
-            View.parse(view)
+            View.parse(str(view))
         self._check_unique("probe", self.probe_names)
+        for claim in self.claims:
+            if not isinstance(claim, Claim):
+                raise InputError(
+                    f"a claim of type {type(claim).__name__}: expected a probing.Claim, with an "
+                    "id, a sentence and a view"
+                )
         self._check_unique("claim", tuple(claim.id for claim in self.claims))
         find_protocol(self.protocol)
 
@@ -264,8 +292,23 @@ class Study:
         return run_study(self, Path(out), command)
 
 
+def _listed(name: str, given: Any) -> tuple[Any, ...]:
+    """A setting that is several things; a text would fall into its letters, a set has no order."""
+    if isinstance(given, (str, bytes, Path, Mapping, Set)) or not isinstance(given, Iterable):
+        raise InputError(
+            f"{name} of a study is of type {type(given).__name__}: expected a list, such as "
+            f"{name}=[...]"
+        )
+    return tuple(given)
+
+
 def _names(tasks: Sequence[str | Task]) -> tuple[str, ...]:
-    return tuple(task if isinstance(task, str) else task.name for task in tasks)
+    strange = next((task for task in tasks if not isinstance(task, (str, Path, Task))), None)
+    if strange is not None or None in tasks:
+        raise InputError(
+            f"a task of type {type(strange).__name__}: expected a name, a file or a task"
+        )
+    return tuple(str(task) if isinstance(task, (str, Path)) else task.name for task in tasks)
 
 
 _STS_SUITE: Final = ("sts12", "sts13", "sts14", "sts15", "sts16", "stsb", "sickr")
@@ -302,6 +345,9 @@ def run_study(study: Study, out: Path, command: Sequence[str] = ()) -> Run:
     started = datetime.now(UTC)
     with new_run_folder(out) as folder:
         protocol = find_protocol(study.protocol)
+        corpus = None if study.corpus is None else Path(study.corpus)
+        if corpus is not None:
+            source_files(corpus)  # one that is not there fails before the work
         check_sources(study)
         tasks = [study._load(task) for task in study.tasks]
         check_task_names(tasks)
@@ -341,7 +387,6 @@ def run_study(study: Study, out: Path, command: Sequence[str] = ()) -> Run:
             keep=lambda items: items.write(folder / ITEMS_FOLDER),
         )
         unscored = Unscored.of(study.task_names, tasks, study.data_dir, study.protocol)
-        corpus = None if study.corpus is None else Path(study.corpus)
         pair_tasks = [task for task in tasks if isinstance(task, SentencePairs)]
         has_trees = any(isinstance(task, ParsedSentences) for task in tasks)
         for encoder in encoders:

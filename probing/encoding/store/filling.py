@@ -21,6 +21,7 @@ from probing.encoding.store.shards import (
     write_shard,
 )
 from probing.errors import InputError
+from probing.results.writing import no_empty_folder_left
 
 Item = TypeVar("Item")
 
@@ -72,10 +73,30 @@ def fill_store(
     Raises:
         InputError: The folder cannot be written or holds vectors of other sentences or settings.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{folder} cannot be made ({error}): choose another folder") from error
+    with no_empty_folder_left(folder):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"{folder} cannot be made ({error}): choose another folder") from error
+        shards = _filled(folder, chunks, engine, recipe, advance)
+        if (folder / shard_name(len(shards))).exists():
+            raise InputError(
+                f"{folder} has more shards than these sentences fill: choose another folder, or "
+                "remove this one"
+            )
+        ordered = tuple(shards[index] for index in range(len(shards)))
+        write_manifest(folder, ordered, recipe=recipe, model=model, revision=revision)
+    return StoredVectors(folder, recipe.views, ordered)
+
+
+def _filled(
+    folder: Path,
+    chunks: Iterable[Sequence[Any]],
+    engine: Engine,
+    recipe: Recipe,
+    advance: Callable[[int], None],
+) -> dict[int, Shard]:
+    """Every shard by its number, those that were missing made."""
     shards: dict[int, Shard] = {}
 
     def missing() -> Iterator[Job]:
@@ -116,14 +137,7 @@ def fill_store(
             del job, encoded
         if written is not None:
             written.result()
-    if (folder / shard_name(len(shards))).exists():
-        raise InputError(
-            f"{folder} has more shards than these sentences fill: choose another folder, or remove "
-            "this one"
-        )
-    ordered = tuple(shards[index] for index in range(len(shards)))
-    write_manifest(folder, ordered, recipe=recipe, model=model, revision=revision)
-    return StoredVectors(folder, recipe.views, ordered)
+    return shards
 
 
 def chunked(items: Iterable[Item], size: int) -> Iterator[list[Item]]:

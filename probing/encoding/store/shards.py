@@ -87,6 +87,8 @@ class Recipe:
                 f"unknown storage dtype {storage_dtype!r}: expected one of "
                 f"{', '.join(StorageDtype)}"
             )
+        if shard_sentences is not None and shard_sentences < 1:
+            raise InputError(f"{shard_sentences} sentences in a shard: expected one or more")
         row_bytes = len(views) * encoder.hidden_size * np.dtype(storage_dtype).itemsize
         model: Any = encoder.model
         config = model.config.to_dict()
