@@ -143,6 +143,18 @@ def test_a_view_is_called_the_best_only_where_the_set_has_no_other() -> None:
     assert "no other of the 4 views is higher" in str(choose_view(same, usual=()))
 
 
+def test_equal_scores_and_equal_cosines_are_no_correlation() -> None:
+    items = _items("cosine")
+    flat = replace(items, target=replace(items.target, gold=np.full(300, 2.5)))
+    with pytest.raises(InputError, match="no view has a correlation with the scores; expected"):
+        choose_view(flat, usual=())
+    constant = items.columns.copy()
+    constant[:, 1] = 0.5
+    choice = choose_view(replace(items, columns=constant), usual=())
+    assert set(choice.undefined) == {items.views[1], items.views[-1]}
+    assert len(choice.table) == len(items.views) - 2
+
+
 @pytest.mark.parametrize("probe", ["cosine", "linear"])
 def test_items_come_back_as_they_were_kept(probe: str, tmp_path: Path) -> None:
     kept = _items(probe, clusters=np.arange(300) // 2)

@@ -14,7 +14,13 @@ from probing.errors import InputError
 from probing.probes.controls import fit_floor
 from probing.sources.declarations import TREEBANKS
 from probing.statistics import accuracy_interval
-from probing.tasks import SHIPPED_TREEBANK_TASKS, LabelledSentences, catalogue, load_task
+from probing.tasks import (
+    SHIPPED_TREEBANK_TASKS,
+    LabelledSentences,
+    ParsedSentences,
+    catalogue,
+    load_task,
+)
 from probing.tasks.derived import derived_offers, read_derived, write_derived
 from probing.tasks.sentences import SPLITS
 from probing.tasks.treebank import (
@@ -387,6 +393,21 @@ def test_what_a_treebank_does_not_mark_is_refused_with_the_reason(tmp_path: Path
     assert reasons["bigram_shift"] == ""
     with pytest.raises(InputError, match=r"own.conllu has no subj_number: no word with"):
         load_task(f"treebank:{path}:subj_number")
+
+
+def test_sentences_that_are_no_tree_are_counted(tmp_path: Path) -> None:
+    path = written(tmp_path / "own.conllu", 60)
+    whole = load_task(f"{path}:structure")
+    assert isinstance(whole, ParsedSentences)
+    assert not whole.remark
+    blocks = path.read_text(encoding="utf-8").split("\n\n")
+    two_roots = blocks[0].replace("\t4\tobj", "\t0\tobj")
+    cycle = blocks[1].replace("\t0\troot", "\t6\troot")
+    path.write_text("\n\n".join([two_roots, cycle, *blocks[2:]]), encoding="utf-8")
+    some = load_task(f"{path}:structure")
+    assert some.remark == "own.conllu: 2 sentences are no tree with one root: left out"
+    assert isinstance(some, ParsedSentences)
+    assert len(some.sentences) == len(whole.sentences) - 2
 
 
 def test_a_file_of_ones_own_gives_what_it_has(tmp_path: Path) -> None:

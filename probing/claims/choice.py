@@ -153,6 +153,13 @@ def choose_view(items: Items, *, usual: Iterable[str]) -> Choice:
             "nothing in common"
         )
     estimates, samples = resampled(items, values)
+    there = ~np.isnan(estimates)
+    if not there.any():
+        raise InputError(
+            f"{where}: no view has a correlation with the scores; expected scores that differ"
+        )
+    defined[defined] = there
+    values, estimates, samples = values[:, there], estimates[there], samples[:, there]
     by_items = items.probe != "cosine" and target.clusters is None
     intervals = accuracy_interval(values) if by_items else percentile_interval(samples)
     try:

@@ -33,17 +33,20 @@ def structure_task(treebank: Treebank) -> ParsedSentences:
 
     A treebank without splits is divided by sentence, four to one to two; there are at most 4,000,
     1,000 and 2,000 sentences. What is no tree with one root, or has fewer than two words beside
-    punctuation marks, is left out.
+    punctuation marks, is left out, the first with a remark.
 
     Raises:
         InputError: nothing is left in one of the splits train and test.
     """
     pool = pool_of(treebank)
     chosen: dict[str, list[int]] = {split: [] for split in SPLITS}
+    n_broken = 0
     for number in sorted(range(len(pool.sentences)), key=lambda at: draw(pool.sentences[at].text)):
         sentence = pool.sentences[number]
         words = [relation(sentence, at) != "punct" for at in range(len(sentence.words))]
-        if word_depths(sentence) is not None and sum(words) > 1:
+        depths = word_depths(sentence)
+        n_broken += depths is None or depths.count(0) != 1
+        if depths is not None and depths.count(0) == 1 and sum(words) > 1:
             chosen[release_split(pool, number)].append(number)
     kept = [(split, at) for split, n in zip(SPLITS, SIZES, strict=True) for at in chosen[split][:n]]
     if not chosen["train"] or not chosen["test"]:
@@ -58,4 +61,7 @@ def structure_task(treebank: Treebank) -> ParsedSentences:
         ),
         splits=tuple(split for split, _ in kept),
         origin=f"{treebank.origin} task {STRUCTURE}",
+        remark=f"{treebank.name}: {n_broken:,} sentences are no tree with one root: left out"
+        if n_broken
+        else "",
     )
