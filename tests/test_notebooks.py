@@ -226,7 +226,7 @@ def test_in_jupyterlab_the_heat_map_appears_and_the_explorer_answers(
     nbformat.write(notebook, tmp_path / "02.ipynb")
     with chromium() as browser, _jupyterlab(tmp_path) as address:
         page = browser.new_page(viewport={"width": 1280, "height": 2400})
-        page.set_default_timeout(180_000)
+        page.set_default_timeout(300_000)
         page.goto(address.format("02.ipynb"))
         page.locator(".jp-Notebook h1").first.wait_for()
         page.get_by_role("menuitem", name="Run", exact=True).click()

@@ -218,8 +218,13 @@ def _title(models: Sequence[str], tasks: Sequence[str]) -> str:
     named = ", ".join(Path(model).name for model in models)
     if len(named) > _TITLE_NAMES:
         named = f"{len(models)} models"
+    return f"{named} on {_listed(tasks)}"
+
+
+def _listed(tasks: Sequence[str]) -> str:
+    """Tasks by name where these are few, else how many there are."""
     listed = ", ".join(tasks)
-    return f"{named} on {listed if len(listed) <= _TITLE_NAMES else f'{len(tasks)} tasks'}"
+    return listed if len(listed) <= _TITLE_NAMES else f"{len(tasks)} tasks"
 
 
 def _verdicts(
@@ -274,7 +279,7 @@ def _further_verdicts(
 
 
 def _claims_section(verdict: Verdict) -> Section:
-    title = f"Further claims: {_title([verdict.model], verdict.tasks)}"
+    title = f"Further claims: {verdict.model} on {_listed(verdict.tasks)}"
     return Section(
         title=title,
         lines=_sentences(verdict),
