@@ -75,5 +75,12 @@ CHANGES: Final = (
         "the sentence loss's gradient is clipped before it is weighted",
         "clipped after, two weights whose gradients are both too long would be the same arm",
     ),
+    Change(
+        "2026-11-28",
+        "documents of modern sources are drawn six times as often, and E1 was run a second time "
+        "with every document drawn once, which is beside it and decides nothing",
+        "the protocol names no weights, and its pilot had modern sources only; that the first run "
+        "was weighted was not said until the second had other numbers",
+    ),
 )
 """To be listed wherever a result of the experiment is."""
