@@ -32,7 +32,7 @@ from probing.pretraining.start import find_start
 from probing.reporting.figures.cause import dose_response, swap
 from probing.reporting.figures.drawing import Described
 from probing.reporting.page_tables import PageCell, PageTable
-from probing.reporting.report import Group, Picture, Report, Section, write_pages
+from probing.reporting.pages import Group, Picture, Report, Section, write_pages
 from probing.reporting.summary import Summary
 from probing.results.names import difference
 from probing.results.run_folder import describe_versions, read_run, write_run

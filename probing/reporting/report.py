@@ -1,16 +1,13 @@
-"""The report of a run: one page to read in a browser, and the same as Markdown."""
+"""The report of a run: which sections, figures and tables it has, and what they say."""
 
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
-import jinja2
 import pandas as pd
-from markupsafe import Markup, escape
 
 from probing.claims.catalogue import (
     CLAIMS,
@@ -25,14 +22,14 @@ from probing.claims.verdict import POOLER_STATES, verdict_text
 from probing.reporting import figures
 from probing.reporting.figures import ANISOTROPY, COMPRESSION, SIMILARITY, Described, Quantity
 from probing.reporting.page_tables import (
-    PageTable,
     encoder_table,
     findings_table,
     score_table,
     sentences_table,
     task_table,
 )
-from probing.reporting.summary import Summary, made_for, summarise
+from probing.reporting.pages import Group, Picture, Report, Section, write_pages
+from probing.reporting.summary import made_for, summarise
 from probing.results.differences import usable_aggregation
 from probing.results.names import twin_name
 from probing.results.quantities import (
@@ -47,77 +44,11 @@ from probing.results.quantities import (
     with_interval,
     written,
 )
-from probing.results.writing import remove_abandoned, write_text
 
 _TITLE_NAMES: Final = 40
 """Letters of names that a title has room for."""
-_WIDE: Final = 4.0
-"""Inches: a wider figure takes the whole width of the page."""
-_REM_PER_INCH: Final = 8.0
 _WARNING: Final = re.compile(r"WARNING [\w.]+: (.*)")
 _ROAD: Final = ("mean", "cls", "pooler_dense", "pooler")
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A figure of the page; ``name`` is that of its file, unique within the report."""
-
-    name: str
-    described: Described
-
-    @property
-    def svg(self) -> str:
-        """The figure as an element of the page; matplotlib escapes the text in it."""
-        return self.described.inline_svg(self.name)
-
-    @property
-    def sentence(self) -> str:
-        """What it shows."""
-        return self.described.sentence
-
-    @property
-    def is_wide(self) -> bool:
-        """Whether it takes the whole width."""
-        return self.described.figure.get_figwidth() > _WIDE
-
-    @property
-    def rem(self) -> float:
-        """Greatest width on the page."""
-        return _REM_PER_INCH * self.described.figure.get_figwidth()
-
-
-@dataclass(frozen=True)
-class Group:
-    """Pictures that belong together."""
-
-    title: str
-    pictures: tuple[Picture, ...]
-
-
-@dataclass(frozen=True)
-class Section:
-    """All that is shown of one model."""
-
-    title: str
-    lines: tuple[str, ...]
-    groups: tuple[Group, ...]
-    tables: tuple[PageTable, ...]
-
-
-@dataclass(frozen=True)
-class Report:
-    """What both forms of the report say."""
-
-    title: str
-    """At most a line."""
-    summary: Summary
-    passages: tuple[tuple[str, ...], ...]
-    """The verdict of each model, or its headline numbers where no claim was measured."""
-    sections: tuple[Section, ...]
-    command: str
-    repeat: tuple[str, ...]
-    origins: tuple[PageTable, ...]
-    notes: tuple[str, ...]
 
 
 def write_report(
@@ -142,37 +73,6 @@ def write_report(
     return write_pages(
         run_folder, build_report(scores, manifest, run_notes(run_folder), claims=claims)
     )
-
-
-def write_pages(run_folder: Path, report: Report) -> Path:
-    """Write a report as ``report.html``, ``report.md`` and ``figures/*.svg``.
-
-    Returns:
-        The path of ``report.html``.
-    """
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("probing.reporting"),
-        autoescape=jinja2.select_autoescape(["html.jinja"]),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["plain"] = _plain
-    environment.filters["code"] = _code
-    folder = run_folder / "figures"
-    folder.mkdir(exist_ok=True)
-    names = {picture.name for picture in _pictures(report)}
-    for left_over in folder.glob("*.svg"):
-        if left_over.stem not in names:
-            left_over.unlink()
-    for picture in _pictures(report):
-        write_text(folder / f"{picture.name}.svg", picture.described.svg)
-    for name in ("report.md", "report.html"):
-        page = environment.get_template(f"{name}.jinja").render(report=report)
-        write_text(run_folder / name, page)
-    remove_abandoned(folder)
-    remove_abandoned(run_folder)
-    return run_folder / "report.html"
 
 
 def build_report(
@@ -453,25 +353,6 @@ def run_notes(folder: Path) -> tuple[str, ...]:
     return tuple(text if count == 1 else f"{text} ({count} times)" for text, count in found.items())
 
 
-def _pictures(report: Report) -> list[Picture]:
-    return [
-        picture
-        for section in report.sections
-        for group in section.groups
-        for picture in group.pictures
-    ]
-
-
 def _slug(*words: str) -> str:
     """A file name of lower-case letters, digits and dashes."""
     return re.sub(r"[^a-z0-9]+", "-", " ".join(words).lower()).strip("-")
-
-
-def _code(text: str) -> Markup:
-    """What stands between backticks as ``<code>``, the rest escaped."""
-    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704
-
-
-def _plain(text: str) -> str:
-    """Text that Markdown takes as it is, also within a table."""
-    return re.sub(r"([\\`*<>|#]|\b_|_\b|\](?=\())", r"\\\1", " ".join(text.split()))
