@@ -1,14 +1,12 @@
 """A study: which models, on which tasks, with which settings; its result is a run."""
 
-import math
 import shlex
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 from sklearn.base import BaseEstimator
 
 from probing.claims.catalogue import CLAIMS, Claim
@@ -17,21 +15,18 @@ from probing.encoding.description import describe_machine, describe_model
 from probing.encoding.pooling import PoolingFunction
 from probing.encoding.sharing import SharedExtraction, body_among, same_body
 from probing.encoding.store.cache import cache_folder
-from probing.encoding.views import View
 from probing.encoding.weight_forms import Weights
-from probing.errors import InputError
 from probing.pretraining.corpus import source_files
 from probing.probes.once import FitOnce
 from probing.reporting.finished import finished_run
 from probing.reporting.run import Run
 from probing.results.items import FOLDER as ITEMS_FOLDER
-from probing.results.names import difference
 from probing.results.run_folder import describe_versions, new_run_folder, write_run
 from probing.results.scores import Score, score_table
 from probing.similarity.own_transforms import TransformFunction
 from probing.sources.declarations import LINGUISTIC
+from probing.study.arguments import check_arguments, listed, names_of_tasks
 from probing.study.brought import (
-    checked_model_name,
     load_model,
     named_poolings,
     named_transforms,
@@ -53,11 +48,8 @@ from probing.study.running import (
     twins_of,
 )
 from probing.study.settings import (
-    HIGHEST_SEED,
-    PROBES,
     RANDOM_DRAWS,
     Settings,
-    check_resampling,
     composite_views,
 )
 from probing.study.unscored import Unscored
@@ -72,13 +64,6 @@ from probing.tasks import (
     find_protocol,
     load_task,
 )
-
-_KINDS: Final = {
-    "n_seeds": (int, np.integer),
-    "n_draws": (int, np.integer),
-    "smallest_effect": (int, float, np.number),
-    "batch_tokens": (int, np.integer, type(None)),
-}
 
 
 @dataclass(frozen=True)
@@ -133,8 +118,8 @@ class Study:
     ``(m, d)``; a function goes by its name."""
     erase: Sequence[str | Task] = ()
     """Tasks of labelled sentences or words (or ``next-sentence``, with a corpus) whose labels are
-    taken out of the vectors, by LEACE, by INLP and, as the control, a random subspace; everything
-    is measured without them too."""
+    taken out of the vectors, by LEACE, by INLP and, as the control, a random subspace; what reads
+    such vectors is measured without them too, and what does not is said."""
     claims: Sequence[Claim] = CLAIMS
     """What the verdict decides."""
     device: str | None = None
@@ -152,74 +137,10 @@ class Study:
 
     def __post_init__(self) -> None:
         for name in ("models", "tasks", "probes", "contrasts", "views", "erase", "claims"):
-            object.__setattr__(self, name, _listed(name, getattr(self, name)))
-        if not self.models or not self.tasks:
-            raise InputError("a study needs at least one model and one task")
-        for names in (self.model_names, self.task_names, _names(self.erase)):
-            repeated = next((name for name in names if names.count(name) > 1), None)
-            if repeated is not None:
-                raise InputError(f"{repeated!r} is named twice in one study: name it once")
-        for name, kind in _KINDS.items():
-            if not isinstance(getattr(self, name), kind):
-                raise InputError(f"{name} is {getattr(self, name)!r}: expected a number")
-        check_resampling(self.seed, self.n_resamples)
-        if self.n_seeds < 1 or self.seed + self.n_seeds - 1 > HIGHEST_SEED:
-            raise InputError(f"{self.n_seeds} seeds from {self.seed} up: expected one or more")
-        if self.n_draws < 1:
-            raise InputError(f"{self.n_draws} draws of random weights: expected one or more")
-        if not 0 < self.smallest_effect < math.inf:
-            raise InputError(
-                f"smallest effect of interest {self.smallest_effect}: expected more than 0, such "
-                "as 0.01, which is one point"
-            )
-        for name in self.model_names:
-            checked_model_name(name)
-        for contrast in self.contrasts:
-            if isinstance(contrast, str) or len(contrast) != 2:
-                raise InputError(
-                    f"contrast {contrast!r}: expected the names of two models, (ONE, OTHER)"
-                )
-        self._check_unique("contrast", [difference(*pair) for pair in self.contrasts])
-        strange = [name for pair in self.contrasts for name in pair if name not in self.model_names]
-        if strange:
-            raise InputError(
-                f"{strange[0]!r} is to be compared but is none of the study's models: expected "
-                f"two of {', '.join(self.model_names)}"
-            )
-        unknown = [probe for probe in self.probes if isinstance(probe, str) and probe not in PROBES]
-        if unknown or not self.probes:
-            raise InputError(
-                f"unknown probe {', '.join(unknown) or 'of no name'}: expected one or more of "
-                f"{', '.join(PROBES)}, or a scikit-learn classifier or regressor"
-            )
-        if self.revision is not None and len(self.models) > 1:
-            raise InputError(
-                f"revision {self.revision!r} is of one model and the study has "
-                f"{len(self.models)}: measure that one in a run of its own"
-            )
-        if NEXT_SENTENCE in self.erase and self.corpus is None:
-            raise InputError(f"{NEXT_SENTENCE} is erased with the texts of a corpus: name one")
-        if self.batch_tokens is not None and self.batch_tokens < 1:
-            raise InputError(f"{self.batch_tokens} batch tokens: expected one or more")
+            object.__setattr__(self, name, listed(name, getattr(self, name)))
+        check_arguments(self)
         object.__setattr__(self, "poolings", named_poolings(self.poolings))
         object.__setattr__(self, "transforms", named_transforms(self.transforms))
-        for view in self.views:
-            View.parse(str(view))
-        self._check_unique("probe", self.probe_names)
-        for claim in self.claims:
-            if not isinstance(claim, Claim):
-                raise InputError(
-                    f"a claim of type {type(claim).__name__}: expected a probing.Claim, with an "
-                    "id, a sentence and a view"
-                )
-        self._check_unique("claim", tuple(claim.id for claim in self.claims))
-        find_protocol(self.protocol)
-
-    @staticmethod
-    def _check_unique(kind: str, names: Sequence[str]) -> None:
-        repeated = next((name for name in names if names.count(name) > 1), None)
-        if repeated is not None:
-            raise InputError(f"{kind} {repeated!r} is in the study twice: give one another name")
 
     @property
     def model_names(self) -> tuple[str, ...]:
@@ -234,7 +155,7 @@ class Study:
     @property
     def task_names(self) -> tuple[str, ...]:
         """What the tasks are called."""
-        return _names(self.tasks)
+        return names_of_tasks(self.tasks)
 
     @property
     def probe_names(self) -> tuple[str, ...]:
@@ -251,7 +172,7 @@ class Study:
         return described | {
             "models": self.model_names,
             "tasks": self.task_names,
-            "erase": _names(self.erase),
+            "erase": names_of_tasks(self.erase),
             "probes": self.probe_names,
             "poolings": tuple(self.poolings),
             "transforms": tuple(self.transforms),
@@ -290,25 +211,6 @@ class Study:
             if found is not None:
                 return found
         return run_study(self, Path(out), command)
-
-
-def _listed(name: str, given: Any) -> tuple[Any, ...]:
-    """A setting that is several things; a text would fall into its letters, a set has no order."""
-    if isinstance(given, (str, bytes, Path, Mapping, Set)) or not isinstance(given, Iterable):
-        raise InputError(
-            f"{name} of a study is of type {type(given).__name__}: expected a list, such as "
-            f"{name}=[...]"
-        )
-    return tuple(given)
-
-
-def _names(tasks: Sequence[str | Task]) -> tuple[str, ...]:
-    strange = next((task for task in tasks if not isinstance(task, (str, Path, Task))), None)
-    if strange is not None or None in tasks:
-        raise InputError(
-            f"a task of type {type(strange).__name__}: expected a name, a file or a task"
-        )
-    return tuple(str(task) if isinstance(task, (str, Path)) else task.name for task in tasks)
 
 
 _STS_SUITE: Final = ("sts12", "sts13", "sts14", "sts15", "sts16", "stsb", "sickr")
