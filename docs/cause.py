@@ -16,7 +16,16 @@ from pathlib import Path
 
 from probing.cause.changes import CHANGES
 from probing.cause.continuation import MLM, NSP, PLANS, Continuation
-from probing.cause.criteria import ARM_WORDS, Criterion
+from probing.cause.criteria import (
+    ARM_WORDS,
+    FROZEN_NSP,
+    PLACEBO,
+    Answer,
+    Criterion,
+    effect_if_measured,
+    interval_words,
+    looks_of,
+)
 from probing.cause.experiment import (
     TITLES,
     figures_of,
@@ -85,7 +94,7 @@ def page() -> str:
     """The text of docs/cause.md."""
     rows = read_cause_rows(ROWS)
     verdict = decide(rows, ENCODER)
-    result, *told = verdict.short
+    result, *told = _in_short(verdict)
     answer = " ".join([f"**{result}**", *told])
     lines = ["# Does next sentence prediction spoil the pooler?", "", answer, "", INTRODUCTION]
     lines += ["## Estimates", ""]
@@ -105,6 +114,20 @@ def page() -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
+def _in_short(verdict: Verdict) -> tuple[str, ...]:
+    """The verdict for a reader who knows none of the criteria, with what the second run says."""
+    rows = read_cause_rows(AGAIN)
+    last = max(looks_of(rows, "E1", FROZEN_NSP))
+    found = effect_if_measured(rows, "E1", FROZEN_NSP, PLACEBO, last)
+    if found is None:
+        raise ValueError(f"{AGAIN} has no two arms to compare")
+    closed = [g for g in decide(rows, ENCODER).gates if g.answer is Answer.NO]
+    told = f"A second run, with every document drawn once, ends at {interval_words(found)}"
+    for gate in closed:
+        told += f"; there a gate is closed ({gate.name}: {gate.because})"
+    return (*verdict.short, f"{told}.")
+
+
 def _again() -> list[str]:
     """What E1 comes to where every document is drawn once."""
     rows = read_cause_rows(AGAIN)
@@ -114,7 +137,7 @@ def _again() -> list[str]:
     figure = figures_of(rows)["E1"]
     return [
         *(f"- {sentence}" for sentence in verdict.estimates if sentence.startswith(measured)),
-        *(f"- Gate, {gate.name}: {gate.answer}, {gate.because}." for gate in gates),
+        *(f"- Gate: {gate.name}: {gate.answer}, {gate.because}." for gate in gates),
         *(
             f"- Refuting if {each.name}: {each.answer}, {each.because}."
             for each in verdict.refuting
@@ -130,7 +153,7 @@ def readme_block() -> str:
     """What README says of cause."""
     verdict = decide(read_cause_rows(ROWS), ENCODER)
     return (
-        f"**Does next sentence prediction make the pooler worse?** {' '.join(verdict.short)} "
+        f"**Does next sentence prediction make the pooler worse?** {' '.join(_in_short(verdict))} "
         "Criteria, arms and figures: [docs/cause.md](docs/cause.md).\n"
     )
 
@@ -159,6 +182,27 @@ def _criteria(verdict: Verdict) -> list[str]:
     ]
 
 
+def keep(given: argparse.Namespace) -> None:
+    """Keep the rows of the folders that are given."""
+    full, corpus, data = FROZEN_PLANS["full"], given.corpus, given.data_dir
+    if given.again is not None:
+        write_cause_rows(gather(Frozen(ENCODER, corpus, given.again, full, data)), AGAIN)
+    if given.e1 is None:
+        return
+    rows = gather(Frozen(ENCODER, corpus, given.e1, full, data, WEIGHTS))
+    if given.e2 is not None:
+        continued = Continuation(ENCODER, corpus, given.e2, PLANS["full"], data, WEIGHTS)
+        missing = [
+            cell.folder
+            for cell in continued.plan.cells()
+            if cell.arm in (MLM, NSP) and not (given.e2 / cell.folder / "cell.json").is_file()
+        ]
+        if missing:  # a look at P2 before all its seeds are there would be one look more
+            raise SystemExit(f"E2 is not finished, {missing[0]} is not there: leave --e2 out")
+        rows = with_continued(rows, continued)
+    write_cause_rows(rows, ROWS)
+
+
 def main() -> None:
     """Keep the rows where told to, then write."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -167,25 +211,9 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=Path)
     given = parser.parse_args()
     if given.keep:
-        corpus, data = given.corpus, given.data_dir
-        full = FROZEN_PLANS["full"]
-    if given.keep and given.again is not None:
-        write_cause_rows(gather(Frozen(ENCODER, corpus, given.again, full, data)), AGAIN)
-    if given.keep and given.e1 is not None:
-        frozen = Frozen(ENCODER, corpus, given.e1, full, data, WEIGHTS)
-        rows = gather(frozen)
-        if given.e2 is not None:
-            continued = Continuation(ENCODER, corpus, given.e2, PLANS["full"], data, WEIGHTS)
-            missing = [
-                cell.folder
-                for cell in continued.plan.cells()
-                if cell.arm in (MLM, NSP) and not (given.e2 / cell.folder / "cell.json").is_file()
-            ]
-            if missing:  # a look at P2 before all its seeds are there would be one look more
-                parser.error(f"E2 is not finished, {missing[0]} is not there: leave --e2 out")
-            rows = with_continued(rows, continued)
-        KEPT.mkdir(exist_ok=True)
-        write_cause_rows(rows, ROWS)
+        if given.e1 is None and given.again is None:
+            parser.error("keep: expected --e1 or --again")
+        keep(given)
     write_all()
 
 

@@ -128,8 +128,8 @@ def convincing_criteria(
     rows: pd.DataFrame, p1: Effect | None, p2: Effect | None
 ) -> tuple[Criterion, ...]:
     """All of these, and the result is convincing."""
-    large = f"{{}} is −{-LARGE} points or less with its upper end below −2"
-    found = [Criterion(large.format("P1"), *_large(p1))]
+    large = f"is {signed(LARGE, digits=0)} points or less with its upper end below −2"
+    found = [Criterion(f"P1 {large}", *_large(p1))]
     name = "18 of 20 seeds and every task are below 0"
     if p1 is None:
         found.append(Criterion(name, Answer.OPEN, "P1 is not there"))
@@ -139,7 +139,7 @@ def convincing_criteria(
         told = f"{p1.seeds_below} of {n} seeds and {p1.tasks_below} of {tasks} tasks"
         found.append(Criterion(name, _yes(good), told))
     found.append(_smaller(rows))
-    found.append(Criterion(large.format("P2"), *_large(p2)))
+    found.append(Criterion(f"P2 {large}", *_large(p2)))
     name = "the dose is monotone in 7 of 8 seeds"
     doses = looks_of(rows, "E2", NSP.name)
     if doses:
@@ -246,7 +246,6 @@ def _yes(good: bool, value: float = 0.0) -> Answer:  # noqa: FBT001 - the answer
 
 
 def interval_words(found: Effect, *, level: int = 95) -> str:
-    """``−3.1 points [−3.7, −2.4]``, and the level in % where it is not 95."""
-    ends = signed(found.mean.effect, found.mean.lower, found.mean.upper).partition(" ")[2]
+    """``−3.1 [−3.7, −2.4] points``, and the level in % where it is not 95."""
     of_level = "" if level == 95 else f" ({level} %)"
-    return f"{signed(found.mean.effect)} points {ends}{of_level}"
+    return f"{signed(found.mean.effect, found.mean.lower, found.mean.upper)} points{of_level}"

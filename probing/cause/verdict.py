@@ -278,21 +278,15 @@ def _in_short(
         "moves pooler − [CLS], compared with the same training on shuffled labels, by "
     )
     if lowest.dose < p1.dose:
-        told += f"{_bracketed(lowest)} points after {lowest.dose:,} steps and by "
-    sentences = [
-        f"{told}{_bracketed(p1)} after all {p1.dose:,}; the criterion was −{-LARGE} or less."
-    ]
+        told += f"{interval_words(lowest)} after {lowest.dose:,} steps and by "
+    asked = f"the criterion was {signed(LARGE, digits=0)} or less"
+    sentences = [f"{told}{interval_words(p1)} after all {p1.dose:,}; {asked}."]
     whitened = readout_effect(rows, "E1", (FROZEN_NSP, PLACEBO), p1.dose, "whitened")
     if whitened is not None:
-        sentences.append(f"On whitened vectors it ends at {_bracketed(whitened)}.")
+        sentences.append(f"On whitened vectors it ends at {interval_words(whitened)}.")
     if p2 is None:
         sentences.append("A second experiment, which trains the whole encoder, is not finished.")
     return sentences
-
-
-def _bracketed(found: Effect) -> str:
-    """``−3.1 [−3.7, −2.4]``, points with the 95 % interval."""
-    return signed(found.mean.effect, found.mean.lower, found.mean.upper)
 
 
 def _slope(found: "pd.Series[float]", experiment: str) -> str:

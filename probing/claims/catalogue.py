@@ -57,8 +57,8 @@ class Claim:
     more: a deficit is not made good by spoiling what it is measured against."""
     then: str = ""
     """What the verdict adds where the claim is supported. ``{effect}`` stands for the size of its
-    effect in points, ``{given}`` for that of the claim that it presupposes, ``{selection}`` for
-    where a layer was chosen."""
+    effect, such as ``4.2 points``, ``{part}`` for how much that is of the claim that it presupposes
+    (``4.2 of 4.8 points``), ``{selection}`` for where a layer was chosen."""
 
     def describe(self) -> dict[str, Any]:
         """The claim as the manifest of a run has it; of a function only that there is one."""
@@ -146,7 +146,7 @@ CLAIMS: Final = (
         predicts=Side.ABOVE,
         given="C1",
         spares="C5a",
-        then="whitening gives back {effect} of {given} points",
+        then="whitening gives back {part}",
     ),
     Claim(
         id="C5a",
@@ -163,7 +163,7 @@ CLAIMS: Final = (
         predicts=Side.ABOVE,
         given="C1",
         spares="C6a",
-        then="a supervised readout gives back {effect} of {given} points",
+        then="a supervised readout gives back {part}",
     ),
     Claim(
         id="C6a",
@@ -178,7 +178,7 @@ CLAIMS: Final = (
         view=_POOLER_MEAN,
         control=True,
         given="C1",
-        then="{effect} of {given} points are not there with random weights",
+        then="{part} are not there with random weights",
     ),
     Claim(
         id="C8",

@@ -220,13 +220,14 @@ def _told(verdict: Verdict, claim: Claim, finding: Finding, among: Sequence[Find
 def _consequence(verdict: Verdict, claim: Claim, finding: Finding, among: Sequence[Finding]) -> str:
     """What a claim says where it is supported, its numbers filled in."""
     given = [f for f in among if f.claim == claim.given and f.task == finding.task]
-    effect, whole = _points(abs(finding.effect)), _points(abs(given[0].effect)) if given else ""
-    then = claim.then
-    if given and abs(finding.effect) > abs(given[0].effect):
-        more = "{effect} points (more than the whole deficit of {given})"
-        then = then.replace("{effect} of {given} points", more)
+    effect = part = f"{_points(abs(finding.effect))} points"
+    if given:
+        whole = abs(given[0].effect)
+        part = f"{_points(abs(finding.effect))} of {_points(whole)} points"
+        if abs(finding.effect) > whole:
+            part = f"{effect} (more than the whole deficit of {_points(whole)})"
     selection = verdict.selection.get(claim.chosen_under, verdict.selection.get("mean", ""))
-    return then.format(effect=effect, given=whole, selection=selection)
+    return claim.then.format(effect=effect, part=part, selection=selection)
 
 
 def _effect(finding: Finding) -> str:
