@@ -249,8 +249,8 @@ def answer(found: dict[str, pd.DataFrame]) -> str:
         values = 100 * curve(found[name], metric=metric)["value"].to_numpy()
         best = int(values.argmax())
         highest, last = points(values[best]), points(values[-1])
-        parts.append(f"{words} best in layer {best} ({highest} %, {last} in the last)")
-    return f"**Linear probes find {', '.join(parts[:-1])} and {parts[-1]}.**"
+        parts.append(f"{words} best from layer {best} ({highest} %; {last} % from the last)")
+    return f"**Linear probes read {', '.join(parts[:-1])} and {parts[-1]}.**"
 
 
 def page(found: dict[str, pd.DataFrame], erased: pd.DataFrame) -> str:
@@ -358,9 +358,7 @@ def main() -> None:
         cache_dir=str(options.work / "vectors"),
         n_draws=1,
     )
-    folder = options.work / "erased"
-    run = probing.load_run(folder) if folder.is_dir() else study.run(folder)
-    erased = run.scores
+    erased = study.run(options.work / "erased").scores
     PAGE.write_text(page(found, erased), encoding="utf-8")
 
 

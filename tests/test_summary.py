@@ -148,9 +148,10 @@ def test_advice_that_all_encoders_share_is_said_once() -> None:
     manifest = {"encoders": [MANIFEST["encoders"][0] | {"name": name} for name in ("toy", "twin")]}
     verdicts = {name: decide(scores, name) for name in ("toy", "twin")}
     found = summarise(scores, manifest, verdicts).sentences
-    assert len(found) == 5
+    assert len(found) == 6
     assert found[2].startswith("In twin, ")
-    assert found[-1].startswith("With both encoders, use mean pooling of the last layer (`mean@2`)")
+    assert found[-2].startswith("Use mean pooling of the last layer (`mean@2`)")
+    assert found[-1] == "This holds for both encoders."
 
 
 def test_a_narrow_terminal_folds_words_and_no_number() -> None:

@@ -119,10 +119,9 @@ def _once(said: Sequence[list[str]]) -> list[str]:
     last = {sentences[-1] if sentences else "" for sentences in said}
     if len(said) < 2 or len(last) > 1 or "" in last:
         return [sentence for sentences in said for sentence in sentences]
-    shared = last.pop().replace("the encoder was tuned", "they were tuned")
     every = "both" if len(said) == 2 else f"all {_number(len(said))}"
     told = [sentence for sentences in said for sentence in sentences[:-1]]
-    return [*told, f"With {every} encoders, {shared[0].lower()}{shared[1:]}"]
+    return [*told, last.pop(), f"This holds for {every} encoders."]
 
 
 def model_sentences(

@@ -43,7 +43,7 @@ def ranked(board: Leaderboard) -> Described:
         for row in rows
     )
     n = len(board.tasks)
-    over = f"mean over {n} tasks" if n > 1 else board.tasks[0]
+    over = f"Mean over {n} tasks" if n > 1 else f"On {board.tasks[0]}"
     return Described(
         figure,
         f"{over}, × 100 with 95 % intervals (small marks: single tasks); ranks hold together with "
