@@ -66,6 +66,8 @@ def _main(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
         (("run", "--model", ""), "unknown model ''"),
         (("run", "--model", " "), "unknown model ' '"),
         (("run", "--task", ""), "unknown task ''"),
+        (("finetune", "--model", "minilm", "--encoder-rate", "nan"), "learning rates"),
+        (("cause", "--model", "nowhere", "--size", "smoke"), "unknown model 'nowhere'"),
         (("compare",), "RUN"),
         (("cache",), "probing cache --help"),
         (("zork",), "zork"),
@@ -300,3 +302,48 @@ def test_an_option_that_would_come_to_nothing_is_refused_before_the_work(
     assert said in error
     assert error.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (("extract", "--input", "lines.txt", "--column", "text"), "leave --column out"),
+        (("extract", "--input", "empty.txt"), "found no sentence"),
+        (("pretrain", "--from", "minilm", "--corpus", "empty"), "has no document"),
+    ],
+)
+def test_texts_that_cannot_be_read_as_told_leave_no_folder(
+    command: tuple[str, ...],
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("lines.txt").write_text("A cat sleeps.\n", encoding="utf-8")
+    Path("empty.txt").touch()
+    Path("empty").mkdir()
+    Path("empty/none.txt").touch()
+    before = set(tmp_path.rglob("*"))
+    model = () if command[0] == "pretrain" else ("--model", "minilm")
+    assert _main(monkeypatch, *command, *model, "--out", "made") == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+    assert set(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, a file without room")
+def test_a_terminal_without_room_is_one_line() -> None:
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "probing", "tasks"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 2
+    assert done.stderr == (
+        "probing: No space left on device: make room, then rerun the same command\n"
+    )

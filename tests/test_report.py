@@ -11,6 +11,7 @@ import pytest
 
 from probing.claims.deciding import decide
 from probing.claims.verdict import verdict_text
+from probing.errors import InputError
 from probing.reporting.page_tables import PageCell, PageTable
 from probing.reporting.report import build_report
 from probing.reporting.run import Run, load_run
@@ -74,6 +75,13 @@ def test_a_measured_run_has_its_report(measured: Run) -> None:
     markdown = (measured.folder / "report.md").read_text(encoding="utf-8")
     for picture in re.findall(r"!\[[^]]*\]\(([^)]+)\)", markdown):
         assert (measured.folder / picture).is_file()
+
+
+def test_a_model_that_is_not_of_the_run_is_refused(measured: Run) -> None:
+    (name, *_) = measured.models
+    assert measured.described(name)["name"] == name
+    with pytest.raises(InputError, match=f"'zz' is not of this run: expected one of {name}"):
+        measured.described("zz")
 
 
 def test_the_summary_comes_first_and_the_verdict_is_there_word_for_word(

@@ -184,6 +184,14 @@ def test_a_model_is_what_gives_vectors(
         load_model(3, dtype="float32", poolings={})
 
 
+def test_a_sentence_that_repeats_has_one_vector() -> None:
+    vectors = np.array([[1.0, 2.0], [3.0, 4.0], [1.0, 2.0]])
+    saved = from_arrays("saved", ["a", "b", "a"], {"mean@2": vectors})
+    assert saved(["a"])["mean@2"].tolist() == [[1.0, 2.0]]
+    with pytest.raises(InputError, match="'a'"):
+        from_arrays("saved", ["a", "b", "a"], {"mean@2": vectors + np.arange(3)[:, None]})
+
+
 def test_names_that_read_as_something_else_are_refused() -> None:
     checked_model_name("all-MiniLM-L6-v2")
     for name in ("a - b", "a+random", "floor:a"):

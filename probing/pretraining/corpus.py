@@ -11,6 +11,7 @@ import lzma
 import os
 import shutil
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -196,6 +197,8 @@ def tokenize_corpus(
                     raise
         finally:
             shutil.rmtree(building, ignore_errors=True)
+            with suppress(OSError):  # of a corpus that was refused nothing is left
+                cache.rmdir()
     loaded = load_corpus(target)
     return replace(loaded, source_weights=tuple(weights.get(name, 1.0) for name in loaded.sources))
 
