@@ -623,3 +623,18 @@ def test_bad_scores_are_refused(caplog: pytest.LogCaptureFixture) -> None:
     predictions = fit_regression({"cls@0": constant}, gold, splits, seed=0)
     assert np.isnan(predictions.predicted).all()
     assert "same vector" in caplog.text
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("probe", ["linear", "mlp", "senteval"])
+def test_probes_on_a_gpu_learn_what_they_learn_on_the_cpu(probe: str) -> None:
+    rng = np.random.default_rng(0)
+    labels = rng.integers(3, size=900)
+    vectors = {"mean@1": (rng.standard_normal((900, 20)) + labels[:, None]).astype(np.float32)}
+    splits = np.repeat(["train", "dev", "test"], 300)
+    here, there = (
+        fit_probes(vectors, labels, splits, probe=probe, seed=0, device=device)
+        for device in ("cpu", "cuda")
+    )
+    # the MLP draws other dropout there; the optimum of the linear probe is one
+    assert abs(here.correct.mean() - there.correct.mean()) <= (0.0 if probe == "linear" else 0.03)

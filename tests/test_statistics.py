@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -171,6 +172,37 @@ def test_bootstrap_equals_the_correlation_of_the_drawn_rows(metric: Metric) -> N
             np.testing.assert_allclose(alone[:, i, view], parts, atol=rounding)
             wmean = np.average(parts, weights=sizes)
             assert samples[Aggregation.WMEAN][i, view] == pytest.approx(wmean, abs=rounding)
+
+
+@pytest.mark.parametrize(
+    "device",
+    [
+        "cpu:0",  # what runs on a GPU, here
+        pytest.param(
+            "cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+        ),
+    ],
+)
+def test_bootstrap_on_a_device_is_that_of_the_cpu(device: str) -> None:
+    similarities, gold, subsets = example_task(n_views=5)
+    similarities[3, 2], similarities[:, 4] = np.nan, 0.5
+    clusters = np.arange(len(gold)) // 2
+    here, there = (
+        bootstrap_with_subsets(
+            similarities,
+            gold,
+            subsets,
+            clusters=clusters,
+            rng=rng_of(3),
+            n_resamples=40,
+            device=where,
+        )
+        for where in ("cpu", device)
+    )
+    for aggregation in Aggregation:
+        np.testing.assert_allclose(there[0][aggregation], here[0][aggregation], atol=1e-7)
+        assert np.isfinite(there[0][aggregation]).all(axis=0).tolist() == [1, 1, 0, 1, 0]
+    np.testing.assert_allclose(there[1], here[1], atol=1e-7)
 
 
 def test_every_view_and_every_call_sees_the_same_resamples() -> None:

@@ -74,6 +74,7 @@ def online_codelength(
     *,
     seed: int,
     probes: LinearProbes | None = None,
+    device: str = "cpu",
 ) -> Codelengths:
     """Codelength of labels given each view, in an order that the seed draws and all views share.
 
@@ -87,6 +88,7 @@ def online_codelength(
         labels: ``(n,)`` strings or integers.
         seed: Seed of the order.
         probes: The strengths; by default those of `LinearProbes`.
+        device: Where these are fitted, as torch names it.
 
     Raises:
         InputError: No view, rows that do not match, one class only, or more classes than rows.
@@ -105,7 +107,7 @@ def online_codelength(
     order = np.random.default_rng(seed).permutation(len(codes))
     ends = np.unique([max(1, round(share * len(codes))) for share in FRACTIONS])
     usable = list(usable_views(vectors, len(codes)))
-    family = probes or LinearProbes()
+    family = probes or LinearProbes(device=device)
 
     def measured(view_id: str) -> NDArray[np.float64]:
         return _block_bits(family, vectors[view_id][order], codes[order], ends, len(names), view_id)

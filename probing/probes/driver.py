@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final, Protocol
 
@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, clone
 
 from probing.errors import InputError
 from probing.probes.linear import LinearProbes
-from probing.probes.mlp import MLP, MLP_SENTEVAL, SENTEVAL_LINEAR
+from probing.probes.mlp import MLP, MLP_SENTEVAL, SENTEVAL_LINEAR, TrainedProbes
 from probing.probes.predictions import Predictions
 from probing.probes.rounds import Round, rounds_of, usable_views
 
@@ -106,7 +106,7 @@ class Classifiers:
         return found
 
 
-NAMED: Final[Mapping[str, Probes]] = {
+NAMED: Final[Mapping[str, LinearProbes | TrainedProbes]] = {
     "linear": LinearProbes(),
     "mlp": MLP,
     "mlp-senteval": MLP_SENTEVAL,
@@ -125,6 +125,7 @@ def fit_probes(
     probe: str | Probes | ClassifierMixin = "linear",
     seed: int,
     missing_classes: str = MissingClasses.REFUSE,
+    device: str = "cpu",
 ) -> Predictions:
     """Fit a family of probes to every view, choose each view's setting on dev, test it once.
 
@@ -143,6 +144,7 @@ def fit_probes(
             class.
         seed: Seed of the folds, and of the probes where they are random.
         missing_classes: One of `MissingClasses`.
+        device: Where a probe of `NAMED` is fitted, as torch names it.
 
     Returns:
         Predictions of the test items. A view with vectors that are not finite, or that is the same
@@ -153,7 +155,7 @@ def fit_probes(
             probe, one class only, more classes than rows, or a missing class.
     """
     names, codes = np.unique(np.asarray(labels).astype(str), return_inverse=True)
-    family = _family(probe)
+    family = _family(probe, device)
     usable = usable_views(vectors, len(codes))
     rounds = rounds_of(splits, strata=codes, seed=seed)
     _check_classes(names, codes, rounds, MissingClasses(missing_classes))
@@ -227,11 +229,11 @@ def _predict(
     return present[found]
 
 
-def _family(probe: str | Probes | ClassifierMixin) -> Probes:
+def _family(probe: str | Probes | ClassifierMixin, device: str) -> Probes:
     if isinstance(probe, str):
         if probe not in NAMED:
             raise InputError(f"unknown probe {probe!r}: expected one of {', '.join(NAMED)}")
-        return NAMED[probe]
+        return replace(NAMED[probe], device=device)
     if isinstance(probe, BaseEstimator):
         return Classifiers((probe,), name=type(probe).__name__)
     return probe

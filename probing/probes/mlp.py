@@ -74,7 +74,8 @@ class TrainedProbes:
             rows = vectors[view_id]
             features = torch.from_numpy(rows.astype(np.float32)).to(self.device)
             if self.standardise:
-                features = Standardisation.fit(rows[fitted]).apply(rows)[:-1].T.contiguous()
+                standardisation = Standardisation.fit(rows[fitted], device=self.device)
+                features = standardisation.apply(rows)[:-1].T.contiguous()
             found = []
             for setting in self.settings:
                 network = _train(

@@ -36,12 +36,19 @@ class FitOnce:
         probe: str | Probes | ClassifierMixin = "linear",
         seed: int,
         missing_classes: str = MissingClasses.REFUSE,
+        device: str = "cpu",
     ) -> Predictions:
         """As `fit_probes`."""
 
         def fit(views: Mapping[str, Any]) -> Predictions:
             return fit_probes(
-                views, labels, splits, probe=probe, seed=seed, missing_classes=missing_classes
+                views,
+                labels,
+                splits,
+                probe=probe,
+                seed=seed,
+                missing_classes=missing_classes,
+                device=device,
             )
 
         if not isinstance(probe, str):

@@ -33,6 +33,8 @@ class Target:
     """Seed of the bootstrap: equal targets are resampled alike, so that their rows are paired."""
     n_resamples: int = 1000
     """Resamples of the bootstrap, which draws whole clusters and stays within subsets."""
+    device: str = "cpu"
+    """Where the correlations of resamples are computed, as torch names it."""
 
     def __len__(self) -> int:
         return len(self.gold)

@@ -101,6 +101,7 @@ def contrast_scores(
         clusters=target.clusters,
         aggregations=aggregations,
         n_resamples=target.n_resamples,
+        device=target.device,
     )
     # (n_wanted, n_used): which columns a wanted cell adds and which it takes away.
     added, taken = np.zeros((2, len(wanted), len(used)))

@@ -141,6 +141,7 @@ def similarity_scores(
             aggregations=aggregations,
             metric=metric,
             n_resamples=target.n_resamples,
+            device=target.device,
         )
         measured: list[tuple[str, str, NDArray[np.intp] | None, FloatArray, Interval]] = [
             ("all", str(key), None, whole[key], percentile_interval(samples[key]))

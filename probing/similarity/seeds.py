@@ -80,6 +80,7 @@ def contrasts_over_seeds(
         clusters=target.clusters,
         aggregations=aggregations,
         n_resamples=target.n_resamples,
+        device=target.device,
     )
     of_seeds: list[list[Score]] = [[] for _ in pairs]
     items: list[Score] = []

@@ -20,10 +20,14 @@ from probing.statistics.correlation import (
     subset_order,
     subset_weights,
 )
+from probing.statistics.device_ranks import device_spearman
 from probing.threads import in_threads
 
 _BLOCK_ELEMENTS = 2**18
 """Items × resamples worked on at once: few enough for the processor's cache, twice as fast so."""
+
+_GPU_BLOCK_ELEMENTS = 2**23
+"""The same on a GPU: enough to fill it, and 64 MB at a time."""
 
 _STRETCH = 16
 """Sorted values that stand one after another in one stretch."""
@@ -39,6 +43,7 @@ def bootstrap_correlations(
     aggregations: Collection[Aggregation] = (Aggregation.ALL,),
     metric: Metric = Metric.SPEARMAN,
     n_resamples: int = 1000,
+    device: str = "cpu",
 ) -> Mapping[Aggregation, FloatArray]:
     """Bootstrap distribution of the correlation of every view with the gold scores.
 
@@ -60,6 +65,7 @@ def bootstrap_correlations(
         aggregations: which numbers are wanted; all three cost about twice as much as one.
         metric: which correlation.
         n_resamples: number of resamples.
+        device: where Spearman's correlations are computed; the draws are the CPU's.
 
     Returns:
         For each aggregation (n_resamples, n_views) float64 in [-1, 1], equal to the correlation
@@ -70,9 +76,9 @@ def bootstrap_correlations(
         ValueError: the shapes do not fit, the codes are no integers or the gold holds a NaN.
     """
     codes = np.zeros(len(np.asarray(gold)), dtype=np.intp) if subsets is None else subsets
-    return _bootstrap(similarities, gold, codes, clusters, rng, aggregations, metric, n_resamples)[
-        0
-    ]
+    return _bootstrap(
+        similarities, gold, codes, clusters, rng, aggregations, metric, n_resamples, device
+    )[0]
 
 
 def bootstrap_with_subsets(
@@ -85,13 +91,16 @@ def bootstrap_with_subsets(
     aggregations: Collection[Aggregation] = tuple(Aggregation),
     metric: Metric = Metric.SPEARMAN,
     n_resamples: int = 1000,
+    device: str = "cpu",
 ) -> tuple[Mapping[Aggregation, FloatArray], FloatArray]:
     """`bootstrap_correlations`, and the correlations in each subset alone from the same draws.
 
     Returns:
         The mapping, and (n_subsets, n_resamples, n_views) float64 in the order of the codes.
     """
-    return _bootstrap(similarities, gold, subsets, clusters, rng, aggregations, metric, n_resamples)
+    return _bootstrap(
+        similarities, gold, subsets, clusters, rng, aggregations, metric, n_resamples, device
+    )
 
 
 def _bootstrap(
@@ -103,13 +112,23 @@ def _bootstrap(
     aggregations: Collection[Aggregation],
     metric: Metric,
     n_resamples: int,
+    device: str,
 ) -> tuple[Mapping[Aggregation, FloatArray], FloatArray]:
     """Both; the subsets are left out (n_subsets 0) where no aggregation needs them."""
     views, scores = checked(similarities, gold)
     rows, sizes = subset_order(subsets, len(scores))
     drawn_from, members = _units(sizes, None if clusters is None else _codes(clusters, rows))
     views, scores = views[rows], scores[rows]
-    weighted = _weighted_spearman if metric is Metric.SPEARMAN else _weighted_pearson
+    on_gpu = device != "cpu" and metric is Metric.SPEARMAN
+    elements = _GPU_BLOCK_ELEMENTS if on_gpu else _BLOCK_ELEMENTS
+
+    def weighted(part: FloatArray, of_part: FloatArray) -> _Weighted:
+        if on_gpu:
+            return _weighted_spearman_on(device, part, of_part)
+        return (_weighted_spearman if metric is Metric.SPEARMAN else _weighted_pearson)(
+            part, of_part
+        )
+
     ends = np.cumsum(sizes)
     slices = [slice(end - size, end) for end, size in zip(ends, sizes, strict=True)]
 
@@ -126,7 +145,7 @@ def _bootstrap(
             counts = counts[members]
         if whole is not None:
             # blocks are sized for one subset; all of them together take fewer resamples at once
-            step = _block_size(len(scores))
+            step = _block_size(len(scores), elements)
             starts = range(0, counts.shape[1], step)
             blocks = [whole(np.ascontiguousarray(counts[:, at : at + step])) for at in starts]
             samples[Aggregation.ALL][block] = np.concatenate(blocks)
@@ -142,7 +161,7 @@ def _bootstrap(
             values[:] = np.nan
         return samples, alone
     for _ in in_threads(
-        correlate, _resampled_counts(drawn_from, n_resamples, rng, _block_size(largest))
+        correlate, _resampled_counts(drawn_from, n_resamples, rng, _block_size(largest, elements))
     ):
         pass
     return samples, alone
@@ -222,9 +241,9 @@ def _units(
     return np.bincount(subset[first], minlength=len(sizes)), number[unit.ravel()]
 
 
-def _block_size(n_items: int) -> int:
+def _block_size(n_items: int, elements: int = _BLOCK_ELEMENTS) -> int:
     """How many resamples of n items are worked on at once."""
-    return max(1, _BLOCK_ELEMENTS // n_items)
+    return max(1, elements // n_items)
 
 
 def _resampled_counts(
@@ -284,6 +303,21 @@ def _weighted_spearman(views: FloatArray, scores: FloatArray) -> _Weighted:
                 shared += _column_dots(drawn[order.tied], products[order.tied])
             shared += 2 * _column_dots(_running_sums(by_view), product)
             result[:, view] = _ratio(shared, _rank_spread(spread, totals), gold_spread)
+        return result
+
+    return correlations
+
+
+def _weighted_spearman_on(device: str, views: FloatArray, scores: FloatArray) -> _Weighted:
+    """As `_weighted_spearman`, computed on a device of torch."""
+    usable = np.flatnonzero(~np.isnan(views).any(axis=0))
+    if not len(usable):
+        return lambda counts: np.full((counts.shape[1], views.shape[1]), np.nan)
+    sums = device_spearman(views[:, usable], scores, device)
+
+    def correlations(counts: FloatArray) -> FloatArray:
+        result = np.full((counts.shape[1], views.shape[1]), np.nan)
+        result[:, usable] = _ratio(*sums(counts))
         return result
 
     return correlations

@@ -274,7 +274,9 @@ def _probed(
             if probe == CODELENGTH:
                 taught = {view_id: vectors[view_id][train] for view_id in vectors}
                 lengths = [
-                    online_codelength(taught, [wanted[row] for row in train], seed=seed)
+                    online_codelength(
+                        taught, [wanted[row] for row in train], seed=seed, device=settings.device
+                    )
                     for seed, wanted in zip(seeds, draws, strict=True)
                 ]
                 rows += codelength_scores(lengths, replace(target, split="train"), labels=kind)
@@ -331,8 +333,15 @@ def _fit(
     seed: int,
     settings: Settings,
 ) -> Predictions:
-    accept = MissingClasses.ACCEPT
-    return settings.fit(vectors, labels, splits, probe=probe, seed=seed, missing_classes=accept)
+    return settings.fit(
+        vectors,
+        labels,
+        splits,
+        probe=probe,
+        seed=seed,
+        missing_classes=MissingClasses.ACCEPT,
+        device=settings.device,
+    )
 
 
 def _mixed(

@@ -70,7 +70,13 @@ def next_sentence_scores(
         InputError: the folder holds no corpus, or too few documents of two sentences or more.
     """
     task = _NextSentences.of(encoder, corpus, sizes, same_source=same_source)
-    predictions = fit_probes(task.vectors(encoder), task.labels, task.splits, seed=settings.seed)
+    predictions = fit_probes(
+        task.vectors(encoder),
+        task.labels,
+        task.splits,
+        seed=settings.seed,
+        device=settings.device,
+    )
     target = Target(task=NEXT_SENTENCE, seed=settings.seed, n_resamples=settings.n_resamples)
     rows = probe_scores(predictions, target, groups=task.groups)
     return rows + _contrasts(encoder.num_layers, predictions, target, task.groups)

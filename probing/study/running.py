@@ -31,6 +31,12 @@ def twins_of(encoder: Model, seed: int) -> tuple[Encoder, ...]:
     return (random_twin(encoder, seed=seed),) if isinstance(encoder, Encoder) else ()
 
 
+def device_of(models: Sequence[Model]) -> str:
+    """The GPU of an encoder of the study, else the CPU: probes need float64, which MPS lacks."""
+    devices = [model.device for model in models if isinstance(model, Encoder)]
+    return next((str(device) for device in devices if device.type == "cuda"), "cpu")
+
+
 def static_floors(
     encoders: Sequence[Model], tasks: Sequence[SentencePairs], settings: Settings
 ) -> list[Score]:

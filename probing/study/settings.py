@@ -74,6 +74,8 @@ class Settings:
     fit: Callable[..., Predictions] = fit_probes
     """How probes of labels are fitted: as `fit_probes`, or by what gives the same with less work
     (`probing.probes.once.FitOnce`)."""
+    device: str = "cpu"
+    """Where probes are fitted and correlations resampled, as torch names it."""
     keep: Callable[[Items], object] | None = None
     """What is done with what every view says of every item; None to forget it."""
 
@@ -91,6 +93,7 @@ class Settings:
                 clusters=task.clusters,
                 seed=self.seed,
                 n_resamples=self.n_resamples,
+                device=self.device,
             )
         return Target(task=task.name, seed=self.seed, n_resamples=self.n_resamples)
 

@@ -40,6 +40,7 @@ from probing.study.running import (
     check_task_names,
     checked_floors,
     compared,
+    device_of,
     measure_model,
     next_sentence_floor_rows,
     next_sentence_rows,
@@ -286,6 +287,7 @@ def run_study(study: Study, out: Path, command: Sequence[str] = ()) -> Run:
             views=tuple(study.views),
             transforms=named_transforms(study.transforms),
             fit=FitOnce(),
+            device=device_of(encoders),
             keep=lambda items: items.write(folder / ITEMS_FOLDER),
         )
         unscored = Unscored.of(study.task_names, tasks, study.data_dir, study.protocol)
