@@ -637,4 +637,4 @@ def test_probes_on_a_gpu_learn_what_they_learn_on_the_cpu(probe: str) -> None:
         for device in ("cpu", "cuda")
     )
     # the MLP draws other dropout there; the optimum of the linear probe is one
-    assert abs(here.correct.mean() - there.correct.mean()) <= (0.0 if probe == "linear" else 0.03)
+    assert abs(here.correct.mean() - there.correct.mean()) <= (0.004 if probe == "linear" else 0.03)
