@@ -121,10 +121,12 @@ def _in_short(verdict: Verdict) -> tuple[str, ...]:
     found = effect_if_measured(rows, "E1", FROZEN_NSP, PLACEBO, last)
     if found is None:
         raise ValueError(f"{AGAIN} has no two arms to compare")
-    closed = [g for g in decide(rows, ENCODER).gates if g.answer is Answer.NO]
+    gates = decide(rows, ENCODER).gates
+    asked = [gate for gate in gates if gate.answer is not Answer.OPEN]
+    closed = [gate for gate in asked if gate.answer is Answer.NO]
     told = f"A second run, with every document drawn once, ends at {interval_words(found)}"
-    for gate in closed:
-        told += f"; there a gate is closed ({gate.name}: {gate.because})"
+    if closed:
+        told += f", but {len(closed)} of the {len(asked)} checks registered for it fails"
     return (*verdict.short, f"{told}.")
 
 
