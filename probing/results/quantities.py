@@ -259,14 +259,14 @@ def records(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _rows(scores: pd.DataFrame, quantity: Quantity, model: str, task: str) -> pd.DataFrame:
-    return scores[
-        (scores["model"] == model)
-        & (scores["task"] == task)
-        & (scores["metric"] == quantity.metric)
-        & (scores["probe"] == quantity.probe)
-        & (scores["aggregation"] == quantity.aggregation)
-        & (scores["subset"] == quantity.subset)
-        & (scores["trained_on"] == quantity.trained_on)
-        & (scores["transform"] == quantity.transform)
-        & (scores["labels"] == quantity.labels)
+    # the table of a study is long, and the part that one model has on one task is short
+    there = scores[(scores["model"] == model) & (scores["task"] == task)]
+    return there[
+        (there["metric"] == quantity.metric)
+        & (there["probe"] == quantity.probe)
+        & (there["aggregation"] == quantity.aggregation)
+        & (there["subset"] == quantity.subset)
+        & (there["trained_on"] == quantity.trained_on)
+        & (there["transform"] == quantity.transform)
+        & (there["labels"] == quantity.labels)
     ]

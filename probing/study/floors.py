@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from probing.encoding.encoder import Encoder
 from probing.encoding.extraction import distinct_sentences
@@ -93,10 +94,13 @@ def _static_vectors(encoder: Encoder, sentences: Sequence[str]) -> NDArray[np.fl
     tokenized = tokenize(encoder, distinct)
     table = encoder.model.get_input_embeddings().weight.detach().float().cpu().numpy()  # type: ignore[operator]
     owner = np.repeat(np.arange(len(distinct)), tokenized.lengths)[tokenized.is_word]
-    sums = np.zeros((len(distinct), table.shape[1]))
-    np.add.at(sums, owner, table[tokenized.ids[tokenized.is_word]])
     counts = np.bincount(owner, minlength=len(distinct))
-    means = sums / np.maximum(counts, 1)[:, np.newaxis]
+    pieces = tokenized.ids[tokenized.is_word]
+    ends = np.concatenate([[0], np.cumsum(counts)])
+    occurrences = sparse.csr_array(
+        (np.ones(len(pieces)), pieces, ends), shape=(len(distinct), len(table))
+    )
+    means = (occurrences @ table) / np.maximum(counts, 1)[:, np.newaxis]
     return means[rows].astype(np.float32)
 
 
