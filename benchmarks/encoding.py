@@ -2,9 +2,11 @@
 
     python benchmarks/encoding.py --data-dir DATA --out runs/benchmarks
 
-writes ``encoding.md`` and ``encoding.json``. What is compared runs in turns in one process; a
-figure is the median over the turns. Items, to be chosen with ``--items``; what was found of others
-before stays:
+writes ``speed.json`` and, from it, ``speed.md``, which have the figures of every kind of machine
+side by side; a machine is of a kind by its processor, its units for bfloat16 and its GPU. What is
+compared runs in turns in one process; a figure is the median over the turns. Items, to be chosen
+with ``--items``; what was found of others before, and on other kinds of machine, stays
+(``--out docs`` for the page of the documentation):
 
 a. sentences per second: `extract`, every view, against ``SentenceTransformer.encode``, one view
 b. GFLOP/s of the forward pass over those of its matrix products alone, in float32 and in what
@@ -28,7 +30,7 @@ import sys
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,15 +39,17 @@ import numpy as np
 import sentence_transformers
 import torch
 import transformers
-from encoding_report import markdown
+from encoding_report import kind_of, markdown
 from scipy.stats import spearmanr
 from sentence_transformers import SentenceTransformer
 
 import probing
-from probing.encoding.encoder import Encoder, load_encoder
+from probing.encoding.encoder import Encoder, bfloat16_units, load_encoder
 from probing.encoding.extraction import extract, extract_to_store
-from probing.encoding.forward import default_batch_tokens, encode
+from probing.encoding.forward import encode
 from probing.encoding.locating import find_checkpoint
+from probing.encoding.pass_setup import Setup
+from probing.encoding.setup_choice import choose_setup
 from probing.encoding.tokenization import Tokenized, batches, tokenize
 from probing.results.target import Target
 from probing.results.writing import write_text
@@ -55,7 +59,8 @@ from probing.threads import in_threads
 
 STS_TASKS = ("sts12", "sts13", "sts14", "sts15", "sts16", "stsb", "sickr")
 SENTEVAL_BATCH = 128
-BATCH_SIZES = (8, 16, 32, 64, 128, 256)
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+BATCH_SIZES = (8, 16, 32, 64, 128, 256) if DEVICE == "cpu" else (32, 128, 512, 2048)
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -77,8 +82,9 @@ def main() -> None:
         _fill_in_a_process_of_its_own(options)
         return
     transformers.utils.logging.disable_progress_bar()
-    kept = options.out / "encoding.json"
+    kept = options.out / "speed.json"
     report: dict[str, Any] = json.loads(kept.read_text()) if kept.exists() else {}
+    of_kind = report.setdefault(kind_of(machine()), {})
     corpora = read_corpora(options.data_dir, options.share)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
@@ -98,7 +104,7 @@ def main() -> None:
             print(f"item {name}", file=sys.stderr)
             before = os.getloadavg()[0]
             found = items[name]()
-            report[name] = {
+            of_kind[name] = {
                 "machine": machine(),
                 "load before and after": (before, os.getloadavg()[0]),
                 "found": found,
@@ -106,7 +112,7 @@ def main() -> None:
             # item by item: they take minutes each
             options.out.mkdir(parents=True, exist_ok=True)
             write_text(kept, json.dumps(report, indent=1) + "\n")
-            write_text(options.out / "encoding.md", markdown(report))
+            write_text(options.out / "speed.md", markdown(report))
     print(markdown(report))
 
 
@@ -134,13 +140,15 @@ def _rates_of(
         dtype: _best_batch_size(peers[dtype], sentences)
         for dtype in (DTYPES if native else ("float32",))
     }
-    tokenized = tokenize(ours["float32"], list(dict.fromkeys(sentences)))
+    distinct = list(dict.fromkeys(sentences))
+    tokenized = tokenize(ours["float32"], distinct)
+    setups = {
+        dtype: choose_setup(encoder, distinct, encoder.views) for dtype, encoder in ours.items()
+    }
     contenders: dict[str, Callable[[], Any]] = {
         "extract float32": lambda: extract(ours["float32"], sentences),
         # what `extract` would reach if all but its matrix products took no time
-        "its matrix products alone": _products(
-            ours["float32"], _batch_sizes(ours["float32"], tokenized)
-        ),
+        "its matrix products alone": _products(ours["float32"], tokenized, setups["float32"]),
         "encode float32": lambda: peers["float32"].encode(sentences),
         "encode bfloat16": lambda: peers["bfloat16"].encode(part, convert_to_numpy=False),
     }
@@ -151,6 +159,9 @@ def _rates_of(
             ].encode(sentences, batch_size=size, convert_to_numpy=False)
     if native:
         contenders["extract auto"] = lambda: extract(ours["auto"], sentences)
+        contenders["the products of auto alone"] = _products(
+            ours["auto"], tokenized, setups["auto"]
+        )
     seconds = in_turns(contenders, repeats)
     seconds.setdefault("extract auto", seconds["extract float32"])  # where auto is float32
     counts = dict.fromkeys(seconds, len(sentences)) | {"encode bfloat16": len(part)}
@@ -162,6 +173,7 @@ def _rates_of(
             "sentences": counts[what],
             "tokens per sentence": float(lengths.mean()),
             "what": what,
+            "setups": {dtype: str(setup) for dtype, setup in setups.items()},
             "dtype of auto": str(ours["auto"].dtype).removeprefix("torch."),
             "seconds": times,
             "sentences per second": counts[what] / statistics.median(times),
@@ -178,33 +190,34 @@ def distance_to_the_limit(
     for dtype in dict.fromkeys(("float32", _auto(folder))):
         encoder = load_encoder(str(folder), dtype=dtype)
         # four times as many as in item a: few sentences of many lengths need much padding
-        tokenized = tokenize(encoder, corpora.stsb[:: max(1, options.thin // 4)])
+        sentences = corpora.stsb[:: max(1, options.thin // 4)]
+        tokenized = tokenize(encoder, sentences)
         flop = _flop(encoder, tokenized.lengths)
-        sizes = _batch_sizes(encoder, tokenized)
+        setup = choose_setup(encoder, sentences, encoder.views)
+        sizes = _batch_sizes(encoder, tokenized, setup)
         product_flop = 2 * _products_per_token(encoder) * sum(sizes)
-        seconds = in_turns(
-            {
-                "forward": lambda encoder=encoder, tokenized=tokenized: encode(
-                    encoder, tokenized, encoder.views
-                ),
-                "products": _products(encoder, sizes, packed=False),
-                "products, packed": _products(encoder, sizes, packed=True),
-            },
-            options.repeats,
-        )
-        achieved = flop / statistics.median(seconds["forward"]) / 1e9
-        plain = product_flop / statistics.median(seconds["products"]) / 1e9
-        packed = product_flop / statistics.median(seconds["products, packed"]) / 1e9
+        contenders: dict[str, Callable[[], Any]] = {
+            "forward": lambda encoder=encoder, tokenized=tokenized, setup=setup: encode(
+                encoder, tokenized, encoder.views, setup=setup
+            ),
+            "linear": _products(encoder, tokenized, setup),
+        }
+        if DEVICE == "cpu":
+            contenders["packed linear"] = _products(encoder, tokenized, setup, packed=True)
+        seconds = in_turns(contenders, options.repeats)
+        achieved = flop / statistics.median(seconds.pop("forward")) / 1e9
+        rates = {
+            name: product_flop / statistics.median(times) / 1e9 for name, times in seconds.items()
+        }
         rows.append(
             {
                 "dtype": dtype,
+                "setup": str(setup),
                 "forward GFLOP/s": achieved,
-                "torch.nn.functional.linear GFLOP/s": plain,
-                "packed linear GFLOP/s": packed,
-                "share of linear": achieved / plain,
-                "share of packed linear": achieved / packed,
+                **{f"{name} GFLOP/s": rate for name, rate in rates.items()},
+                **{f"share of {name}": achieved / rate for name, rate in rates.items()},
                 "padding": sum(sizes) / int(tokenized.lengths.sum()) - 1,
-                "profile": _profile(encoder, tokenized),
+                "profile": _profile(encoder, tokenized, setup),
             }
         )
     return rows
@@ -240,10 +253,10 @@ def whole_table(folder: Path, corpora: Corpora, options: argparse.Namespace) -> 
                         truncation=True,
                         max_length=encoder.max_length,
                         return_tensors="pt",
-                    )
+                    ).to(DEVICE)
                     hidden = model(**inputs).last_hidden_state
                     mask = inputs["attention_mask"][:, :, None]
-                    vectors[rows] = ((hidden * mask).sum(1) / mask.sum(1)).numpy()
+                    vectors[rows] = ((hidden * mask).sum(1) / mask.sum(1)).cpu().numpy()
                 sides.append(vectors)
             _score(*sides, gold)
 
@@ -387,7 +400,7 @@ def in_turns(contenders: dict[str, Callable[[], Any]], repeats: int) -> dict[str
 
 def peer(folder: Path, dtype: str, max_length: int) -> SentenceTransformer:
     """Sentence-transformers on the same checkpoint; made to read as much of a sentence as we do."""
-    model = SentenceTransformer(str(folder), device="cpu", model_kwargs={"dtype": DTYPES[dtype]})
+    model = SentenceTransformer(str(folder), device=DEVICE, model_kwargs={"dtype": DTYPES[dtype]})
     model.max_seq_length = max_length
     return model
 
@@ -453,14 +466,16 @@ def _flop(encoder: Encoder, lengths: np.ndarray) -> float:
     return 2.0 * (_products_per_token(encoder) * lengths.sum() + attention)
 
 
-def _batch_sizes(encoder: Encoder, tokenized: Tokenized) -> list[int]:
+def _batch_sizes(encoder: Encoder, tokenized: Tokenized, setup: Setup) -> list[int]:
     """Padded tokens of each batch of the forward pass."""
     pad_id = encoder.tokenizer.pad_token_id
-    found = batches(tokenized, pad_id, default_batch_tokens(encoder))
+    found = batches(tokenized, pad_id, setup.batch_tokens)
     return [batch.ids.numel() for batch in found]
 
 
-def _products(encoder: Encoder, sizes: Sequence[int], *, packed: bool = False) -> Callable[[], Any]:
+def _products(
+    encoder: Encoder, tokenized: Tokenized, setup: Setup, *, packed: bool = False
+) -> Callable[[], Any]:
     """Nothing but the linear layers of one block, as often and as large as in the forward pass.
 
     Shared out over threads as there.
@@ -468,13 +483,18 @@ def _products(encoder: Encoder, sizes: Sequence[int], *, packed: bool = False) -
     model: Any = encoder.model
     block = model.encoder.layer[0]
     linears = [layer for layer in block.modules() if isinstance(layer, torch.nn.Linear)]
+    sizes = _batch_sizes(encoder, tokenized, setup)
     operators: Any = torch.ops.mkldnn
     weights = [
-        operators._reorder_linear_weight(linear.weight.detach(), default_batch_tokens(encoder))
+        operators._reorder_linear_weight(linear.weight.detach(), setup.batch_tokens)
+        if packed
+        else linear.weight
         for linear in linears
     ]
     inputs = {
-        linear.in_features: torch.randn(max(sizes), linear.in_features, dtype=encoder.dtype)
+        linear.in_features: torch.randn(
+            max(sizes), linear.in_features, dtype=encoder.dtype, device=encoder.device
+        )
         for linear in linears
     }
 
@@ -486,23 +506,32 @@ def _products(encoder: Encoder, sizes: Sequence[int], *, packed: bool = False) -
                 if packed:
                     operators._linear_pointwise(rows, weight, linear.bias, "none", [], "")
                 else:
-                    torch.nn.functional.linear(rows, linear.weight, linear.bias)
+                    torch.nn.functional.linear(rows, weight, linear.bias)
 
-    return lambda: deque(in_threads(one_pass, sizes), maxlen=0)
+    def all_passes() -> None:
+        deque(in_threads(one_pass, sizes) if setup.per_thread else map(one_pass, sizes), maxlen=0)
+        if DEVICE == "cuda":
+            torch.cuda.synchronize()
+
+    return all_passes
 
 
-def _profile(encoder: Encoder, tokenized: Any) -> dict[str, float]:
-    """Shares of the time of the forward pass on one thread, the ten largest."""
+def _profile(encoder: Encoder, tokenized: Tokenized, setup: Setup) -> dict[str, float]:
+    """Shares of the time of the forward pass, on one thread or on the GPU, the ten largest."""
+    where = f"self_{'device' if DEVICE == 'cuda' else 'cpu'}_time_total"
+    activities = [torch.profiler.ProfilerActivity.CPU]
+    if DEVICE == "cuda":
+        activities.append(torch.profiler.ProfilerActivity.CUDA)
     n_threads = torch.get_num_threads()
     torch.set_num_threads(1)  # the profiler sees the thread that started it and no other
     try:
-        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiler:
-            encode(encoder, tokenized, encoder.views)
+        with torch.profiler.profile(activities=activities) as profiler:
+            encode(encoder, tokenized, encoder.views, setup=setup)
     finally:
         torch.set_num_threads(n_threads)
-    events = sorted(profiler.key_averages(), key=lambda event: -event.self_cpu_time_total)
-    total = sum(event.self_cpu_time_total for event in events)
-    return {event.key: event.self_cpu_time_total / total for event in events[:10]}
+    taken = {event.key: getattr(event, where) for event in profiler.key_averages()}
+    largest = sorted(taken, key=lambda key: -taken[key])[:10]
+    return {key: taken[key] / sum(taken.values()) for key in largest}
 
 
 def machine() -> dict[str, Any]:
@@ -513,12 +542,12 @@ def machine() -> dict[str, Any]:
         for line in (described.read_text().splitlines() if described.exists() else [])
         if line.startswith("model name")
     ]
-    capabilities = torch.cpu.get_capabilities()
     return {
         "processor": names[0] if names else platform.processor(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
-        "bfloat16": [name for name in ("avx512_bf16", "amx_bf16") if capabilities.get(name)],
+        "bfloat16": bfloat16_units(),
+        "gpu": torch.cuda.get_device_name() if DEVICE == "cuda" else None,
         "system": platform.platform(),
         "python": platform.python_version(),
         "torch": torch.__version__,

@@ -1,16 +1,63 @@
 """The tables of `benchmarks/encoding.py`."""
 
+import math
 import statistics
 from collections.abc import Callable
 from typing import Any
 
 
-def markdown(report: dict[str, Any]) -> str:
-    """The report as tables."""
-    lines = ["# Encoding", "", "Made by `python benchmarks/encoding.py`; medians."]
-    for name in sorted(report):
-        lines += ["", *_SECTIONS[name](report[name]["found"]), "", _circumstances(report[name])]
+def kind_of(machine: dict[str, Any]) -> str:
+    """The kind of a machine, whose figures a run on another of its kind replaces."""
+    units = " and ".join(machine["bfloat16"])
+    said = [machine["processor"], f"{machine['threads']} threads"]
+    said.append(f"bfloat16 by {units}" if units else "no units for bfloat16")
+    return ", ".join([*said, machine["gpu"]] if machine.get("gpu") else said)
+
+
+def markdown(report: dict[str, dict[str, Any]]) -> str:
+    """Kind of machine → item → what was found, as tables: all kinds in brief, then each."""
+    lines = ["# Speed", "", "Made by `python benchmarks/encoding.py --out docs`; medians."]
+    lines += ["", *_side_by_side(report)]
+    for kind in sorted(report):
+        lines += ["", f"## {kind}"]
+        for name, item in sorted(report[kind].items()):
+            lines += ["", *_SECTIONS[name](item["found"]), "", _circumstances(item)]
     return "\n".join(lines) + "\n"
+
+
+def _side_by_side(report: dict[str, dict[str, Any]]) -> list[str]:
+    about = (
+        "`extract` of every view over one view by `SentenceTransformer.encode` with its defaults, "
+        "and the forward pass of a bert-base-sized encoder over its matrix products alone:"
+    )
+    head = "| machine | dtype | minilm, stsb | minilm, mixed | of the products |"
+    lines = [about, "", head, "|---|---|---:|---:|---:|"]
+    for kind in sorted(report):
+        rates = {
+            (row["encoder"], row["corpus"], row["what"]): row
+            for row in report[kind].get("a", {"found": []})["found"]
+        }
+        shares = {row["dtype"]: row for row in report[kind].get("b", {"found": []})["found"]}
+        for dtype in dict.fromkeys(["float32", *shares]):
+            what = "extract float32" if dtype == "float32" else "extract auto"
+            ratios = [_ratio(rates, corpus, what) for corpus in ("stsb", "mixed")]
+            share = f"{shares[dtype]['share of linear']:.0%}" if dtype in shares else "not measured"
+            lines.append(f"| {kind} | {dtype} | {' | '.join(ratios)} | {share} |")
+    machines = [item["machine"] for items in report.values() for item in items.values()]
+    there = {
+        "a processor with units for bfloat16": any(one["bfloat16"] for one in machines),
+        "a GPU": any(one.get("gpu") for one in machines),
+    }
+    absent = [name for name, is_there in there.items() if not is_there]
+    return [*lines, *(["", f"Not measured yet: {' and '.join(absent)}."] if absent else [])]
+
+
+def _ratio(rates: dict[tuple[str, str, str], dict], corpus: str, what: str) -> str:
+    ours = rates.get(("minilm", corpus, what))
+    theirs = rates.get(("minilm", corpus, "encode float32"))
+    if ours is None or theirs is None:
+        return "not measured"
+    return f"{ours['sentences per second'] / theirs['sentences per second']:.2f}×"
 
 
 def _circumstances(item: dict[str, Any]) -> str:
@@ -26,7 +73,7 @@ def _circumstances(item: dict[str, Any]) -> str:
 
 def _section_a(rows: list[dict]) -> list[str]:
     lines = [
-        "## Sentences per second: `extract`, every view; `SentenceTransformer.encode`, one view",
+        "### Sentences per second: `extract`, every view; `SentenceTransformer.encode`, one view",
         "",
         "| encoder | corpus | what | sentences/s | extract float32 is | extract auto is |",
         "|---|---|---|---:|---:|---:|",
@@ -44,20 +91,25 @@ def _section_a(rows: list[dict]) -> list[str]:
             f"{what} | {rate:.0f} | {same['extract float32'] / rate:.2f}× | "
             f"{same['extract auto'] / rate:.2f}× |"
         )
-    return lines
+    ran = {
+        f"{row['encoder']} on {row['corpus']} in {dtype}: {setup}"
+        for row in rows
+        for dtype, setup in row.get("setups", {}).items()
+    }
+    return [*lines, *(["", f"How passes ran: {'; '.join(sorted(ran))}."] if ran else [])]
 
 
 def _section_b(rows: list[dict]) -> list[str]:
     lines = [
-        "## The forward pass over its matrix products alone (bert-base-sized)",
+        "### The forward pass over its matrix products alone (bert-base-sized)",
         "",
         "| dtype | forward GFLOP/s | linear | packed linear | share of linear | share of packed |",
         "|---|---:|---:|---:|---:|---:|",
     ]
     lines += [
         f"| {row['dtype']} | {row['forward GFLOP/s']:.0f} | "
-        f"{row['torch.nn.functional.linear GFLOP/s']:.0f} | {row['packed linear GFLOP/s']:.0f} | "
-        f"{row['share of linear']:.0%} | {row['share of packed linear']:.0%} |"
+        f"{row['linear GFLOP/s']:.0f} | {row.get('packed linear GFLOP/s', math.nan):.0f} | "
+        f"{row['share of linear']:.0%} | {row.get('share of packed linear', math.nan):.0%} |"
         for row in rows
     ]
     for row in rows:
@@ -68,7 +120,7 @@ def _section_b(rows: list[dict]) -> list[str]:
 
 def _section_c(found: dict) -> list[str]:
     return [
-        "## Every view on seven STS sets",
+        "### Every view on seven STS sets",
         "",
         (
             f"{found['pairs']} pairs, {found['views']} views: "
@@ -81,7 +133,7 @@ def _section_c(found: dict) -> list[str]:
 
 def _section_d(rows: list[dict]) -> list[str]:
     return [
-        "## Growth: a corpus into a store (minilm)",
+        "### Growth: a corpus into a store (minilm)",
         "",
         f"Runs of each size: {', '.join(str(len(row['seconds'])) for row in rows)}.",
         "",
@@ -96,7 +148,7 @@ def _section_d(rows: list[dict]) -> list[str]:
 
 def _section_e(found: dict) -> list[str]:
     return [
-        "## The second run, from the store",
+        "### The second run, from the store",
         "",
         (
             f"first {statistics.median(found['first']):.1f} s, second "
@@ -107,7 +159,7 @@ def _section_e(found: dict) -> list[str]:
 
 def _section_f(rows: list[dict]) -> list[str]:
     return [
-        "## What bfloat16 costs (minilm)",
+        "### What bfloat16 costs (minilm)",
         "",
         (
             "Largest absolute change of Spearman's correlation, on the scale to 1, against "

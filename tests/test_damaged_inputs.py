@@ -18,6 +18,7 @@ import pytest
 from probing.commands.extract import _sentences
 from probing.encoding.encoder import Encoder, load_encoder
 from probing.encoding.extraction import extract
+from probing.encoding.pass_setup import default_setup
 from probing.encoding.store.shards import Recipe
 from probing.errors import InputError
 from probing.tasks import load_task
@@ -65,7 +66,7 @@ def damaged_json(content: bytes, rng: random.Random) -> bytes:
 
 def recorded(encoder: Encoder) -> Recipe:
     """What a run writes down of an encoder, and the store goes by."""
-    return Recipe.of(encoder, [str(view) for view in encoder.views], batch_tokens=64)
+    return Recipe.of(encoder, [str(view) for view in encoder.views], setup=default_setup(encoder))
 
 
 @pytest.mark.parametrize("number", range(COUNT))

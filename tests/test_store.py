@@ -21,6 +21,7 @@ from safetensors import safe_open
 
 from probing.encoding.encoder import load_encoder, random_twin
 from probing.encoding.extraction import extract, extract_to_store
+from probing.encoding.pass_setup import default_setup
 from probing.encoding.store.cache import cache_folder, cached_stores, clear_cache
 from probing.encoding.store.shards import (
     Recipe,
@@ -169,9 +170,9 @@ def test_other_settings_are_another_store(encoder, tmp_path, change):
 
 
 def test_another_activation_is_another_recipe(encoder):
-    recipe = Recipe.of(encoder, ["mean@1"], batch_tokens=64)
+    recipe = Recipe.of(encoder, ["mean@1"], setup=default_setup(encoder))
     encoder.model.config.hidden_act = "relu"
-    assert Recipe.of(encoder, ["mean@1"], batch_tokens=64).key != recipe.key
+    assert Recipe.of(encoder, ["mean@1"], setup=default_setup(encoder)).key != recipe.key
 
 
 @pytest.mark.parametrize("sentences", [CORPUS[1:], CORPUS[:40], (*CORPUS, "more")])
@@ -220,7 +221,7 @@ def test_float16_is_half_the_size_and_another_recipe(encoder, tmp_path):
 
 
 def test_float16_that_cannot_hold_a_value_is_refused(encoder, tmp_path):
-    recipe = Recipe.of(encoder, ["max@1"], batch_tokens=64, storage_dtype="float16")
+    recipe = Recipe.of(encoder, ["max@1"], setup=default_setup(encoder), storage_dtype="float16")
     with pytest.raises(InputError, match="float16 holds 65504 at most"):
         write_shard(
             tmp_path,
@@ -230,6 +231,7 @@ def test_float16_that_cannot_hold_a_value_is_refused(encoder, tmp_path):
             sentences=sentences_hash(["a"]),
             n_sentences=1,
             lost=[],
+            setup="",
         )
     assert list(tmp_path.iterdir()) == []
 

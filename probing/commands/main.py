@@ -67,8 +67,15 @@ def _options(
             "--version", help="Print the version.", is_eager=True, callback=_print_version
         ),
     ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Say more of what is done, such as how passes run.")
+    ] = False,
 ) -> None:
     del version  # told by its callback
+    if verbose:
+        logging.getLogger("probing").setLevel(logging.INFO)
+        for handler in logging.getLogger().handlers:
+            handler.setLevel(logging.INFO)
 
 
 def main() -> None:

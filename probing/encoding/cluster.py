@@ -22,7 +22,7 @@ from probing.encoding.extraction import (
     encode_here,
     stored_representations,
 )
-from probing.encoding.forward import default_batch_tokens
+from probing.encoding.pass_setup import default_setup
 from probing.encoding.representations import Representations
 from probing.encoding.store.filling import Encoded, Job, chunked, fill_store
 from probing.encoding.store.shards import Recipe
@@ -64,14 +64,16 @@ class EncoderWorker:
             max_length=settings.max_length,
         )
         self.revision = encoder.revision
+        # The default, not measured: each worker for itself could find something else.
+        setup = default_setup(encoder, settings.batch_tokens)
         self.recipe = Recipe.of(
             encoder,
             [str(view) for view in chosen_views(encoder, settings.views)],
-            batch_tokens=default_batch_tokens(encoder, settings.batch_tokens),
+            setup=setup,
             storage_dtype=settings.storage_dtype,
             shard_sentences=settings.shard_sentences,
         )
-        self._engine = encode_here(encoder, self.recipe)
+        self._engine = encode_here(encoder, self.recipe, setup)
 
     def describe(self) -> tuple[Recipe, str]:
         """The recipe and the revision of what was loaded here."""
@@ -108,7 +110,7 @@ def extract_on_ray(
         sentences: As in `extract_to_store`, like ``folder`` and the options not named here.
         folder: Folder of the store.
         revision: Revision of a Hub id.
-        dtype: ``float32``, ``bfloat16`` or ``auto``.
+        dtype: As in `load_encoder`.
         max_length: Tokens per sentence, special tokens included.
         views: Ids of the views to keep; by default all.
         batch_tokens: Padded tokens in one forward pass.

@@ -2,6 +2,7 @@
 
 import os
 import platform
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -11,8 +12,13 @@ from probing.encoding.pooler_state import PoolerState
 from probing.encoding.vector_sources import VectorSource
 
 
-def describe_encoder(encoder: Encoder, truncated: dict[str, int]) -> dict[str, Any]:
-    """What the manifest says of an encoder, and how many sentences of each task it cut short."""
+def describe_encoder(
+    encoder: Encoder, truncated: dict[str, int], setups: Sequence[str] = ()
+) -> dict[str, Any]:
+    """What the manifest says of an encoder, and how many sentences of each task it cut short.
+
+    ``setups`` are how its forward passes ran (`Representations.setups`).
+    """
     return {
         "name": encoder.name,
         "revision": encoder.revision,
@@ -20,7 +26,7 @@ def describe_encoder(encoder: Encoder, truncated: dict[str, int]) -> dict[str, A
         "pooler": str(encoder.pooler_state),
         "weights_sha256": encoder.weight_hash,
         "tokenizer_sha256": encoder.tokenizer_hash,
-        "dtype": str(encoder.dtype).removeprefix("torch."),
+        "dtype": encoder.dtype_name,
         "device": str(encoder.device),
         "max_length": encoder.max_length,
         "num_layers": encoder.num_layers,
@@ -30,15 +36,18 @@ def describe_encoder(encoder: Encoder, truncated: dict[str, int]) -> dict[str, A
         "tuned_for": "" if encoder.tuning is None else str(encoder.tuning),
         "declared_view": encoder.declared_view or "",
         "adapter_of": encoder.adapter,
+        "forward_passes": list(setups),
         "truncated_sentences": truncated,
         "pretraining": encoder.pretraining,
     }
 
 
-def describe_model(model: Encoder | VectorSource, truncated: dict[str, int]) -> dict[str, Any]:
+def describe_model(
+    model: Encoder | VectorSource, truncated: dict[str, int], setups: Sequence[str] = ()
+) -> dict[str, Any]:
     """As `describe_encoder`, of anything that gives vectors."""
     if isinstance(model, Encoder):
-        return describe_encoder(model, truncated)
+        return describe_encoder(model, truncated, setups)
     return {
         "name": model.name,
         "revision": model.revision,

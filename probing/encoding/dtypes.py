@@ -11,6 +11,10 @@ class Dtype(StrEnum):
     """Matrix products in bfloat16; embeddings, layer norms and the sums from layer to layer stay
     in float32. Where a product maps the embeddings to the hidden size (ALBERT, ELECTRA), those sums
     are bfloat16 on a CPU."""
+    FLOAT16 = "float16"
+    """The same in float16, which has three bits more and a smaller range; on a GPU."""
+    TF32 = "tf32"
+    """float32 whose products read 11 bits of each number; on an NVIDIA GPU from 2020 on."""
     AUTO = "auto"
     """bfloat16 where the hardware computes in it natively, else float32."""
 

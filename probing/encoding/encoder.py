@@ -3,7 +3,8 @@
 import hashlib
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,8 @@ class Encoder:
     """Of what base it is an adapter; empty where it is none."""
     batch_tokens: int | None = None
     """Padded tokens in one forward pass; None for what suits the device."""
+    tf32: bool = False
+    """Whether products of a float32 encoder read 11 bits of each number (`Dtype.TF32`)."""
 
     @property
     def views(self) -> tuple[View, ...]:
@@ -96,6 +99,11 @@ class Encoder:
         names += ["last", "wmean"] * self.is_causal
         names += [] if self.tuning is None else self.tuning.poolings
         return tuple(dict.fromkeys(names))
+
+    @property
+    def dtype_name(self) -> str:
+        """Of the forward pass: ``float32``, ``bfloat16``, ``float16`` or ``tf32``."""
+        return str(Dtype.TF32) if self.tf32 else str(self.dtype).removeprefix("torch.")
 
     @property
     def is_causal(self) -> bool:
@@ -131,10 +139,14 @@ class Encoder:
         All that runs the encoder as it is goes through here; ``options`` are the model's own, such
         as ``output_hidden_states``.
         """
-        in_bfloat16 = self.dtype == torch.bfloat16
-        with torch.autocast(
-            self.device.type, dtype=torch.bfloat16, enabled=in_bfloat16, cache_enabled=False
-        ):
+        in_fewer_bits = self.dtype != torch.float32
+        autocast = torch.autocast(
+            self.device.type,
+            dtype=self.dtype if in_fewer_bits else torch.bfloat16,
+            enabled=in_fewer_bits,
+            cache_enabled=False,
+        )
+        with autocast, _products_in_tf32() if self.tf32 else nullcontext():
             return self.model(**inputs, **options)
 
 
@@ -151,7 +163,7 @@ def load_encoder(
     Args:
         name: An alias (``minilm``), a Hub id, or a folder written by ``save_pretrained``.
         revision: Commit, tag or branch of a Hub id. The commit that was found is recorded.
-        dtype: ``float32``, ``bfloat16`` or ``auto`` (`Dtype`).
+        dtype: ``float32``, ``bfloat16``, ``float16``, ``tf32`` or ``auto`` (`Dtype`).
         device: A torch device such as ``cpu`` or ``cuda:0``; by default CUDA where there is one.
         max_length: Tokens per sentence, special tokens included; by default what the model allows.
         weights: ``safetensors``, or ``restricted-pickle`` to read ``pytorch_model.bin`` where there
@@ -203,6 +215,7 @@ def load_encoder(
             hidden_size=behaviour.hidden_size,
             pretraining=_pretraining(found.folder),
             behaviour=behaviour,
+            tf32=dtype == Dtype.TF32,
             has_cls=not behaviour.causal and _begins_special(tokenizer),
             tuning=tuning,
             adapter="" if adapter is None else f"{checkpoint.name} at {checkpoint.revision}",
@@ -376,20 +389,44 @@ def _device(device: str | None) -> torch.device:
 def _dtype(dtype: str, device: torch.device) -> torch.dtype:
     if dtype not in list(Dtype):
         raise InputError(f"unknown dtype {dtype!r}: expected one of {', '.join(Dtype)}")
-    if dtype == Dtype.FLOAT32:
-        return torch.float32
-    if dtype == Dtype.BFLOAT16 or _computes_in_bfloat16(device):
+    if dtype in (Dtype.FLOAT16, Dtype.TF32) and device.type != "cuda":
+        raise InputError(f"dtype {dtype} is for a GPU and the device is {device}: use auto")
+    if dtype == Dtype.TF32 and torch.cuda.get_device_capability(device) < _FIRST_WITH_TF32:
+        raise InputError(f"{torch.cuda.get_device_name(device)} has no tf32: use float32")
+    if dtype == Dtype.FLOAT16:
+        return torch.float16
+    if dtype == Dtype.BFLOAT16 or (dtype == Dtype.AUTO and computes_in_bfloat16(device)):
         return torch.bfloat16
     return torch.float32
 
 
-def _computes_in_bfloat16(device: torch.device) -> bool:
+_FIRST_WITH_TF32 = (8, 0)
+"""Compute capability."""
+
+
+@contextmanager
+def _products_in_tf32() -> Iterator[None]:
+    """A setting of the whole process, put back as it was."""
+    products = torch.backends.cuda.matmul
+    before = products.allow_tf32
+    products.allow_tf32 = True
+    try:
+        yield
+    finally:
+        products.allow_tf32 = before
+
+
+def computes_in_bfloat16(device: torch.device) -> bool:
+    """Whether the device has units for bfloat16; others imitate it, many times slower."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    if device.type == "cpu":
-        capabilities = torch.cpu.get_capabilities()
-        return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
-    return False
+    return device.type == "cpu" and bool(bfloat16_units())
+
+
+def bfloat16_units() -> list[str]:
+    """The units for bfloat16 that the processor has: ``avx512_bf16``, ``amx_bf16``."""
+    capabilities = torch.cpu.get_capabilities()
+    return [name for name in ("avx512_bf16", "amx_bf16") if capabilities.get(name)]
 
 
 def _state_hash(model: torch.nn.Module) -> str:

@@ -12,7 +12,7 @@ import torch
 
 from probing.encoding.encoder import Encoder
 from probing.encoding.extraction import chosen_views
-from probing.encoding.forward import default_batch_tokens, encode
+from probing.encoding.forward import encode
 from probing.encoding.loading import quiet
 from probing.encoding.tokenization import tokenize
 from probing.encoding.tuning import MODES
@@ -165,9 +165,8 @@ def _hold_against(encoder: Encoder, view_id: str, folder: Path) -> None:
     """Raise `InputError` where the folder's vectors are not those of the view."""
     from sentence_transformers import SentenceTransformer
 
-    batch_tokens = default_batch_tokens(encoder)
     views = (View.parse(view_id),)
-    expected = encode(encoder, tokenize(encoder, _TRIED), views, batch_tokens=batch_tokens)[view_id]
+    expected = encode(encoder, tokenize(encoder, _TRIED), views)[view_id]
     library = SentenceTransformer(str(folder), device="cpu")
     found = np.asarray(library.encode(list(_TRIED), show_progress_bar=False))
     allowed = TOLERANCE * max(1.0, float(np.abs(expected).max()))

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set, Sized
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 from probing.encoding.behaviour import Batching
 from probing.encoding.dtypes import StorageDtype
 from probing.encoding.encoder import Encoder
-from probing.encoding.forward import default_batch_tokens, encode
+from probing.encoding.forward import encode
+from probing.encoding.pass_setup import Setup, default_setup
 from probing.encoding.pooling import source_digest
 from probing.encoding.representations import Representations
+from probing.encoding.setup_choice import choose_setup
 from probing.encoding.store.cache import find_store
 from probing.encoding.store.filling import Encoded, Engine, Job, chunked, fill_store
 from probing.encoding.store.shards import Recipe, StoredVectors
@@ -68,11 +70,12 @@ def extract(
         sentences: n sentences; those that repeat are encoded once. One that is longer than
             ``encoder.max_length`` tokens is truncated, counted and reported in the log.
         views: Ids of the views to keep; by default all of ``encoder.views``.
-        batch_tokens: Padded tokens in one forward pass, at least one sentence; by default what
-            suits the device.
+        batch_tokens: Padded tokens in one forward pass, at least one sentence. By default what
+            suits the device, or, where a call is long enough for it, what is fastest by a
+            measurement (`probing.encoding.setup_choice`) that is kept in the user's cache folder.
         cache_dir: Keep the vectors in a store of their own under this folder
             (`probing.encoding.store.cache`) and read them from it, now and when the same is asked
-            for again; a killed run resumes from its last shard. Without it, nothing is written.
+            for again; a killed run resumes from its last shard. Without it, no vectors are written.
         storage_dtype: ``float32`` or ``float16`` (`StorageDtype`), where there is a ``cache_dir``.
 
     Returns:
@@ -90,7 +93,7 @@ def extract(
     """
     kept = chosen_views(encoder, views)
     distinct, rows = distinct_sentences(sentences)
-    batch_tokens = default_batch_tokens(encoder, batch_tokens)
+    setup = choose_setup(encoder, distinct, kept, batch_tokens=batch_tokens)
     unstored = [name for name, own in encoder.poolings.items() if source_digest(own) is None]
     if cache_dir is not None and unstored:
         logger.warning(
@@ -101,22 +104,21 @@ def extract(
     if cache_dir is None or unstored:
         tokenized = tokenize(encoder, distinct)
         with progress(f"encoding with {encoder.name}", len(distinct)) as advance:
-            vectors = encode(encoder, tokenized, kept, batch_tokens=batch_tokens, advance=advance)
-        found = Representations(distinct=vectors, rows=rows, truncated=tokenized.truncated)
+            vectors = encode(encoder, tokenized, kept, setup=setup, advance=advance)
+        found = Representations(
+            distinct=vectors, rows=rows, truncated=tokenized.truncated, setups=(str(setup),)
+        )
         _report_truncation(found, encoder.max_length)
         return found
     recipe = Recipe.of(
-        encoder,
-        [str(view) for view in kept],
-        batch_tokens=batch_tokens,
-        storage_dtype=storage_dtype,
+        encoder, [str(view) for view in kept], setup=setup, storage_dtype=storage_dtype
     )
     folder, recipe = find_store(Path(cache_dir), recipe, distinct)
     with progress(f"encoding with {encoder.name}", len(distinct)) as advance:
         stored = fill_store(
             folder,
             chunked(distinct, recipe.shard_sentences),
-            encode_here(encoder, recipe),
+            encode_here(encoder, recipe, setup),
             recipe=recipe,
             model=encoder.name,
             revision=encoder.revision,
@@ -162,19 +164,29 @@ def extract_to_store(
             f"pooling {unstored[0]!r} cannot be kept in a store: its source does not say all that "
             "it does; define it by def, outside other functions"
         )
+    kept = chosen_views(encoder, views)
     recipe = Recipe.of(
         encoder,
-        [str(view) for view in chosen_views(encoder, views)],
-        batch_tokens=default_batch_tokens(encoder, batch_tokens),
+        [str(view) for view in kept],
+        setup=default_setup(encoder, batch_tokens),
         storage_dtype=storage_dtype,
         shard_sentences=shard_sentences,
     )
     chunks = chunked(checked_sentences(sentences), recipe.shard_sentences)
+    first = next(chunks, [])
+    setup = choose_setup(
+        encoder,
+        first,
+        kept,
+        batch_tokens=batch_tokens,
+        n_sentences=len(sentences) if isinstance(sentences, Sized) else len(first),
+    )
+    recipe = recipe.run_by(setup)
     with progress(f"encoding with {encoder.name}", None) as advance:
         stored = fill_store(
             Path(folder),
-            chunks,
-            encode_here(encoder, recipe),
+            chain([first], chunks),
+            encode_here(encoder, recipe, setup),
             recipe=recipe,
             model=encoder.name,
             revision=encoder.revision,
@@ -183,7 +195,7 @@ def extract_to_store(
     return stored_representations(stored, np.arange(stored.n_rows), recipe.max_length)
 
 
-def encode_here(encoder: Encoder, recipe: Recipe) -> Engine:
+def encode_here(encoder: Encoder, recipe: Recipe, setup: Setup) -> Engine:
     """An engine that makes shards in this process and tokenizes the next one meanwhile."""
     views = tuple(View.parse(view_id) for view_id in recipe.views)
 
@@ -197,11 +209,11 @@ def encode_here(encoder: Encoder, recipe: Recipe) -> Engine:
             while waiting:
                 job, rows, tokens = waiting.pop().result()
                 waiting = [ahead.submit(tokenized, following) for following in islice(jobs, 1)]
-                vectors = encode(encoder, tokens, views, batch_tokens=recipe.batch_tokens)
+                vectors = encode(encoder, tokens, views, setup=setup)
                 if len(rows) > len(tokens):
                     vectors = {view_id: values[rows] for view_id, values in vectors.items()}
                 lost = np.flatnonzero(tokens.truncated[rows]).tolist()
-                yield job, Encoded(vectors=vectors, lost=lost)
+                yield job, Encoded(vectors=vectors, lost=lost, setup=str(setup))
                 del job, vectors  # who fills the store holds them while it writes them
 
     return engine
@@ -230,7 +242,7 @@ def stored_representations(
     stored: StoredVectors, rows: NDArray[np.int64], max_length: int
 ) -> Representations:
     """Rows of a store as `Representations`; truncation goes to the log."""
-    found = Representations(distinct=stored, rows=rows, truncated=stored.lost)
+    found = Representations(distinct=stored, rows=rows, truncated=stored.lost, setups=stored.setups)
     _report_truncation(found, max_length)
     return found
 

@@ -38,7 +38,7 @@ def packed_linears(model: torch.nn.Module, batch_tokens: int, n_tokens: int) -> 
         batch_tokens: About how many tokens a forward pass has.
         n_tokens: How many tokens there are in all.
     """
-    layers = _packable(model) if n_tokens >= WORTHWHILE_TOKENS else []
+    layers = packable(model) if n_tokens >= WORTHWHILE_TOKENS else []
     for layer in layers:
         vars(layer)["forward"] = _packed_forward(layer, batch_tokens)
     try:
@@ -48,7 +48,8 @@ def packed_linears(model: torch.nn.Module, batch_tokens: int, n_tokens: int) -> 
             del vars(layer)["forward"]
 
 
-def _packable(model: torch.nn.Module) -> list[torch.nn.Linear]:
+def packable(model: torch.nn.Module) -> list[torch.nn.Linear]:
+    """The linear layers that can have packed weights here."""
     if hasattr(model, "_orig_mod") or not _has_operators():
         return []  # a compiled model has its own
     return [

@@ -28,6 +28,9 @@ class Representations(Mapping[str, NDArray[np.float32]]):
     """``(n_sentences,)``: row of ``distinct`` for each sentence."""
     truncated: NDArray[np.bool_] = field(repr=False)
     """``(n_distinct,)``: which are longer than the encoder allows and lost their end."""
+    setups: tuple[str, ...] = ()
+    """How the forward passes ran (`probing.encoding.pass_setup.Setup`); more than one where several
+    runs made them, none where the vectors come from outside."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.distinct, dict):

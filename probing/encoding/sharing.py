@@ -1,6 +1,6 @@
 """The vectors of one encoder for many tasks, which encode a sentence that they share once."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from probing.encoding.encoder import Encoder
 from probing.encoding.extraction import distinct_sentences, extract
-from probing.encoding.forward import default_batch_tokens
 from probing.encoding.lazy import LazyViews
+from probing.encoding.pass_setup import default_setup
 from probing.encoding.representations import Representations
 from probing.encoding.store.shards import Recipe
 from probing.encoding.vector_sources import VectorSource
@@ -75,8 +75,20 @@ class SharedExtraction:
             taken = owners == number
             truncated[taken] = self._parts[part].truncated[places[taken]]
         return Representations(
-            distinct=LazyViews(held[0], gathered), rows=rows, truncated=truncated
+            distinct=LazyViews(held[0], gathered),
+            rows=rows,
+            truncated=truncated,
+            setups=_setups(self._parts[part] for part in used),
         )
+
+    @property
+    def setups(self) -> tuple[str, ...]:
+        """How the forward passes ran that made what was asked for so far."""
+        return _setups(self._parts)
+
+
+def _setups(parts: Iterable[Representations]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(setup for part in parts for setup in part.setups))
 
 
 def body_among(
@@ -110,7 +122,7 @@ def _has_usual_pooler(encoder: Encoder) -> bool:
 
 def _recipe(encoder: Encoder) -> Recipe:
     views = tuple(map(str, encoder.views))
-    recipe = Recipe.of(encoder, views, batch_tokens=default_batch_tokens(encoder))
+    recipe = Recipe.of(encoder, views, setup=default_setup(encoder))
     return replace(recipe, weight_hash="")
 
 

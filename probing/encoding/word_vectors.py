@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 
 from probing.encoding.dtypes import StorageDtype
 from probing.encoding.encoder import Encoder
-from probing.encoding.forward import default_batch_tokens
 from probing.encoding.lazy import LazyViews
-from probing.encoding.onednn import packed_linears
+from probing.encoding.pass_setup import Setup, default_setup, set_up
 from probing.encoding.store.cache import find_store
 from probing.encoding.store.filling import Encoded, Engine, Job, chunked, fill_store
 from probing.encoding.store.shards import Recipe
@@ -122,15 +121,11 @@ def extract_words(
     kept = _checked_layers(encoder, layers)
     sentences = _checked_sentences(sentences)
     view_ids = tuple(f"word_{pieces}@{layer}" for layer in kept)
-    recipe = Recipe.of(
-        encoder,
-        view_ids,
-        batch_tokens=default_batch_tokens(encoder, batch_tokens),
-        storage_dtype=storage_dtype,
-    )
+    setup = replace(default_setup(encoder, batch_tokens), per_thread=False)
+    recipe = Recipe.of(encoder, view_ids, setup=setup, storage_dtype=storage_dtype)
     counts = np.array([len(sentence) for sentence in sentences])
     if cache_dir is None:
-        _, encoded = next(encode_words_here(encoder, recipe)(iter([Job(0, sentences)])))
+        _, encoded = next(encode_words_here(encoder, recipe, setup)(iter([Job(0, sentences)])))
         vectors: Mapping[str, NDArray[np.float32]] = encoded.vectors
         lost = np.zeros(counts.sum(), dtype=np.bool_)
         lost[list(encoded.lost)] = True
@@ -140,7 +135,7 @@ def extract_words(
         stored = fill_store(
             folder,
             chunked(sentences, shard_sentences),
-            encode_words_here(encoder, recipe),
+            encode_words_here(encoder, recipe, setup),
             recipe=recipe,
             model=encoder.name,
             revision=encoder.revision,
@@ -158,7 +153,7 @@ def extract_words(
     return WordRepresentations(view_ids, vectors.__getitem__, sentences=numbers, lost=lost)
 
 
-def encode_words_here(encoder: Encoder, recipe: Recipe) -> Engine:
+def encode_words_here(encoder: Encoder, recipe: Recipe, setup: Setup) -> Engine:
     """An engine that makes shards of word vectors in this process."""
     pieces = Pieces(recipe.views[0].removeprefix("word_").partition("@")[0])
     layers = [int(view_id.partition("@")[2]) for view_id in recipe.views]
@@ -166,9 +161,10 @@ def encode_words_here(encoder: Encoder, recipe: Recipe) -> Engine:
     def engine(jobs: Iterator[Job]) -> Iterator[tuple[Job, Encoded]]:
         for job in jobs:
             words = _tokenize_words(encoder, job.sentences, pieces)
-            vectors = _encode_words(encoder, words, layers, recipe.batch_tokens)
+            vectors = _encode_words(encoder, words, layers, setup)
             named = dict(zip(recipe.views, vectors, strict=True))
-            yield job, Encoded(vectors=named, lost=np.flatnonzero(words.lost).tolist())
+            lost = np.flatnonzero(words.lost).tolist()
+            yield job, Encoded(vectors=named, lost=lost, setup=str(setup))
             del job, vectors, named  # who fills the store holds them while it writes them
 
     return engine
@@ -225,15 +221,15 @@ def _first_word_cut(words: Sequence[str], encoding: Any) -> int:
 
 @torch.inference_mode()
 def _encode_words(
-    encoder: Encoder, words: _TokenizedWords, layers: Sequence[int], batch_tokens: int
+    encoder: Encoder, words: _TokenizedWords, layers: Sequence[int], setup: Setup
 ) -> NDArray[np.float32]:
     """``(n_layers, n_words, hidden_size)`` float32, NaN where a word is lost."""
     tokens = words.tokens
     shape = (len(layers), len(words.lost), encoder.hidden_size)
     vectors = np.full(shape, np.nan, dtype=np.float32)
-    with packed_linears(encoder.model, batch_tokens, len(tokens.ids)):
+    with set_up(encoder, setup, len(tokens.ids)):
         for batch in batches(
-            tokens, encoder.tokenizer.pad_token_id, batch_tokens, encoder.batching
+            tokens, encoder.tokenizer.pad_token_id, setup.batch_tokens, encoder.batching
         ):
             of_word = np.full(batch.ids.shape, -1, dtype=np.int64)
             flat = [np.arange(tokens.starts[row], tokens.starts[row + 1]) for row in batch.rows]

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from probing.encoding.encoder import Encoder
-from probing.encoding.forward import default_batch_tokens
+from probing.encoding.forward import run_batches
 from probing.encoding.onednn import packed_linears
-from probing.encoding.tokenization import Batch, Tokenized, batches, make_batch
+from probing.encoding.tokenization import Batch, Tokenized, make_batch
 from probing.finetuning.heads import Head, Summary, pair_features
 from probing.statistics import spearman
 from probing.threads import in_threads
@@ -178,16 +178,14 @@ def stored_states(encoder: Encoder, data: FinetuningData) -> Tensor:
     """
     tokenized = data.tokenized
     flat = torch.empty(len(tokenized.ids), encoder.hidden_size)
-    batch_tokens = default_batch_tokens(encoder)
 
     def fill(batch: Batch) -> None:
         with torch.no_grad():  # holds only for this thread
             states = encoder.outputs(batch.inputs(encoder.device)).last_hidden_state
             flat[_places(tokenized, batch)] = states.float().cpu()[batch.attention_mask]
 
-    with packed_linears(encoder.model, batch_tokens, len(tokenized.ids)):
-        for _ in in_threads(fill, batches(tokenized, data.pad_id, batch_tokens)):
-            pass
+    for _ in run_batches(encoder, tokenized, fill):
+        pass
     return flat
 
 

@@ -12,14 +12,13 @@ from numpy.typing import NDArray
 
 from probing.encoding.encoder import Encoder
 from probing.encoding.extraction import distinct_sentences, extract
-from probing.encoding.forward import default_batch_tokens
-from probing.encoding.onednn import packed_linears
-from probing.encoding.tokenization import Batch, batches, tokenize
+from probing.encoding.forward import run_batches
+from probing.encoding.tokenization import Batch, tokenize
 from probing.encoding.views import Pooling
 from probing.errors import InputError
 from probing.similarity.label_free import METRICS, curvature, prompt_entropy, view_metrics
 from probing.study.settings import check_resampling
-from probing.threads import in_threads, over_views
+from probing.threads import over_views
 
 logger = logging.getLogger(__name__)
 
@@ -91,7 +90,6 @@ def token_metrics(encoder: Encoder, sentences: Sequence[str]) -> dict[str, Float
     tokenized = tokenize(encoder, sentences)
     measures = {"curvature": curvature, "prompt_entropy": prompt_entropy}
     found = {name: np.full((encoder.num_layers + 1, len(sentences)), np.nan) for name in measures}
-    batch_tokens = default_batch_tokens(encoder)
 
     def measured(batch: Batch) -> tuple[NDArray[np.int64], dict[str, FloatArray]]:
         with torch.inference_mode():
@@ -102,11 +100,9 @@ def token_metrics(encoder: Encoder, sentences: Sequence[str]) -> dict[str, Float
             for name, measure in measures.items()
         }
 
-    passes = batches(tokenized, encoder.tokenizer.pad_token_id, batch_tokens, encoder.batching)
-    with packed_linears(encoder.model, batch_tokens, len(tokenized.ids)):
-        for rows, values in in_threads(measured, passes):
-            for name, of_layers in values.items():
-                found[name][:, rows] = of_layers
+    for rows, values in run_batches(encoder, tokenized, measured):
+        for name, of_layers in values.items():
+            found[name][:, rows] = of_layers
     return found
 
 

@@ -324,7 +324,7 @@ def run_study(study: Study, out: Path, command: Sequence[str] = ()) -> Run:
                     replace(score, model=measured.name, revision=measured.revision)
                     for score in scores
                 ]
-                described.append(describe_model(measured, truncated))
+                described.append(describe_model(measured, truncated, extract.setups))
             for twin in extracts[1:]:
                 rows += random_draw_scores(extracts[0], twin, pair_tasks, settings)
             if corpus is not None:

@@ -44,6 +44,11 @@ def cache_folder(cache_dir: Path | str | None = None) -> Path:
     return Path(chosen).expanduser() if chosen else user_cache_path("probing")
 
 
+def setups_folder(cache: Path) -> Path:
+    """Where it is kept how forward passes run fastest (`probing.encoding.setup_choice`)."""
+    return cache / "setups"
+
+
 def find_store(
     cache: Path, recipe: Recipe, sentences: Sequence[str] | Sequence[Sequence[str]]
 ) -> tuple[Path, Recipe]:
@@ -93,7 +98,9 @@ def cached_stores(cache: Path) -> list[CachedStore]:
 
 
 def clear_cache(cache: Path) -> int:
-    """Remove every store in the cache and nothing else; the bytes that were freed.
+    """Remove every store and what was measured of forward passes; the bytes that were freed.
+
+    What else is in the folder stays.
 
     Raises `InputError` where a file cannot be removed.
     """
@@ -107,6 +114,15 @@ def clear_cache(cache: Path) -> int:
         except OSError as error:
             raise InputError(f"{store.folder} cannot be removed ({error})") from error
         freed += store.size
+    setups = setups_folder(cache)
+    try:
+        for path in sorted(setups.glob("*.json")):
+            freed += path.stat().st_size
+            path.unlink()
+        with contextlib.suppress(OSError):  # as above
+            setups.rmdir()
+    except OSError as error:
+        raise InputError(f"{setups} cannot be emptied ({error})") from error
     return freed
 
 

@@ -43,6 +43,8 @@ class Encoded:
     """View id → ``(n_rows, hidden_size)`` float32."""
     lost: Sequence[int]
     """Rows of sentences that were truncated, or of words that have no vector."""
+    setup: str
+    """How the forward pass ran."""
 
 
 Engine = Callable[[Iterator[Job]], Iterator[tuple[Job, Encoded]]]
@@ -122,6 +124,7 @@ def _filled(
             sentences=sentences_hash(job.sentences),
             n_sentences=len(job.sentences),
             lost=encoded.lost,
+            setup=encoded.setup,
         )
 
     with ThreadPoolExecutor(max_workers=1) as writer:

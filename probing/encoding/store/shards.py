@@ -26,13 +26,14 @@ from safetensors.numpy import save
 from probing.encoding.dtypes import StorageDtype
 from probing.encoding.encoder import Encoder
 from probing.encoding.lazy import LazyViews
+from probing.encoding.pass_setup import Setup
 from probing.encoding.pooling import source_digest
 from probing.errors import InputError
 from probing.results.writing import is_temporary, remove_abandoned, write_bytes, write_text
 
 logger = logging.getLogger(__name__)
 
-FORMAT: Final = 4
+FORMAT: Final = 5
 """Raised when the layout of a shard, or the way its numbers are made, changes."""
 MANIFEST: Final = "manifest.json"
 SHARD_BYTES: Final = 128 * 2**20
@@ -57,9 +58,11 @@ class Recipe:
     device: str
     """``cpu`` or ``cuda``."""
     compiled: bool
-    batch_tokens: int
+    setup: str
+    """What of the `Setup` can change a bit in fewer bits than float32; empty in float32, where a
+    store that was begun with one setup is completed with another."""
     shard_sentences: int
-    """Sentences in each shard but the last; with ``batch_tokens`` it says what shares a batch."""
+    """Sentences in each shard but the last."""
     views: tuple[str, ...]
     storage_dtype: str
     torch: str
@@ -74,7 +77,7 @@ class Recipe:
         encoder: Encoder,
         views: Sequence[str],
         *,
-        batch_tokens: int,
+        setup: Setup,
         shard_sentences: int | None = None,
         storage_dtype: str = StorageDtype.FLOAT32,
     ) -> "Recipe":
@@ -98,11 +101,11 @@ class Recipe:
             weight_hash=encoder.weight_hash,
             tokenizer_hash=encoder.tokenizer_hash,
             config_hash=_sha256(json.dumps(config, sort_keys=True, default=str)),
-            dtype=str(encoder.dtype).removeprefix("torch."),
+            dtype=encoder.dtype_name,
             max_length=encoder.max_length,
             device=encoder.device.type,
             compiled=hasattr(model, "_orig_mod"),
-            batch_tokens=batch_tokens,
+            setup="",
             shard_sentences=shard_sentences or max(256, SHARD_BYTES // row_bytes // 256 * 256),
             views=tuple(views),
             storage_dtype=storage_dtype,
@@ -112,7 +115,11 @@ class Recipe:
                 (name, source_digest(function) or "")
                 for name, function in sorted(encoder.poolings.items())
             ),
-        )
+        ).run_by(setup)
+
+    def run_by(self, setup: Setup) -> "Recipe":
+        """The same, whose passes run as ``setup`` says."""
+        return replace(self, setup="" if self.dtype == "float32" else setup.what_counts)
 
     @property
     def key(self) -> str:
@@ -139,6 +146,8 @@ class Shard:
     """Vectors under each view: one per sentence, or one per word."""
     lost: tuple[int, ...]
     """Rows of sentences that were truncated, or of words that have no vector."""
+    setup: str
+    """How the forward pass ran that made it (`probing.encoding.pass_setup.Setup`)."""
     size: int
     """Bytes of the file."""
     sha256: str
@@ -168,6 +177,11 @@ class StoredVectors(LazyViews[NDArray[np.float32]]):
     def n_rows(self) -> int:
         """Vectors under each view."""
         return sum(shard.n_rows for shard in self.shards)
+
+    @property
+    def setups(self) -> tuple[str, ...]:
+        """How the forward passes ran: one, or more where a store was completed by another run."""
+        return tuple(dict.fromkeys(shard.setup for shard in self.shards))
 
     @property
     def lost(self) -> NDArray[np.bool_]:
@@ -203,6 +217,7 @@ def write_shard(
     sentences: str,
     n_sentences: int,
     lost: Sequence[int],
+    setup: str,
 ) -> Shard:
     """Write one shard under a temporary name, checksum it and rename it.
 
@@ -214,6 +229,7 @@ def write_shard(
         sentences: `sentences_hash` of the sentences.
         n_sentences: How many sentences the shard is of.
         lost: Rows to be recorded as in `Shard.lost`.
+        setup: To be recorded as `Shard.setup`.
 
     Raises:
         InputError: The disk is full or cannot be written, or float16 cannot hold a value.
@@ -228,6 +244,7 @@ def write_shard(
         "n_sentences": n_sentences,
         "n_rows": len(next(iter(stored.values()))),
         "lost": list(lost),
+        "setup": setup,
         "sha256": _NO_DIGEST,
     }
     # One entry, because safetensors writes several in an order that differs between runs. Made in
