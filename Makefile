@@ -14,7 +14,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[embedded,notebooks,cluster,dev]'
 	touch $@
 
-# In bfloat16 where the processor has units for it; docs/encoding.md says what that moves.
+# In bfloat16 where the processor has units for it; docs/speed.md says what that moves.
 study: install
 	$(BIN)/probing run --preset embedded --dtype auto
 
