@@ -293,7 +293,8 @@ def test_encoders_that_differ_in_their_pooler_share_what_the_body_makes(
     body(SENTENCES[:1])
     found, alone = shared(asked), extract(other, asked)
     assert list(found) == list(alone)
-    tolerance = 1e-5 if dtype == "float32" else 1e-2  # other batches, other last bits
+    # other batches, other last bits: of bfloat16 one is 0.016 at 2
+    tolerance = 1e-5 if dtype == "float32" else 0.05
     for view_id in alone:
         np.testing.assert_allclose(found[view_id], alone[view_id], atol=tolerance)
     assert not np.allclose(

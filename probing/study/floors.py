@@ -1,6 +1,6 @@
 """Floors: what is reached on a task without an encoder, or with its word vectors only."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -67,11 +67,7 @@ def _word_floors(task: SentencePairs, settings: Settings) -> list[Score]:
     """The words that two sentences share, counted, and weighted by how rare they are."""
     both = (task.sentences1, task.sentences2)
     found = {"jaccard": token_jaccard(*both), "idf-words": idf_cosines(*both)}
-    return [
-        score
-        for kind, similarities in found.items()
-        for score in _similarity_floor(kind, similarities, task, settings)
-    ]
+    return _similarity_floors(found, task, settings)
 
 
 def static_word_floor(encoder: Encoder, task: SentencePairs, settings: Settings) -> list[Score]:
@@ -82,7 +78,7 @@ def static_word_floor(encoder: Encoder, task: SentencePairs, settings: Settings)
     """
     vectors = {"static": _static_vectors(encoder, task.sentences1 + task.sentences2)}
     (similarities,) = cosine_similarities(vectors, ("static",)).T
-    return _similarity_floor(f"static-words:{encoder.name}", similarities, task, settings)
+    return _similarity_floors({f"static-words:{encoder.name}": similarities}, task, settings)
 
 
 def _static_vectors(encoder: Encoder, sentences: Sequence[str]) -> NDArray[np.float32]:
@@ -100,14 +96,23 @@ def _static_vectors(encoder: Encoder, sentences: Sequence[str]) -> NDArray[np.fl
     occurrences = sparse.csr_array(
         (np.ones(len(pieces)), pieces, ends), shape=(len(distinct), len(table))
     )
-    means = (occurrences @ table) / np.maximum(counts, 1)[:, np.newaxis]
+    sums: NDArray[np.float64] = occurrences @ table
+    means = sums / np.maximum(counts, 1)[:, np.newaxis]
     return means[rows].astype(np.float32)
 
 
-def _similarity_floor(
-    kind: str, similarities: NDArray[np.float64], task: SentencePairs, settings: Settings
+def _similarity_floors(
+    found: Mapping[str, NDArray[np.float64]], task: SentencePairs, settings: Settings
 ) -> list[Score]:
-    scores = similarity_scores(
-        similarities[:, np.newaxis], settings.target(task), view_ids=(NO_VIEW,), probe="none"
+    """Kind of floor → similarity ``(n_pairs,)`` to rows; all from the same resamples."""
+    rows = similarity_scores(
+        np.column_stack([*found.values()]),
+        settings.target(task),
+        view_ids=(NO_VIEW,) * len(found),
+        probe="none",
     )
-    return [replace(score, model=floor_name(kind)) for score in scores]
+    return [
+        replace(row, model=floor_name(kind))
+        for number, kind in enumerate(found)
+        for row in rows[number :: len(found)]
+    ]
