@@ -124,7 +124,7 @@ def _in_short(verdict: Verdict) -> tuple[str, ...]:
     gates = decide(rows, ENCODER).gates
     asked = [gate for gate in gates if gate.answer is not Answer.OPEN]
     closed = [gate for gate in asked if gate.answer is Answer.NO]
-    told = f"A second run, with every document drawn once, ends at {interval_words(found)}"
+    told = f"The first, repeated with every document drawn once, ends at {interval_words(found)}"
     if closed:
         told += f", but {len(closed)} of the {len(asked)} checks registered for it fails"
     return (*verdict.short, f"{told}.")

@@ -113,7 +113,9 @@ def test_what_is_undefined_is_said_to_be() -> None:
 def test_of_all_tasks_it_says_what_the_verdict_says_of_them() -> None:
     effects = (-0.09, -0.05, 0.02, -0.11)
     found = said(*({"pooler@2 - mean@2": (effect, 0.005)} for effect in effects))
-    assert "Averaged over sets like these, the difference may go either way: −5.8 [" in str(found)
+    assert "like these, the difference may go either way: the mean difference is −5.8 [" in str(
+        found
+    )
     assert (
         "5.0 to 11.0 points (Spearman × 100) below mean pooling on three of four"
         in found.sentences[0]

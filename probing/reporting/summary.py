@@ -220,7 +220,8 @@ def _of_all(decided: _Decided) -> list[str]:
     )
     if finding.outcome is Outcome.NEGLIGIBLE:
         found = f"the difference is less than {_margin(finding)}"
-    return [f"Averaged over sets like these, {found}: {_numbers(finding)}, weighted by precision."]
+    mean = f"the mean difference is {_numbers(finding)} points, weighted by precision"
+    return [f"Over all sets like these, {found}: {mean}."]
 
 
 def _numbers(finding: Finding) -> str:
