@@ -1,5 +1,7 @@
 """The forward pass on a GPU where there is one, and what of it can be tried without."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -67,6 +69,17 @@ def test_number_formats_of_a_gpu_are_refused_elsewhere(tiny_encoder_folder, dtyp
         load_encoder(tiny_encoder_folder("bert"), dtype=dtype, device="cpu")
 
 
+def test_products_are_in_tf32_within_a_pass_and_no_longer(tiny_encoder_folder):
+    encoder = replace(load_encoder(tiny_encoder_folder("bert"), device="cpu"), tf32=True)
+    products = torch.backends.cuda.matmul
+    before, seen = products.fp32_precision, []
+    encoder.model.register_forward_pre_hook(lambda *_: seen.append(products.fp32_precision))
+    extract(encoder, SENTENCES[:2])
+    assert set(seen) == {"tf32"}
+    assert products.fp32_precision == before
+    assert encoder.dtype_name == "tf32"
+
+
 @on_gpu
 @pytest.mark.parametrize("family", ["bert", "roberta", "albert", "mpnet", "deberta", "modernbert"])
 def test_the_gpu_gives_what_the_processor_gives(tiny_encoder_folder, tmp_path, family):
@@ -89,7 +102,7 @@ def test_fewer_bits_are_near_float32(tiny_encoder_folder, dtype):
     for view_id in here:
         largest = np.abs(here[view_id]).max()
         np.testing.assert_allclose(found[view_id], here[view_id], rtol=0, atol=0.1 * largest)
-    assert not torch.backends.cuda.matmul.allow_tf32
+    assert torch.backends.cuda.matmul.fp32_precision != "tf32"
 
 
 @on_gpu

@@ -408,12 +408,12 @@ _FIRST_WITH_TF32 = (8, 0)
 def _products_in_tf32() -> Iterator[None]:
     """A setting of the whole process, put back as it was."""
     products = torch.backends.cuda.matmul
-    before = products.allow_tf32
-    products.allow_tf32 = True
+    before = products.fp32_precision
+    products.fp32_precision = "tf32"
     try:
         yield
     finally:
-        products.allow_tf32 = before
+        products.fp32_precision = before
 
 
 def computes_in_bfloat16(device: torch.device) -> bool:

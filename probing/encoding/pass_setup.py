@@ -52,6 +52,9 @@ class Setup:
 def default_setup(encoder: Encoder, batch_tokens: int | None = None) -> Setup:
     """How a forward pass runs where nothing was measured.
 
+    On a GPU it goes by the memory that is free, and so may differ where another process holds most
+    of it.
+
     Args:
         encoder: The encoder.
         batch_tokens: As the user asked; else as the encoder or the device has it.
