@@ -16,8 +16,8 @@ def kind_of(machine: dict[str, Any]) -> str:
 
 def markdown(report: dict[str, dict[str, Any]]) -> str:
     """Kind of machine → item → what was found, as tables: all kinds in brief, then each."""
-    lines = ["# Speed", "", "Made by `python benchmarks/encoding.py --out docs`; medians."]
-    lines += ["", *_side_by_side(report)]
+    lines = ["# Speed", "", *_side_by_side(report)]
+    lines += ["", "Medians, made by `python benchmarks/encoding.py --out docs`."]
     for kind in sorted(report):
         lines += ["", f"## {kind}"]
         for name, item in sorted(report[kind].items()):

@@ -1,6 +1,6 @@
 """Spearman's correlation of many resamples at once, on a GPU.
 
-The same numbers as `probing.statistics.bootstrap` has on the CPU, where sums of ranks are arranged
+The same numbers as `probing.statistics.weighted` has on the CPU, where sums of ranks are arranged
 for the cache instead.
 """
 
