@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from probing.encoding.behaviour import Batching
 from probing.encoding.dtypes import StorageDtype
 from probing.encoding.encoder import Encoder
-from probing.encoding.forward import encode
+from probing.encoding.forward import encode, for_so_many
 from probing.encoding.pass_setup import Setup, default_setup
 from probing.encoding.pooling import source_digest
 from probing.encoding.representations import Representations
@@ -105,8 +105,9 @@ def extract(
         tokenized = tokenize(encoder, distinct)
         with progress(f"encoding with {encoder.name}", len(distinct)) as advance:
             vectors = encode(encoder, tokenized, kept, setup=setup, advance=advance)
+        ran = for_so_many(len(tokenized.ids), setup)
         found = Representations(
-            distinct=vectors, rows=rows, truncated=tokenized.truncated, setups=(str(setup),)
+            distinct=vectors, rows=rows, truncated=tokenized.truncated, setups=(str(ran),)
         )
         _report_truncation(found, encoder.max_length)
         return found
@@ -213,7 +214,8 @@ def encode_here(encoder: Encoder, recipe: Recipe, setup: Setup) -> Engine:
                 if len(rows) > len(tokens):
                     vectors = {view_id: values[rows] for view_id, values in vectors.items()}
                 lost = np.flatnonzero(tokens.truncated[rows]).tolist()
-                yield job, Encoded(vectors=vectors, lost=lost, setup=str(setup))
+                ran = for_so_many(len(tokens.ids), setup)
+                yield job, Encoded(vectors=vectors, lost=lost, setup=str(ran))
                 del job, vectors  # who fills the store holds them while it writes them
 
     return engine

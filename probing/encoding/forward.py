@@ -47,7 +47,7 @@ def encode(
     many sentences each batch had.
     """
     n_tokens = len(tokenized.ids)
-    setup = _for_so_many(n_tokens, setup or default_setup(encoder))
+    setup = for_so_many(n_tokens, setup or default_setup(encoder))
     vectors = _empty(encoder, tokenized, views)
     _keep_freed_memory()
     with set_up(encoder, setup, n_tokens):
@@ -80,12 +80,12 @@ def run_batches(
     Where each thread has a batch, ``work`` is called in several threads.
     """
     n_tokens = len(tokenized.ids)
-    setup = _for_so_many(n_tokens, default_setup(encoder))
+    setup = for_so_many(n_tokens, default_setup(encoder))
     with set_up(encoder, setup, n_tokens):
         yield from _in_turn(encoder, tokenized, work, setup)
 
 
-def _for_so_many(n_tokens: int, setup: Setup) -> Setup:
+def for_so_many(n_tokens: int, setup: Setup) -> Setup:
     """All threads on one batch where there are too few for a batch per thread to be faster."""
     few = n_tokens < _BATCHES_PER_THREAD * torch.get_num_threads() * setup.batch_tokens
     return replace(setup, per_thread=False) if few else setup
