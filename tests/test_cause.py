@@ -1,9 +1,6 @@
 """The verdict on planted effects, and the experiment by one command with a tiny encoder."""
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -20,6 +17,7 @@ from probing.errors import InputError
 from probing.pretraining.corpus import read_documents
 from probing.reporting.run import load_run
 from tests.test_pretraining import write_corpus
+from tests.warm_process import completed
 
 TASKS = ("sts12", "sts13", "sts14", "sts15", "sts16", "sickr")
 FROZEN = {"nsp": -9.0, "nsp-permuted": -1.0, "next-mean": 0.5, "sop": -1.0}
@@ -170,10 +168,7 @@ def test_the_experiment_runs_from_one_command(
     encoder = tiny_encoder_folder("bert")
     texts = write_corpus(tmp_path / "texts", documents=120)
     options = ["--model", str(encoder), "--corpus", str(texts), "--size", "smoke"]
-    command = [sys.executable, "-m", "probing", "cause", *options, "--out", str(tmp_path / "run")]
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=False, env={**os.environ}, timeout=300
-    )
+    done = completed(["probing", "cause", *options, "--out", str(tmp_path / "run")])
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "run"
     verdict = decide(

@@ -9,7 +9,7 @@ import pytest
 
 import probing
 from probing.cause.experiment import figures_of, read_cause_rows
-from probing.cause.suite import LastLayer, load_suite, suite_cosines, suite_scores
+from probing.cause.suite import LastLayer, Suite, load_suite, suite_cosines, suite_scores
 from probing.cause.verdict import decide
 
 SHIPPED = {"minilm-nsp": "nsp", "minilm-placebo": "nsp-permuted"}
@@ -63,12 +63,21 @@ def test_a_shipped_encoder_is_minilm_under_another_pooler(name: str) -> None:
     assert str(probing.load_encoder(name).pooler_state) == "trained"
 
 
+@pytest.fixture(scope="module")
+def stsb_of_the_body(real_data: Path) -> tuple[Suite, probing.Representations]:
+    """Sentences of STS-B and what the body says of them that all shipped encoders share."""
+    encoder = probing.load_encoder("minilm")
+    suite = load_suite(encoder.tokenizer, real_data, ("stsb",))
+    return suite, probing.extract(encoder, list(suite.sentences), views=["cls@6", "mean@6"])
+
+
 @pytest.mark.real
 @pytest.mark.parametrize("name", SHIPPED)
-def test_the_pooler_of_a_shipped_encoder_is_that_of_the_rows(name: str, real_data: Path) -> None:
+def test_the_pooler_of_a_shipped_encoder_is_that_of_the_rows(
+    name: str, stsb_of_the_body: tuple[Suite, probing.Representations]
+) -> None:
     encoder = probing.load_encoder(name)
-    suite = load_suite(encoder.tokenizer, real_data, ("stsb",))
-    found = probing.extract(encoder, list(suite.sentences), views=["cls@6", "mean@6"])
+    suite, found = stsb_of_the_body
     dense = encoder.pooler_dense
     weight, bias = (tensor.detach().numpy() for tensor in (dense.weight, dense.bias))
     views = LastLayer(found["mean@6"], found["cls@6"]).views(weight, bias)

@@ -1,6 +1,5 @@
 """`probing choose` from a file to a folder for sentence-transformers."""
 
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +11,7 @@ import probing
 from probing.commands.main import main
 from probing.errors import InputError
 from probing.tasks import LabelledSentences, TaggedSentences
+from tests.warm_process import completed
 
 SENTENCES = ["A cat.", "The big red dog sat on the mat.", "cat " * 90, "Dogs run; cats sleep."]
 
@@ -61,8 +61,10 @@ def test_an_occupied_folder_is_refused(tmp_path: Path) -> None:
         probing.export_view(probing.load_encoder("minilm-nsp"), "mean@6", tmp_path)
 
 
-def test_choosing_for_pairs_and_for_labelled_sentences(tmp_path: Path) -> None:
-    encoder = probing.load_encoder("minilm-nsp")
+def test_choosing_for_pairs_and_for_labelled_sentences(
+    tmp_path: Path, tiny_encoder_folder: Callable[[str], Path]
+) -> None:
+    encoder = probing.load_encoder(tiny_encoder_folder("bert"))
     choice = probing.choose(encoder, "sts-mini", cache_dir=tmp_path, n_resamples=200)
     task = probing.load_task("sts-mini")
     vectors = probing.extract(encoder, [*task.sentences1, *task.sentences2])
@@ -94,13 +96,16 @@ def test_choosing_for_pairs_and_for_labelled_sentences(tmp_path: Path) -> None:
         probing.choose(encoder, words_of_a_sentence, cache_dir=tmp_path)
 
 
-def test_a_run_chooses_as_the_function_does(tmp_path: Path) -> None:
+def test_a_run_chooses_as_the_function_does(
+    tmp_path: Path, tiny_encoder_folder: Callable[[str], Path]
+) -> None:
+    model = str(tiny_encoder_folder("bert"))
     study = probing.Study(
-        ["minilm-nsp"], ["sts-mini"], n_resamples=100, n_draws=1, cache_dir=str(tmp_path)
+        [model], ["sts-mini"], n_resamples=100, n_draws=1, cache_dir=str(tmp_path)
     )
     run = study.run(tmp_path / "run")
     choice = probing.load_run(run.folder).choose()
-    direct = probing.choose("minilm-nsp", "sts-mini", cache_dir=tmp_path, n_resamples=100)
+    direct = probing.choose(model, "sts-mini", cache_dir=tmp_path, n_resamples=100)
     both = choice.table.merge(direct.table, on="view")  # a run has averages of layers too
     np.testing.assert_allclose(both["value_x"], both["value_y"], atol=1e-6)
     assert choice.usual == direct.usual
@@ -112,19 +117,13 @@ def test_the_command_says_what_to_use_in_one_sentence(tmp_path: Path) -> None:
     rows = [f"The cat sat {i} times.\tA cat was sitting {i // 2}.\t{i % 6}" for i in range(40)]
     data = tmp_path / "mine.tsv"
     data.write_text("sentence1\tsentence2\tscore\n" + "\n".join(rows) + "\n")
-    command = [sys.executable, "-m", "probing", "choose", "--model", "minilm-nsp"]
+    command = ["probing", "choose", "--model", "minilm-nsp"]
     command += ["--data", str(data), "--cache-dir", str(tmp_path / "cache")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    done = completed(command)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("Use `")
     assert "with 95 % confidence" in done.stdout
-    wrong = subprocess.run(
-        [*command, "--export", str(tmp_path)],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
+    wrong = completed([*command, "--export", str(tmp_path)])
     assert wrong.returncode == 2
     assert wrong.stderr.count("\n") == 1
     assert "name a new folder" in wrong.stderr or "not installed" in wrong.stderr

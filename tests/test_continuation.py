@@ -1,6 +1,5 @@
 """E2 with a tiny encoder: cells, looks, pairing by seed, killing and resuming."""
 
-import multiprocessing
 import shutil
 import time
 from collections.abc import Callable
@@ -34,6 +33,7 @@ from probing.pretraining.start import find_start
 from probing.tasks.pairs import SentencePairs
 from probing.tasks.registry import load_task
 from tests.test_pretraining import TOPICS, write_corpus
+from tests.warm_process import forked
 
 LENGTH = 32
 STEP = BATCH * LENGTH
@@ -166,8 +166,7 @@ def begin(work: Continuation) -> None:
 
 @pytest.mark.slow
 def test_ten_kills_leave_the_rows_as_they_were(work: Continuation) -> None:
-    processes = multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload(["probing.cause.continuation", __name__])
+    processes = forked()
     killed = replace(work, out=work.out.parent / "killed")
     begun = time.monotonic()
     undisturbed = processes.Process(target=begin, args=(killed,))
@@ -196,8 +195,7 @@ def test_ten_kills_leave_the_rows_as_they_were(work: Continuation) -> None:
 
 
 def test_two_processes_share_the_cells(work: Continuation) -> None:
-    processes = multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload(["probing.cause.continuation", __name__])
+    processes = forked()
     shared = replace(work, out=work.out.parent / "shared-out")
     workers = [processes.Process(target=begin, args=(shared,)) for _ in range(2)]
     for worker in workers:

@@ -4,8 +4,6 @@ The scripts run in a process of their own, in a folder outside the repository.
 """
 
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,8 +11,8 @@ import pandas as pd
 import pytest
 
 import probing
+from tests.warm_process import completed
 
-ROOT = Path(__file__).parent.parent
 LINES = 12
 """Most lines of a script."""
 
@@ -98,16 +96,9 @@ def executed(script: str, folder: Path, **names: str) -> tuple[pd.DataFrame, str
     assert len(lines) <= LINES
     text = "\n".join([*(f"{name} = {value!r}" for name, value in names.items()), script])
     (folder / "script.py").write_text(text, encoding="utf-8")
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PROBING_CACHE": str(folder / "cache")}
+    environment = {**os.environ, "PROBING_CACHE": str(folder / "cache")}
     environment.pop("PROBING_DATA", None)
-    done = subprocess.run(
-        [sys.executable, "script.py"],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = completed(["script.py"], folder=folder, environment=environment)
     assert done.returncode == 0, done.stderr
     run = folder / "run"
     scores = pd.read_csv(run / "scores.csv")

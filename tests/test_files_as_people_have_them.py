@@ -18,11 +18,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from probing.commands.extract import _sentences
+from probing.commands.main import main
 from probing.encoding.corpora import read_sentences
 from probing.encoding.encoder import load_encoder
 from probing.errors import InputError
+from probing.reporting.run import Run
 from probing.study.study import Study
 from probing.tasks import LabelledSentences, SentencePairs, load_task
+from tests.warm_process import completed
 
 PAIRS = [
     {"sentence1": "A plane.", "sentence2": "An air plane.", "label": 5.0, "idx": 0},
@@ -175,13 +178,8 @@ def test_a_view_that_is_not_there_fails_before_anything_is_encoded(
         study.run(tmp_path / "run")
 
 
-def run_command(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[bytes]":
-    return subprocess.run(
-        [sys.executable, "-m", "probing", *arguments],
-        capture_output=True,
-        env={**os.environ, **environment},
-        check=False,
-    )
+def run_command(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    return completed(["probing", *arguments], environment={**os.environ, **environment})
 
 
 @pytest.fixture
@@ -196,7 +194,18 @@ def run_arguments(tmp_path: Path, tiny_encoder_folder: Callable[[str], Path]) ->
         "run",
         *("--model", str(tiny_encoder_folder("bert")), "--task", str(task)),
         *("--out", str(tmp_path / "run"), "--cache-dir", str(tmp_path / "vectors")),
-        *("--device", "cpu", "--max-length", "20", "--batch-tokens", "64", "--view", "mean@1+2"),
+        *(
+            "--draws",
+            "1",
+            "--device",
+            "cpu",
+            "--max-length",
+            "20",
+            "--batch-tokens",
+            "64",
+            "--view",
+            "mean@1+2",
+        ),
     ]
 
 
@@ -206,8 +215,8 @@ def test_output_that_is_not_utf8_shows_marks_in_the_place_of_letters(
     done = run_command(*run_arguments, PYTHONIOENCODING="ascii")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "run" / "report.html").is_file()
-    assert b"S?tze" in done.stdout
-    assert b"Spearman x 100" in done.stdout
+    assert "S?tze" in done.stdout
+    assert "Spearman x 100" in done.stdout
     manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
     assert manifest["encoders"][0]["max_length"] == 20
     assert "mean@1+2" in set(pd.read_parquet(tmp_path / "run" / "scores.parquet")["view"])
@@ -215,48 +224,39 @@ def test_output_that_is_not_utf8_shows_marks_in_the_place_of_letters(
 
 
 def test_a_report_that_cannot_be_written_leaves_the_scores(
-    tmp_path: Path, run_arguments: list[str]
+    tmp_path: Path,
+    run_arguments: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    code = (
-        "import probing.reporting.run as r, sys\n"
-        "def full(self): raise OSError(28, 'No space left on device')\n"
-        "r.Run.report = full\n"
-        "from probing.commands.main import main\n"
-        "sys.argv = ['probing', *sys.argv[1:]]\n"
-        "main()\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code, *run_arguments], capture_output=True, check=False
-    )
-    assert done.returncode == 3
-    assert b"the scores are in" in done.stderr
-    assert b"No space left on device" in done.stderr
+    def full(_: Run) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Run, "report", full)
+    monkeypatch.setattr(sys, "argv", ["probing", *run_arguments])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert stopped.value.code == 3
+    shown = capsys.readouterr().err
+    assert "the scores are in" in shown
+    assert "No space left on device" in shown
     assert (tmp_path / "run" / "scores.parquet").is_file()
 
 
 def test_a_closed_pipe_leaves_the_scores_and_the_report(
     tmp_path: Path, run_arguments: list[str]
 ) -> None:
-    read, written = os.pipe()
-    os.close(read)
-    done = subprocess.run(
-        [sys.executable, "-m", "probing", *run_arguments],
-        stdout=written,
-        stderr=subprocess.PIPE,
-        check=False,
-    )
-    os.close(written)
+    done = completed(["probing", *run_arguments], is_read=False)
     assert done.returncode == 3
-    assert b"the scores are in" in done.stderr
+    assert "the scores are in" in done.stderr
     assert (tmp_path / "run" / "report.html").is_file()
 
 
 def test_the_version_and_what_a_model_is(tiny_encoder_folder: Callable[[str], Path]) -> None:
-    assert run_command("--version").stdout.startswith(b"probing ")
+    assert run_command("--version").stdout.startswith("probing ")
     done = run_command("inspect", str(tiny_encoder_folder("bert")))
-    lines = done.stdout.decode().splitlines()
-    assert len(lines) == 10
-    assert "layers 0 to 3, width 16" in done.stdout.decode()
+    assert len(done.stdout.splitlines()) == 10
+    assert "layers 0 to 3, width 16" in done.stdout
 
 
 def test_a_parquet_file_of_arrow_strings(tmp_path: Path) -> None:

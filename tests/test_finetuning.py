@@ -2,12 +2,8 @@
 
 import json
 import math
-import os
 import re
 import shutil
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -50,6 +46,7 @@ from probing.reporting.frozen_gap import frozen_gap
 from probing.reporting.run import load_run
 from probing.results.differences import ITEMS_ERROR
 from probing.results.scores import Score, score_table
+from tests.warm_process import completed, started
 
 SHORT = TrainingRecipe(least_steps=6, most_steps=6, looks=3, batch_size=8)
 SHORT_FROZEN = replace(FROZEN, least_steps=3, most_steps=3)
@@ -603,26 +600,22 @@ def test_a_killed_command_goes_on_and_the_rows_say_so(
     tiny_encoder_folder: Callable[[str], Path], toy: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "run"
-    command = [sys.executable, "-m", "probing", "finetune", "--out", str(out)]
+    command = ["probing", "finetune", "--out", str(out)]
     command += ["--model", str(tiny_encoder_folder("bert")), "--task", str(toy)]
     command += ["--head", "mean", "--head", "pooler", "--train-size", "all", "--seed", "0"]
     command += ["--checkpoint-seconds", "0"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    killed = subprocess.Popen(
-        command, env=environment, stdout=subprocess.DEVNULL, start_new_session=True
-    )
+    killed = started(command)
     unfinished = tmp_path / f"run{UNFINISHED}"
     cell = unfinished / "toy.tsv-mean-all-seed0"
     deadline = time.monotonic() + 240
     while time.monotonic() < deadline and not any(cell.glob("step-0000000[3-9]")):
-        assert killed.poll() is None, "it ended before it could be killed"
+        assert killed.is_alive(), "it ended before it could be killed"
         time.sleep(0.02)
-    os.killpg(killed.pid, signal.SIGKILL)
-    killed.wait()
+    killed.kill()
+    killed.join()
     assert not out.exists()
-    done = subprocess.run(
-        command, env=environment, capture_output=True, text=True, check=True, timeout=400
-    )
+    done = completed(command)
+    assert done.returncode == 0, done.stderr
     assert "resumed from step" in done.stdout
     assert not unfinished.exists()
     manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
@@ -633,9 +626,8 @@ def test_a_killed_command_goes_on_and_the_rows_say_so(
     row = scores[scores["metric"] == "resumed_from_step"]
     assert row[["view", "value"]].to_numpy().tolist() == [["mean@3", steps["mean"]]]
     shutil.rmtree(out)
-    whole = subprocess.run(
-        command, env=environment, capture_output=True, text=True, check=True, timeout=400
-    )
+    whole = completed(command)
+    assert whole.returncode == 0, whole.stderr
     assert "resumed" not in whole.stdout
     kept = scores[scores["metric"] != "resumed_from_step"].reset_index(drop=True)
     pd.testing.assert_frame_equal(kept, load_run(out).scores)

@@ -16,6 +16,7 @@ from probing.pretraining.config import Objective, Precision, PretrainingConfig
 from probing.pretraining.trainer import Schedule
 from probing.pretraining.training import LOG_COLUMNS, pretrain
 from tests.test_pretraining import TINY, write_corpus
+from tests.warm_process import forked
 
 CONFIG = replace(TINY, steps=100, dropout=0.1)
 LEARNT = [name for name in LOG_COLUMNS if name != "seconds"]
@@ -49,9 +50,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def processes() -> multiprocessing.context.ForkServerContext:
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["probing.pretraining.training", __name__])
-    return context
+    return forked()
 
 
 def curve(path: Path) -> pd.DataFrame:

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import logging
-import multiprocessing
 import os
 import resource
 import shutil
@@ -32,6 +31,7 @@ from probing.encoding.store.shards import (
     write_shard,
 )
 from probing.errors import InputError
+from tests.warm_process import forked
 
 SHARD = 16
 WORDS = ("the", "cat", "dog", "sat", "runs", "unlikely", "mat", "red", "not", "big")
@@ -303,17 +303,7 @@ def _fill(encoder_folder: Path, folder: Path, kill_at: int | None) -> None:
 
 @pytest.fixture(scope="module")
 def processes():
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(
-        [
-            "probing.encoding.extraction",
-            "transformers.models.bert.modeling_bert",
-            "transformers.models.bert.tokenization_bert",
-            "transformers.modeling_utils",
-            __name__,
-        ]
-    )
-    return context
+    return forked()
 
 
 def _run(processes, *arguments, seconds: float | None = None) -> int:

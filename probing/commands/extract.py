@@ -41,7 +41,7 @@ def extract_command(
     ] = None,
     view: Annotated[
         list[str] | None,
-        typer.Option(help="Keep this view alone, such as mean@6. May be repeated."),
+        typer.Option(help="Keep only this view, such as mean@6. May be repeated."),
     ] = None,
     revision: Revision = None,
     dtype: Annotated[Dtype, typer.Option(help="Number format of the forward pass.")] = Dtype.AUTO,

@@ -65,6 +65,7 @@ def check_arguments(study: "Study") -> None:
         )
     if NEXT_SENTENCE in study.erase and study.corpus is None:
         raise InputError(f"{NEXT_SENTENCE} is erased with the texts of a corpus: name one")
+    _check_data(study)
     _check_numbers(study)
     _check_contrasts(study)
     _check_probes(study)
@@ -72,6 +73,20 @@ def check_arguments(study: "Study") -> None:
     for view in study.views:
         View.parse(str(view))
     find_protocol(study.protocol)
+
+
+def _check_data(study: "Study") -> None:
+    if not isinstance(study.data_dir, str | Path | None):
+        raise InputError(f"data_dir is {study.data_dir!r}: expected a folder")
+    match study.score_range:
+        case None:
+            pass
+        case (int() | float() as lowest, int() | float() as highest) if lowest < highest:
+            pass
+        case other:
+            raise InputError(
+                f"score_range is {other!r}: expected (lowest, highest), or None for any"
+            )
 
 
 def _check_numbers(study: "Study") -> None:
