@@ -1,11 +1,21 @@
-"""Write the table of docs/mutants.md from what `make mutants` left in the folder mutants/."""
+"""Write the table of docs/mutants.md from what `make mutants` left in the folder mutants/.
 
+    python docs/mutants.py sample
+    python docs/mutants.py
+
+The first form prints the names of a random sample of all mutants, for ``make mutants MUTANTS=…``:
+the share of killed ones among them is an estimate for all, in hours less.
+"""
+
+import argparse
 import json
+import random
 import re
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any, Final
+
+from scipy.stats import binomtest
 
 PAGE: Final = Path(__file__).with_name("mutants.md")
 _BLOCK: Final = re.compile(
@@ -29,37 +39,72 @@ _FATES: Final[dict[int | None, str]] = {
 """What mutmut's exit codes of a mutant mean."""
 
 
-def count(folder: Path) -> dict[str, Counter[str]]:
-    """Module → how many of its mutants met each fate; modules without a mutant are left out."""
+SAMPLE: Final = 300
+"""Mutants in the sample."""
+
+
+def fates(folder: Path) -> dict[str, dict[str, str]]:
+    """Module → mutant → what became of it; modules without a mutant are left out."""
     found = {}
     for path in sorted(folder.glob("probing/**/*.py.meta")):
         codes: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["exit_code_by_key"]
         if codes:
             module = path.relative_to(folder / "probing").as_posix().removesuffix(".py.meta")
-            found[module] = Counter(_FATES.get(code, OTHER) for code in codes.values())
+            found[module] = {name: _FATES.get(code, OTHER) for name, code in codes.items()}
     return found
 
 
-def table(found: dict[str, Counter[str]]) -> str:
+def sample(found: dict[str, dict[str, str]]) -> list[str]:
+    """Names of `SAMPLE` mutants of all modules, each as likely as any other."""
+    names = sorted(name for mutants in found.values() for name in mutants)
+    return sorted(random.Random(0).sample(names, min(SAMPLE, len(names))))  # noqa: S311
+
+
+def share(found: dict[str, dict[str, str]]) -> str:
+    """How many of the sample were killed, of those that were run, with a 95 % interval (Wilson)."""
+    fate = {name: fate for mutants in found.values() for name, fate in mutants.items()}
+    drawn = [fate[name] for name in sample(found)]
+    run = [one for one in drawn if one != NOT_RUN]
+    if not run:
+        return ""
+    killed = run.count(KILLED)
+    low, high = binomtest(killed, len(run)).proportion_ci(method="wilson")
+    return (
+        f"Of a random sample of {len(drawn)} mutants {len(run)} were run, and {killed} of them are "
+        f"killed: {killed / len(run):.1%} [{low:.1%}, {high:.1%}]. One that no test reaches counts "
+        "as not killed.\n"
+    )
+
+
+def table(found: dict[str, dict[str, str]]) -> str:
     """A Markdown table; the share is of the mutants that were run and that a test reaches."""
-    fates = (KILLED, SURVIVED, OTHER, NOT_REACHED, NOT_RUN)
+    shown = (KILLED, SURVIVED, OTHER, NOT_REACHED, NOT_RUN)
     lines = [
-        f"| module | mutants | {' | '.join(fates)} | killed of those run |",
-        f"|---|{'---:|' * (len(fates) + 2)}",
+        f"| module | mutants | {' | '.join(shown)} | killed of those run |",
+        f"|---|{'---:|' * (len(shown) + 2)}",
     ]
-    for module, fate in [*found.items(), ("all", sum(found.values(), Counter()))]:
+    counts = {module: Counter(mutants.values()) for module, mutants in found.items()}
+    for module, fate in [*counts.items(), ("all", sum(counts.values(), Counter()))]:
         run = fate[KILLED] + fate[SURVIVED] + fate[OTHER]
-        share = f"{fate[KILLED] / run:.1%}" if run else "–"
-        cells = [f"{fate.total():,}", *(f"{fate[name]:,}" for name in fates), share]
+        killed = f"{fate[KILLED] / run:.1%}" if run else "–"
+        cells = [f"{fate.total():,}", *(f"{fate[name]:,}" for name in shown), killed]
         lines.append(f"| {module} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
 def main() -> None:
-    """Replace the block of the page."""
-    found = count(Path(sys.argv[1] if len(sys.argv) > 1 else "mutants"))
+    """Print the sample, or replace the block of the page."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("what", nargs="?", choices=("sample", "page"), default="page")
+    parser.add_argument("--folder", type=Path, default=Path("mutants"))
+    chosen = parser.parse_args()
+    found = fates(chosen.folder)
+    if chosen.what == "sample":
+        print(" ".join(sample(found)))
+        return
     page = PAGE.read_text(encoding="utf-8")
-    PAGE.write_text(_BLOCK.sub(lambda _: table(found), page), encoding="utf-8")
+    block = f"{share(found)}\n{table(found)}"
+    PAGE.write_text(_BLOCK.sub(lambda _: block, page), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -294,13 +294,26 @@ def tiny_encoder_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[s
     return folder
 
 
+_DATA = os.environ.get("PROBING_DATA")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_official_data() -> Iterator[None]:
+    """Only tests that ask for `real_data` see it.
+
+    Elsewhere a run would whiten its vectors by ten thousand official sentences, and encode them.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("PROBING_DATA", raising=False)
+        yield
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder with the official data sets; the test is skipped, saying so, where it is not."""
-    folder = os.environ.get("PROBING_DATA")
-    if folder is None:
+    if _DATA is None:
         pytest.skip("PROBING_DATA is not set: no official data here")
-    return Path(folder)
+    return Path(_DATA)
 
 
 @pytest.fixture(autouse=True)

@@ -134,7 +134,6 @@ def filled(
     monkeypatch: pytest.MonkeyPatch,
 ) -> StandIn:
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "datasets"))
-    monkeypatch.delenv("PROBING_DATA", raising=False)
     put_data_sets(hub, tmp_path, monkeypatch)
     put_models(hub, tiny_encoder_folder, monkeypatch)
     return hub

@@ -97,7 +97,6 @@ def executed(script: str, folder: Path, **names: str) -> tuple[pd.DataFrame, str
     text = "\n".join([*(f"{name} = {value!r}" for name, value in names.items()), script])
     (folder / "script.py").write_text(text, encoding="utf-8")
     environment = {**os.environ, "PROBING_CACHE": str(folder / "cache")}
-    environment.pop("PROBING_DATA", None)
     done = completed(["script.py"], folder=folder, environment=environment)
     assert done.returncode == 0, done.stderr
     run = folder / "run"

@@ -130,7 +130,6 @@ def test_blimp_comes_from_the_hub_one_paradigm_at_a_time(
     hub: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "datasets"))
-    monkeypatch.delenv("PROBING_DATA", raising=False)
     # one name is the beginning of another, as in `wh_vs_that_with_gap`
     put_blimp(hub, tmp_path, {"wh_island": 1000, "passive_1": 70, "passive_10": 5})
     task = load_task("blimp:wh_island")

@@ -112,7 +112,6 @@ def test_a_notebook_runs_on_the_embedded_data(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.delenv("PROBING_DATA", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     before = path.read_bytes()
     out = tmp_path / path.name
@@ -214,7 +213,6 @@ def _jupyterlab(folder: Path) -> Iterator[str]:
 def test_in_jupyterlab_the_heat_map_appears_and_the_explorer_answers(
     tiny_encoder_folder: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv("PROBING_DATA", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     notebook = nbformat.read(SIMILARITY_NOTEBOOK, as_version=4)
     small = _smoke(SIMILARITY_NOTEBOOK, tiny_encoder_folder("bert"), tmp_path)

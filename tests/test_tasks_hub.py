@@ -24,7 +24,6 @@ SOURCES = {source.name: source for source in DATASETS}
 @pytest.fixture(autouse=True)
 def _own_cache_and_no_data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "cache"))
-    monkeypatch.delenv("PROBING_DATA", raising=False)
 
 
 def put(hub: StandIn, name: str, folder: Path, *, branch: str = "main") -> None:

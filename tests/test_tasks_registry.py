@@ -35,7 +35,6 @@ def _no_network_and_no_data_folder(monkeypatch: pytest.MonkeyPatch) -> None:
         raise InputError(f"the Hub cannot be reached for {source.hub_id}")
 
     monkeypatch.setattr(registry, "read_hub", unreachable)
-    monkeypatch.delenv("PROBING_DATA", raising=False)
 
 
 def pairs_file(path: Path, *rows: tuple[str, str, str], subset: str = "") -> Path:
