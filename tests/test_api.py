@@ -37,6 +37,7 @@ def test_every_public_name_is_there_and_of_the_package() -> None:
 
 
 @pytest.mark.parametrize("name", _functions())
+@pytest.mark.slow
 def test_the_example_of_a_public_function_runs(name: str, tmp_path: Path) -> None:
     names = {"probing": probing, "np": np, "folder": tmp_path, "lengths": lengths}
     names |= {public: getattr(probing, public) for public in ("Study",)}

@@ -105,6 +105,7 @@ def test_all_criteria_met_is_convincing() -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_placebo_that_does_as_much_refutes() -> None:
     verdict = decide(planted(FROZEN | {"nsp-permuted": -9.1}), "minilm")
     assert verdict.headline == "Refuted in minilm: permuted labels do as much."

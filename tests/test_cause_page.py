@@ -15,10 +15,12 @@ from probing.cause.verdict import decide
 SHIPPED = {"minilm-nsp": "nsp", "minilm-placebo": "nsp-permuted"}
 
 
+@pytest.mark.slow
 def test_the_page_is_what_the_script_makes_of_the_committed_rows() -> None:
     assert cause.PAGE.read_text(encoding="utf-8") == cause.page()
 
 
+@pytest.mark.slow
 def test_every_sentence_of_the_verdict_is_on_the_page() -> None:
     verdict = decide(read_cause_rows(cause.ROWS), cause.ENCODER)
     text = cause.PAGE.read_text(encoding="utf-8")
@@ -28,6 +30,7 @@ def test_every_sentence_of_the_verdict_is_on_the_page() -> None:
     assert all(f"{each.name} | {each.answer} | {each.because}" in text for each in criteria)
 
 
+@pytest.mark.slow
 def test_readme_says_the_result_in_the_words_of_the_verdict() -> None:
     readme = cause.README.read_text(encoding="utf-8")
     block = readme.partition(cause.BEGIN)[2].partition(cause.END)[0]
@@ -42,6 +45,7 @@ def test_the_figures_are_of_the_committed_rows() -> None:
         assert figure.sentence in cause.PAGE.read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_other_rows_give_other_sentences() -> None:
     rows = read_cause_rows(cause.ROWS)
     lower = rows.copy()

@@ -61,6 +61,7 @@ def test_an_occupied_folder_is_refused(tmp_path: Path) -> None:
         probing.export_view(probing.load_encoder("minilm-nsp"), "mean@6", tmp_path)
 
 
+@pytest.mark.slow
 def test_choosing_for_pairs_and_for_labelled_sentences(
     tmp_path: Path, tiny_encoder_folder: Callable[[str], Path]
 ) -> None:
@@ -96,6 +97,7 @@ def test_choosing_for_pairs_and_for_labelled_sentences(
         probing.choose(encoder, words_of_a_sentence, cache_dir=tmp_path)
 
 
+@pytest.mark.slow
 def test_a_run_chooses_as_the_function_does(
     tmp_path: Path, tiny_encoder_folder: Callable[[str], Path]
 ) -> None:
@@ -113,6 +115,7 @@ def test_a_run_chooses_as_the_function_does(
         run.choose("stsb")
 
 
+@pytest.mark.slow
 def test_the_command_says_what_to_use_in_one_sentence(tmp_path: Path) -> None:
     rows = [f"The cat sat {i} times.\tA cat was sitting {i // 2}.\t{i % 6}" for i in range(40)]
     data = tmp_path / "mine.tsv"

@@ -73,6 +73,7 @@ def _main(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
         (("zork",), "zork"),
     ],
 )
+@pytest.mark.slow
 def test_a_wrong_use_is_one_line_and_exit_code_2(
     arguments: tuple[object, ...],
     said: str,
@@ -109,6 +110,7 @@ def test_an_interrupted_run_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_terminated_run_leaves_nothing(tiny_encoder_folder: Folder, tmp_path: Path) -> None:
     (tmp_path / "pairs.tsv").write_text(PAIRS + "\n", encoding="utf-8")
     runs = tmp_path / "runs"
@@ -191,6 +193,7 @@ def test_what_ails_labels_is_told_with_the_name_of_the_task_before_encoding(
     assert str(refused.value).startswith("task labels.tsv: ")
 
 
+@pytest.mark.slow
 def test_a_sentence_without_a_word_is_nan_under_mean_words_alone(
     tiny_encoder_folder: Folder, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -334,6 +337,7 @@ def test_texts_that_cannot_be_read_as_told_leave_no_folder(
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, a file without room")
+@pytest.mark.slow
 def test_a_terminal_without_room_is_one_line() -> None:
     with Path("/dev/full").open("w", encoding="utf-8") as full:
         done = subprocess.run(

@@ -189,6 +189,7 @@ def test_selectivity_is_real_minus_control() -> None:
     assert selectivity(score_table([])).empty
 
 
+@pytest.mark.slow
 def test_a_study_averages_what_is_random_over_its_seeds(
     tiny_encoder_folder: Callable[[str], Path],
 ) -> None:

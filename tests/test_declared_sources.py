@@ -139,6 +139,7 @@ def filled(
     return hub
 
 
+@pytest.mark.slow
 def test_every_declared_data_set_loads_under_every_protocol_online_and_offline(
     filled: StandIn,
 ) -> None:

@@ -117,6 +117,7 @@ def encoder(tiny_encoder_folder: Callable[[str], Path]) -> str:
     return str(tiny_encoder_folder("bert"))
 
 
+@pytest.mark.slow
 def test_a_pooling(encoder: str, tmp_path: Path) -> None:
     scores, page, _ = executed(POOLING, tmp_path, ENCODER=encoder)
     mine = scores[(scores["pooling"] == "every_second") & (scores["metric"] == "spearman")]
@@ -127,6 +128,7 @@ def test_a_pooling(encoder: str, tmp_path: Path) -> None:
     assert "every_second" in page
 
 
+@pytest.mark.slow
 def test_a_classifier_on_every_view(encoder: str, tmp_path: Path) -> None:
     task = tmp_path / "colours.tsv"
     lines = [f"the {n} {'red' if n % 2 else 'blue'} cats sat\t{n % 2}" for n in range(60)]
@@ -142,6 +144,7 @@ def test_a_classifier_on_every_view(encoder: str, tmp_path: Path) -> None:
         assert probe in page
 
 
+@pytest.mark.slow
 def test_a_task_from_lists(encoder: str, tmp_path: Path) -> None:
     scores, page, _ = executed(TASK, tmp_path, ENCODER=encoder)
     mine = scores[(scores["task"] == "mine") & (scores["metric"] == "spearman")]
@@ -149,6 +152,7 @@ def test_a_task_from_lists(encoder: str, tmp_path: Path) -> None:
     assert "mine" in page
 
 
+@pytest.mark.slow
 def test_a_claim_about_a_pooling(encoder: str, tmp_path: Path) -> None:
     function = POOLING[POOLING.index("def every") : POOLING.index("study =")]
     (tmp_path / "mine.py").write_text(function, encoding="utf-8")
@@ -162,6 +166,7 @@ def test_a_claim_about_a_pooling(encoder: str, tmp_path: Path) -> None:
     assert "mine" in {finding.claim for finding in again.by_task}
 
 
+@pytest.mark.slow
 def test_a_function_of_sentences(tmp_path: Path) -> None:
     scores, page, _ = executed(FUNCTION, tmp_path)
     mine = scores[(scores["model"] == "static") & (scores["metric"] == "spearman")]
@@ -170,6 +175,7 @@ def test_a_function_of_sentences(tmp_path: Path) -> None:
     assert "static" in page
 
 
+@pytest.mark.slow
 def test_a_transform(encoder: str, tmp_path: Path) -> None:
     scores, page, _ = executed(TRANSFORM, tmp_path, ENCODER=encoder)
     mine = scores[scores["transform"].str.startswith("unit_variance:")]
@@ -187,6 +193,7 @@ study.run("run").report()
 """
 
 
+@pytest.mark.slow
 def test_a_regressor_reads_similarity(encoder: str, tmp_path: Path) -> None:
     rows = [
         f"{split}\t{number % 6}\ta cat {number}\ta dog {number % 6} {number}"
@@ -203,6 +210,7 @@ def test_a_regressor_reads_similarity(encoder: str, tmp_path: Path) -> None:
         assert mine["view"].nunique() == 4 * 4 + 2
 
 
+@pytest.mark.slow
 def test_vectors_from_a_file(tmp_path: Path) -> None:
     scores, page, _ = executed(VECTORS, tmp_path)
     mine = scores[(scores["model"] == "mine") & (scores["metric"] == "spearman")]

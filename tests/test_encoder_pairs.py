@@ -63,6 +63,7 @@ def _three_pairs(encoder):
     return pairs
 
 
+@pytest.mark.slow
 def test_the_mean_over_pairs_is_a_paired_t_with_the_error_of_the_items(encoder):
     task = load_task("sts-mini")
     pairs = _three_pairs(encoder)
@@ -102,6 +103,7 @@ def test_a_pair_counted_twice_is_as_sure_as_its_sentences_and_no_surer(encoder):
     assert pair_scores([], [task], SETTINGS) == []
 
 
+@pytest.mark.slow
 def test_the_deficit_less_that_of_each_draw(encoder):
     task = load_task("sts-mini")
     settings = replace(SETTINGS, n_draws=3, seed=4)

@@ -193,6 +193,7 @@ TABLES: dict[str, Callable[[], pd.DataFrame]] = {
 
 
 @pytest.mark.parametrize("table", TABLES)
+@pytest.mark.slow
 def test_nothing_is_cut_off_and_no_name_covers_another(table: str) -> None:
     scores = TABLES[table]()
     for name, described in every_figure(scores, models_of(scores)[0]).items():

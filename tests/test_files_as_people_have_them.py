@@ -209,6 +209,7 @@ def run_arguments(tmp_path: Path, tiny_encoder_folder: Callable[[str], Path]) ->
     ]
 
 
+@pytest.mark.slow
 def test_output_that_is_not_utf8_shows_marks_in_the_place_of_letters(
     tmp_path: Path, run_arguments: list[str]
 ) -> None:
@@ -223,6 +224,7 @@ def test_output_that_is_not_utf8_shows_marks_in_the_place_of_letters(
     assert run_command("tasks", PYTHONIOENCODING="latin-1").returncode == 0
 
 
+@pytest.mark.slow
 def test_a_report_that_cannot_be_written_leaves_the_scores(
     tmp_path: Path,
     run_arguments: list[str],
@@ -243,6 +245,7 @@ def test_a_report_that_cannot_be_written_leaves_the_scores(
     assert (tmp_path / "run" / "scores.parquet").is_file()
 
 
+@pytest.mark.slow
 def test_a_closed_pipe_leaves_the_scores_and_the_report(
     tmp_path: Path, run_arguments: list[str]
 ) -> None:
@@ -252,6 +255,7 @@ def test_a_closed_pipe_leaves_the_scores_and_the_report(
     assert (tmp_path / "run" / "report.html").is_file()
 
 
+@pytest.mark.slow
 def test_the_version_and_what_a_model_is(tiny_encoder_folder: Callable[[str], Path]) -> None:
     assert run_command("--version").stdout.startswith("probing ")
     done = run_command("inspect", str(tiny_encoder_folder("bert")))

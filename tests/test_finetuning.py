@@ -486,6 +486,7 @@ def _study(folder: Path, task: str, **settings: Any) -> FinetuningStudy:
     return FinetuningStudy(model=str(folder), tasks=(task,), **(given | settings))
 
 
+@pytest.mark.slow
 def test_a_run_is_a_run_folder(
     tiny_encoder_folder: Callable[[str], Path],
     toy: Path,

@@ -12,6 +12,7 @@ from probing.results.run_folder import write_run
 from tests.test_study import HEADER, ROWS, write_data
 
 
+@pytest.mark.slow
 def test_the_same_study_on_the_same_data_is_not_repeated(
     tiny_encoder_folder: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -42,6 +43,7 @@ def test_the_same_study_on_the_same_data_is_not_repeated(
     assert began != "marked"
 
 
+@pytest.mark.slow
 def test_finished_fine_tuning_is_not_repeated(
     tiny_encoder_folder: Callable[[str], Path], tmp_path: Path
 ) -> None:

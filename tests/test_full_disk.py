@@ -57,6 +57,7 @@ def _in_full_folders(
     return found
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_line_wherever_it_is(
     hub: StandIn, tmp_path: Path, tiny_encoder_folder: Callable[[str], Path]
 ) -> None:

@@ -100,6 +100,7 @@ def test_a_layer_of_one_vector_is_never_picked() -> None:
         assert all((case.picks(name) > 0).all() for name in RULES)
 
 
+@pytest.mark.slow
 def test_what_ships_gives_a_case_of_the_page_again() -> None:
     """The curvature of a treebank task's sentences, without its vectors."""
     (row,) = (

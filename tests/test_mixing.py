@@ -80,6 +80,7 @@ def test_the_expected_layer_by_hand() -> None:
     assert np.isnan(found[1])  # nothing is gained
 
 
+@pytest.mark.slow
 def test_attention_finds_the_one_word_that_matters() -> None:
     """The label is in one marked word of each text, at layer 1; the mean over words drowns it."""
     rng = np.random.default_rng(0)

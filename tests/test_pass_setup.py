@@ -252,6 +252,7 @@ def test_a_folder_that_cannot_be_written_is_said(encoder, every_call_is_long, mo
     assert "holds for this process only" in caplog.text
 
 
+@pytest.mark.slow
 def test_it_is_measured_for_real_and_the_same_in_another_process(
     encoder, every_call_is_long, tiny_encoder_folder
 ):

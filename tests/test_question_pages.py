@@ -40,6 +40,7 @@ def test_a_set_of_the_literature_keeps_equals_and_drops_what_is_clearly_worse() 
         assert kept.tolist() == [True, True, False, False]
 
 
+@pytest.mark.slow
 def test_what_ships_gives_the_numbers_of_the_page_again() -> None:
     encoder = probing.load_encoder(which_pooling.ENCODER)
     task = probing.load_task(which_pooling.TASK)

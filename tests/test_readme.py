@@ -66,6 +66,7 @@ def test_every_make_target_exists(command: str) -> None:
 
 
 @pytest.mark.parametrize("command", [c for c in _commands() if "probing " in c])
+@pytest.mark.slow
 def test_every_probing_command_runs(
     command: str,
     tiny_encoder_folder: Callable[[str], Path],

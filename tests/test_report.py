@@ -84,6 +84,7 @@ def test_a_model_that_is_not_of_the_run_is_refused(measured: Run) -> None:
         measured.described("zz")
 
 
+@pytest.mark.slow
 def test_the_summary_comes_first_and_the_verdict_is_there_word_for_word(
     invented: Run, page: Path
 ) -> None:
@@ -100,6 +101,7 @@ def test_the_summary_comes_first_and_the_verdict_is_there_word_for_word(
         assert line.replace("&", "&amp;").replace("<", "&lt;") in text
 
 
+@pytest.mark.slow
 def test_without_claims_it_opens_with_numbers_of_the_table(invented: Run) -> None:
     scores = invented.scores[~invented.scores["metric"].isin(["spearman_difference"])]
     (passage,) = build_report(scores, invented.manifest).passages
@@ -109,6 +111,7 @@ def test_without_claims_it_opens_with_numbers_of_the_table(invented: Run) -> Non
     assert len(passage) == 1 + len(TASKS) + len(PROBED) + 1
 
 
+@pytest.mark.slow
 def test_the_tables_hold_the_numbers_and_mark_the_best(invented: Run) -> None:
     (section,) = build_report(invented.scores, invented.manifest).sections
     (table,) = (t for t in section.tables if t.caption.startswith("Spearman"))
@@ -125,6 +128,7 @@ def test_the_tables_hold_the_numbers_and_mark_the_best(invented: Run) -> None:
     assert shown["floor: jaccard"].text == "40.0"
 
 
+@pytest.mark.slow
 def test_what_is_left_over_from_an_older_report_goes(invented: Run) -> None:
     stale = invented.folder / "figures" / "other-model.svg"
     stale.parent.mkdir(exist_ok=True)
@@ -180,6 +184,7 @@ def problems(browser: Any, url: str, width: int, scheme: str) -> Iterator[str]:
     context.close()
 
 
+@pytest.mark.slow
 def test_the_page_in_a_browser(page: Path, measured: Run) -> None:
     with chromium() as browser:
         for path in (page, measured.report()):

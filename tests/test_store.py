@@ -316,6 +316,7 @@ def _run(processes, *arguments, seconds: float | None = None) -> int:
     return process.exitcode
 
 
+@pytest.mark.slow
 def test_killed_at_every_kind_of_moment(encoder, tiny_encoder_folder, processes, tmp_path):
     """7 shards and the manifest take 4 steps on disk each; every restart gets one further."""
     whole, killed = tmp_path / "whole", tmp_path / "killed"

@@ -61,6 +61,7 @@ def _main(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.slow
 def test_a_run_of_every_family(
     family: str,
     tiny_encoder_folder: Folder,
@@ -257,6 +258,7 @@ LABELLED = [
 ]
 
 
+@pytest.mark.slow
 def test_labelled_sentences_and_words_are_probed(
     tiny_encoder_folder: Folder,
     tmp_path: Path,
@@ -351,6 +353,7 @@ def test_the_published_number_of_minilm(
     assert "untrained" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_twins_of_several_seeds_are_compared_to_the_last_page(
     tiny_encoder_folder: Folder,
     data: Path,

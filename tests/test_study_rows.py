@@ -208,6 +208,7 @@ def test_the_interval_of_words_is_over_sentences(encoder: Encoder) -> None:
 
 
 @pytest.mark.parametrize(("splits", "probe"), [("train dev test", "mlp"), ("train test", "linear")])
+@pytest.mark.slow
 def test_what_is_random_on_real_labels_is_averaged_over_the_seeds(
     splits: str, probe: str, encoder: Encoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:

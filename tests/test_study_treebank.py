@@ -18,6 +18,9 @@ ERASED = "own.conllu:subj_number"
 METHODS = ("leace", "inlp", "random")
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
 def run(
     tmp_path_factory: pytest.TempPathFactory, tiny_encoder_folder: Callable[[str], Path]

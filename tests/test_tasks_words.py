@@ -134,6 +134,7 @@ def test_the_splits_of_a_treebank_are_its_files(tmp_path: Path) -> None:
         load_task(f"treebank:{tmp_path}:upos")
 
 
+@pytest.mark.slow
 def test_the_treebank_that_ships_is_whole() -> None:
     task = load_task("ewt")
     assert isinstance(task, TaggedSentences)
