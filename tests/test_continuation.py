@@ -110,6 +110,17 @@ def test_every_cell_has_its_looks(work: Continuation) -> None:
     assert not list(work.out.glob("*/checkpoints"))
 
 
+def test_all_cells_come_to_one_look_before_any_goes_on(work: Continuation) -> None:
+    written = [
+        [
+            (work.out / cell.folder / "looks" / f"{tokens:010d}.parquet").stat().st_mtime_ns
+            for cell in PLAN.cells()
+        ]
+        for tokens in PLAN.looks[1:]
+    ]
+    assert max(written[0]) < min(written[1])
+
+
 def test_arms_of_a_seed_start_alike_and_seeds_do_not(work: Continuation) -> None:
     rows = rows_of(work)
     start = rows[(rows.tokens == 0) & (rows.metric == "spearman") & (rows.view == "pooler")]

@@ -83,6 +83,18 @@ def test_ten_kills_leave_the_curve_as_it_was(
     assert not list((killed / "checkpoints").glob(".writing*"))
 
 
+def test_a_run_that_stops_on_the_way_goes_on_where_it_stopped(folder: Path) -> None:
+    step = CONFIG.batch_size * CONFIG.length
+    usual, out = schedule(folder / "cache"), folder / "stopped"
+    for stop in (20 * step, 20 * step, 60 * step):
+        pretrain(CONFIG, folder / "texts", out, replace(usual, stop_after=stop))
+        assert newest(out) == stop // step
+        assert not (out / "pretraining.json").exists()
+    pretrain(CONFIG, folder / "texts", out, replace(usual, stop_after=CONFIG.steps * step))
+    assert (out / "pretraining.json").is_file()
+    pd.testing.assert_frame_equal(curve(out), curve(folder / "quiet"), atol=1e-4, rtol=0)
+
+
 @pytest.mark.parametrize("objective", [Objective.MLM_NSP, Objective.MLM])
 def test_two_processes_learn_what_one_does(
     folder: Path, processes: multiprocessing.context.ForkServerContext, objective: Objective

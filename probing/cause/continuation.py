@@ -4,9 +4,10 @@ MLM without a sentence loss goes on from an encoder until its held-out loss is l
 that one checkpoint each branch goes its way. Within a seed all branches share the pairs of
 segments, the masks, their order and the pooler they start with; they differ in the sentence loss.
 
-A cell is one branch with one seed, in a folder of its own. Start the same command in as many
-processes as there are cores: each takes the next cell that nobody works on, and a killed one is
-resumed at its last checkpoint.
+A cell is one branch with one seed, in a folder of its own. All cells are brought to one look before
+any goes on to the next, so that at every moment the arms can be compared at some dose. Start the
+same command in as many processes as there are cores: each takes the next cell that nobody works on,
+and a killed one is resumed at its last checkpoint.
 """
 
 import json
@@ -186,7 +187,9 @@ class Continuation:
         }
         return PretrainingConfig(**(common | choices))  # type: ignore[arg-type]
 
-    def schedule(self, *, evaluate_every: int, snapshots: tuple[int, ...]) -> Schedule:
+    def schedule(
+        self, *, evaluate_every: int, snapshots: tuple[int, ...], stop_after: int | None = None
+    ) -> Schedule:
         """Of one training run."""
         return Schedule(
             checkpoint_seconds=_CHECKPOINT_SECONDS,
@@ -194,6 +197,7 @@ class Continuation:
             held_out_pairs=self.plan.held_out_pairs,
             final_held_out_pairs=self.plan.held_out_pairs,
             snapshots=snapshots,
+            stop_after=stop_after,
             cache=self.cache,
         )
 
@@ -211,19 +215,19 @@ def run_continuation(work: Continuation) -> bool:
     suite = load_suite(find_start(work.encoder).tokenizer, work.data_dir, work.plan.tasks)
     with FileLock(work.out / "shared.lock"):
         _shared_phase(work, suite)
-    complete = True
-    for cell in work.plan.cells():
-        folder = work.out / cell.folder
-        if (folder / "cell.json").is_file():
-            continue
-        folder.mkdir(exist_ok=True)
-        try:
-            with FileLock(folder / "cell.lock", timeout=0):
-                _branch(work, cell, suite)
-        except Timeout:
-            complete = False
-            logger.info("%s is being done by another process", cell.folder)
-    return complete
+    cells = work.plan.cells()
+    for tokens in work.plan.looks[1:]:
+        for cell in cells:
+            folder = work.out / cell.folder
+            if (folder / "cell.json").is_file() or _look_file(folder, tokens).is_file():
+                continue
+            folder.mkdir(exist_ok=True)
+            try:
+                with FileLock(folder / "cell.lock", timeout=0):
+                    _branch(work, cell, suite, tokens)
+            except Timeout:
+                logger.info("%s is being done by another process", cell.folder)
+    return all((work.out / cell.folder / "cell.json").is_file() for cell in cells)
 
 
 def read_rows(out: Path, plan: Plan) -> pd.DataFrame:
@@ -281,7 +285,12 @@ def _shared_phase(work: Continuation, suite: Suite) -> None:
         shutil.rmtree(done / "checkpoints", ignore_errors=True)
 
 
-def _branch(work: Continuation, cell: Cell, suite: Suite) -> None:
+def _look_file(folder: Path, tokens: int) -> Path:
+    return folder / "looks" / f"{tokens:010d}.parquet"
+
+
+def _branch(work: Continuation, cell: Cell, suite: Suite, until: int) -> None:
+    """Train a cell up to a look."""
     folder, plan = work.out / cell.folder, work.plan
     config = work.config(
         plan.looks[-1],
@@ -291,12 +300,12 @@ def _branch(work: Continuation, cell: Cell, suite: Suite) -> None:
         pooler=Pooler.DRAW,
         seed=cell.seed,
     )
-    schedule = work.schedule(evaluate_every=config.steps, snapshots=plan.looks)
+    schedule = work.schedule(evaluate_every=config.steps, snapshots=plan.looks, stop_after=until)
     shared = load_file(work.out / "shared" / LAST_LAYER)
     start = LastLayer(mean=shared["mean"], cls=shared["cls"])
 
     def look(trainer: Trainer, tokens: int) -> None:
-        target = folder / "looks" / f"{tokens:010d}.parquet"
+        target = _look_file(folder, tokens)
         if not target.is_file():
             target.parent.mkdir(exist_ok=True)
             _look(trainer, cell, tokens, suite, start if tokens == 0 else None, target)
@@ -304,6 +313,8 @@ def _branch(work: Continuation, cell: Cell, suite: Suite) -> None:
             _keep_vectors(trainer, folder)
 
     pretrain(config, work.corpus, folder, schedule, start=work.out / "shared", look=look)
+    if until < plan.looks[-1]:
+        return
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     record = {"arm": cell.arm.name, "seed": cell.seed, "weight": cell.arm.weight}
     write_text(folder / "cell.json", json.dumps(record))

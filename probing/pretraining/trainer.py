@@ -55,6 +55,9 @@ class Schedule:
     final_held_out_pairs: int = 4096
     snapshots: tuple[int, ...] = ()
     """Tokens after which the encoder is kept (or looked at), padding counted; 0 is the start."""
+    stop_after: int | None = None
+    """Tokens after which the run stops unfinished, padding counted, with a checkpoint to resume
+    from; None goes on to the end."""
     cache: Path | None = None
     """Where the tokenised corpus is kept; beside the run where None."""
 

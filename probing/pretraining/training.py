@@ -135,6 +135,8 @@ def _run(
     config, schedule, processes = trainer.config, trainer.schedule, trainer.processes
     checkpoints = out / "checkpoints"
     due = snapshot_steps(config, schedule.snapshots)
+    stops = () if schedule.stop_after is None else (schedule.stop_after,)
+    stop = next(iter(snapshot_steps(config, stops)), config.steps)
     rows: list[tuple[float, ...]] = []
     begin, earlier = 0, 0.0
     checkpoint = load_checkpoint(checkpoints, digest)
@@ -165,6 +167,8 @@ def _run(
     with training_progress(config.steps, visible=processes.rank == 0) as progress:
         held_out_accuracy = math.nan
         for step, batch in trainer.training_batches(begin):
+            if step >= stop:
+                break
             if rows and rows[-1][_HELD_OUT_LOSS] <= config.until_loss:
                 logger.info("held-out loss %.3f: done", rows[-1][_HELD_OUT_LOSS])
                 break
@@ -187,7 +191,8 @@ def _run(
     evaluation = trainer.evaluate(len(trainer.held_out_pairs))
     if processes.rank == 0:
         save(len(rows))
-        _finish(trainer, out, digest, continued, evaluation)
+        if len(rows) < stop or stop == config.steps:
+            _finish(trainer, out, digest, continued, evaluation)
     processes.wait()
     return evaluation
 
