@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: install study test notebooks bench docs mutants
+.PHONY: install study test coverage notebooks bench docs mutants
 .DEFAULT_GOAL := install
 
 install: $(INSTALLED)
@@ -19,12 +19,18 @@ study: install
 	$(BIN)/probing run --preset embedded --dtype auto
 
 # A process per core, a thread per process: more would wait for each other.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest \
+	--numprocesses auto --dist loadfile --no-loadscope-reorder
+
 test: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --durations 15 \
-		--numprocesses auto --dist loadfile --no-loadscope-reorder \
+	$(PYTEST) --durations 15
+
+# Of the fast tests; a third more time than without, so that CI does without.
+coverage: install
+	$(PYTEST) -m "not slow and not real" \
 		--cov --cov-report=term-missing:skip-covered --cov-fail-under=90
 
 # In place, with their outputs; on the data of PROBING_DATA where it is set.

@@ -55,18 +55,13 @@ _SIZES = {
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with slow tests first, so that none is left to one process at the end.
-
-    Slow tests are not traced for coverage: that would make them half as slow again, and what they
-    run has fast tests.
-    """
-    slow = [
-        item for item in items if item.get_closest_marker("slow") or item.get_closest_marker("real")
-    ]
-    for item in slow:
-        item.add_marker("no_cover")
-    first = {item.path for item in slow}
-    items.sort(key=lambda item: item.path not in first)
+    """Files with slow tests first, so that none is left to one process at the end."""
+    slow = {
+        item.path
+        for item in items
+        if item.get_closest_marker("slow") or item.get_closest_marker("real")
+    }
+    items.sort(key=lambda item: item.path not in slow)
 
 
 def _wordpiece(*special: str) -> dict[str, int]:
