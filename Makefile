@@ -28,7 +28,7 @@ test: install
 	$(BIN)/mypy
 	$(PYTEST) --durations 15
 
-# Of the fast tests; a third more time than without, so that CI does without.
+# Of the fast tests. Tracing slows every test down: CI does without.
 coverage: install
 	$(PYTEST) -m "not slow and not real" \
 		--cov --cov-report=term-missing:skip-covered --cov-fail-under=90
