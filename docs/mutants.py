@@ -4,7 +4,7 @@
     python docs/mutants.py
 
 The first form prints the names of a random sample of all mutants, for ``make mutants MUTANTS=…``:
-the share of killed ones among them is an estimate for all, in hours less.
+the share of killed ones among them is an estimate for all, hours sooner.
 """
 
 import argparse
@@ -61,18 +61,25 @@ def sample(found: dict[str, dict[str, str]]) -> list[str]:
 
 
 def share(found: dict[str, dict[str, str]]) -> str:
-    """How many of the sample were killed, of those that were run, with a 95 % interval (Wilson)."""
+    """How many of the sample were killed, with a 95 % interval (Wilson) once all of it was run.
+
+    Quick mutants are run first, so that a part of the sample is not a random one.
+    """
     fate = {name: fate for mutants in found.values() for name, fate in mutants.items()}
     drawn = [fate[name] for name in sample(found)]
     run = [one for one in drawn if one != NOT_RUN]
     if not run:
         return ""
     killed = run.count(KILLED)
+    if len(run) < len(drawn):
+        return (
+            f"Of a random sample of {len(drawn)} mutants {len(run)} were run so far, the quick "
+            f"ones first, and {killed} of them are killed.\n"
+        )
     low, high = binomtest(killed, len(run)).proportion_ci(method="wilson")
     return (
-        f"Of a random sample of {len(drawn)} mutants {len(run)} were run, and {killed} of them are "
-        f"killed: {killed / len(run):.1%} [{low:.1%}, {high:.1%}]. One that no test reaches counts "
-        "as not killed.\n"
+        f"Of a random sample of {len(drawn)} mutants {killed} are killed: {killed / len(run):.1%} "
+        f"[{low:.1%}, {high:.1%}]. One that no test reaches counts as not killed.\n"
     )
 
 

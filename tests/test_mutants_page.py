@@ -37,8 +37,11 @@ def test_the_share_of_a_sample_has_an_interval(monkeypatch: pytest.MonkeyPatch) 
     assert drawn == mutants.sample(found)
     assert set(drawn) <= {*fates, "n"}
     monkeypatch.setattr(mutants, "SAMPLE", 901)
-    assert mutants.share(found).startswith(
-        "Of a random sample of 901 mutants 900 were run, and 810 of them are killed: "
-        "90.0% [87.9%, 91.8%]."
+    assert mutants.share(found) == (
+        "Of a random sample of 901 mutants 900 were run so far, the quick ones first, and 810 of "
+        "them are killed.\n"
+    )
+    assert mutants.share({"one": fates}).startswith(
+        "Of a random sample of 900 mutants 810 are killed: 90.0% [87.9%, 91.8%]."
     )
     assert mutants.share({"two": {"n": mutants.NOT_RUN}}) == ""

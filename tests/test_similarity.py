@@ -138,6 +138,17 @@ def sts12_of_minilm(sts12: SentencePairs) -> Representations:
     return extract(load_encoder("minilm"), sentences, views=["mean@6", "cls@6"])
 
 
+def _target(pairs: SentencePairs) -> Target:
+    return Target(
+        task=pairs.name,
+        gold=pairs.scores,
+        split=pairs.split,
+        subsets=pairs.subsets,
+        seed=0,
+        n_resamples=10,
+    )
+
+
 @pytest.mark.real
 def test_whitening_on_sts12_parts_the_aggregations_as_published(
     sts12: SentencePairs, sts12_of_minilm: Representations
@@ -148,15 +159,7 @@ def test_whitening_on_sts12_parts_the_aggregations_as_published(
     columns = transformed_similarities(
         view, axes, fitted_on="target", transforms=(Transform(TransformKind.WHITENED),)
     )
-    target = Target(
-        task=sts12.name,
-        gold=sts12.scores,
-        split=sts12.split,
-        subsets=sts12.subsets,
-        seed=0,
-        n_resamples=50,
-    )
-    rows = contrast_scores(columns, target, cells=columns)
+    rows = contrast_scores(columns, _target(sts12), cells=columns)
     value = {row.aggregation: row.value for row in rows}
     assert value["wmean"] > value["all"] + 0.02
 
@@ -166,17 +169,9 @@ def test_the_aggregation_flips_a_ranking_on_sts12(
     sts12: SentencePairs, sts12_of_minilm: Representations
 ) -> None:
     """Concatenated, [CLS] of the last layer beats the mean; averaged over subsets, it loses."""
-    task = sts12
     rows = similarity_scores(
         cosine_similarities(sts12_of_minilm, ["mean@6", "cls@6"]),
-        Target(
-            task=task.name,
-            gold=task.scores,
-            split=task.split,
-            subsets=task.subsets,
-            seed=0,
-            n_resamples=10,
-        ),
+        _target(sts12),
         view_ids=["mean@6", "cls@6"],
         probe="cosine",
     )

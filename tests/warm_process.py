@@ -1,4 +1,4 @@
-"""Scripts and commands in processes of their own that do not import everything anew.
+"""Scripts and commands in processes of their own, without the time that imports take.
 
 Importing PyTorch, Transformers and scikit-learn takes most of a small command. Here a server
 imports them once, and each process is forked from it: with its own folder, environment, arguments
@@ -114,7 +114,7 @@ def _execute(
             runpy.run_path(command[0], run_name="__main__")
     except SystemExit as stopped:
         code = stopped.code or 0
-    except BaseException:
+    except BaseException:  # as Python ends a script: traceback and exit code 1
         traceback.print_exc()
         code = 1
     if not isinstance(code, int):

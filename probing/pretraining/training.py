@@ -191,6 +191,7 @@ def _run(
     evaluation = trainer.evaluate(len(trainer.held_out_pairs))
     if processes.rank == 0:
         save(len(rows))
+        # Short of a stop on the way only a low loss ends a run.
         if len(rows) < stop or stop == config.steps:
             _finish(trainer, out, digest, continued, evaluation)
     processes.wait()
