@@ -81,7 +81,7 @@ def random_draw_scores(
         encoder that lacks these views.
     """
     encoder = own.encoder
-    if not isinstance(encoder, Encoder):
+    if not tasks or not isinstance(encoder, Encoder):
         return []
     rows_of_claims = claim_rows(
         encoder.num_layers, {}, settings.claims, control=True, causal=encoder.is_causal
