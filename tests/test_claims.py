@@ -456,6 +456,8 @@ def test_a_claim_can_be_worked_out_by_a_function() -> None:
     json.dumps(described)
     assert Claim.described(described).measure is None
     assert Claim.described(CLAIMS[4].describe()) == CLAIMS[4]
+    with pytest.raises(InputError, match="claim C5 has older: the run was written by another"):
+        Claim.described({**CLAIMS[4].describe(), "older": "all"})
 
 
 def test_the_words_of_the_opposite() -> None:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import pandas as pd
 
+from probing.errors import InputError
 from probing.results.differences import Difference
 from probing.results.names import sides
 
@@ -66,8 +67,17 @@ class Claim:
 
     @classmethod
     def described(cls, said: Mapping[str, Any]) -> "Claim":
-        """The claim of a manifest. What its function works out has to be brought again."""
+        """The claim of a manifest. What its function works out has to be brought again.
+
+        Raises:
+            InputError: It is written as another version of this package writes claims.
+        """
         fields = {name: value for name, value in said.items() if name != "measure"}
+        if unknown := fields.keys() - cls.__dataclass_fields__.keys():
+            raise InputError(
+                f"claim {said['id']} has {', '.join(sorted(unknown))}: the run was written by "
+                "another version of probing; repeat it"
+            )
         if said.get("measure"):
             logger.warning(
                 "claim %s is decided by a function, which a run does not keep: give the claim to "
