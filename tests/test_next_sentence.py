@@ -73,6 +73,23 @@ def test_only_held_out_documents_are_read(corpus, encoder):
     assert first == encoder.tokenizer(text, add_special_tokens=False)["input_ids"]
 
 
+def test_pairs_are_what_their_labels_say(corpus, encoder):
+    task = next_sentence._NextSentences.of(
+        encoder, corpus, {"train": 40, "dev": 20, "test": 30}, same_source=False
+    )
+    assert task.length == min(64, encoder.max_length)
+    bounds = task.documents.sentence_starts[task.documents.document_starts]
+    starts = np.concatenate([pairs.starts for pairs in task.parts])
+    lengths = np.concatenate([pairs.lengths for pairs in task.parts])
+    first, second = np.searchsorted(bounds, starts, side="right").T
+    np.testing.assert_array_equal(task.labels == "next", first == second)
+    later = starts[:, 1] >= starts[:, 0] + lengths[:, 0]
+    assert later[task.labels == "next"].all()
+    assert (task.labels == "next").mean() == pytest.approx(0.5, abs=0.2)
+    # no pair is short on purpose: most fill the input, but for its three special tokens
+    assert np.median(lengths.sum(axis=1)) > 0.7 * (task.length - 3)
+
+
 def test_next_sentences_are_read_from_every_view(corpus, encoder):
     sizes = {"train": 200, "dev": 60, "test": 100}
     rows = score_table(next_sentence_scores(encoder, corpus, SETTINGS, sizes=sizes))

@@ -74,3 +74,18 @@ def test_what_killed_processes_left_is_removed(tmp_path: Path) -> None:
     assert [is_temporary(tmp_path / name) for name in names] == [True, True, True, True, False]
     remove_abandoned(tmp_path)
     assert {name: (tmp_path / name).exists() for name in names} == names
+
+
+def test_what_a_process_of_another_user_writes_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / f".{socket.gethostname()}.1234.ab12.tmp"
+    path.touch()
+
+    def refused(process: int, signal: int) -> None:
+        assert (process, signal) == (1234, 0)
+        raise PermissionError
+
+    monkeypatch.setattr(os, "kill", refused)
+    remove_abandoned(tmp_path)
+    assert path.exists()
