@@ -41,6 +41,8 @@ _FATES: Final[dict[int | None, str]] = {
 
 SAMPLE: Final = 300
 """Mutants in the sample."""
+_SEED: Final = 1
+"""Of the sample. Another once tests have been written for the survivors: the old one flatters."""
 
 
 def fates(folder: Path) -> dict[str, dict[str, str]]:
@@ -57,7 +59,7 @@ def fates(folder: Path) -> dict[str, dict[str, str]]:
 def sample(found: dict[str, dict[str, str]]) -> list[str]:
     """Names of `SAMPLE` mutants of all modules, each as likely as any other."""
     names = sorted(name for mutants in found.values() for name in mutants)
-    return sorted(random.Random(0).sample(names, min(SAMPLE, len(names))))  # noqa: S311
+    return sorted(random.Random(_SEED).sample(names, min(SAMPLE, len(names))))  # noqa: S311
 
 
 def share(found: dict[str, dict[str, str]]) -> str:

@@ -274,7 +274,7 @@ def test_a_run_keeps_what_every_view_says_of_every_item(
     rows = scores[
         (scores["metric"] == metric) & (scores["subset"] == "all") & (scores["transform"] == "raw")
     ].drop_duplicates(["model", "task", "probe", "view"])
-    values = rows.set_index(["model", "task", "probe", "view"])["value"]
+    values = rows.set_index(["model", "task", "probe", "view"])["value"].sort_index()
     found = {(of.model, of.target.task, of.probe): of for of in read_items(run.folder)}
     assert set(found) == kept_of
     for key, items in found.items():
