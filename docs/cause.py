@@ -5,7 +5,7 @@
     python docs/cause.py
 
 The first form takes the cells that are finished in the folders of ``probing cause --size full``
-(its ``e1``, and ``e2`` when all pairs of seeds are finished) and keeps their rows in
+(its ``e1``, and ``e2`` up to the last look that all pairs have come to) and keeps their rows in
 ``docs/cause/rows.csv``; the second those of an ``e1`` of the same texts, each document drawn once,
 in ``docs/cause/again.csv``. All forms then write the page, its figures and the marked block of
 README.md from there, so that nothing in them is typed by hand.
@@ -15,7 +15,7 @@ import argparse
 from pathlib import Path
 
 from probing.cause.changes import CHANGES
-from probing.cause.continuation import MLM, NSP, PLANS, Continuation
+from probing.cause.continuation import PLANS, Continuation, common_look
 from probing.cause.criteria import (
     ARM_WORDS,
     FROZEN_NSP,
@@ -52,6 +52,8 @@ MODERN = (
 )
 WEIGHTS = tuple((name, 6.0) for name in MODERN.split())
 """How often the documents of the full run's sources were drawn, 1 where not named."""
+FEWEST_TOKENS = 500_000
+"""The look at which E2 is answered where the machine comes no further (CHANGES)."""
 INTRODUCTION = """\
 The `BertModel` docstring said that the pooler is trained "from the next sentence prediction
 (classification) objective" and is usually not a good summary. In `minilm` the pooler was never
@@ -194,13 +196,12 @@ def keep(given: argparse.Namespace) -> None:
     rows = gather(Frozen(ENCODER, corpus, given.e1, full, data, WEIGHTS))
     if given.e2 is not None:
         continued = Continuation(ENCODER, corpus, given.e2, PLANS["full"], data, WEIGHTS)
-        missing = [
-            cell.folder
-            for cell in continued.plan.cells()
-            if cell.arm in (MLM, NSP) and not (given.e2 / cell.folder / "cell.json").is_file()
-        ]
-        if missing:  # a look at P2 before all its seeds are there would be one look more
-            raise SystemExit(f"E2 is not finished, {missing[0]} is not there: leave --e2 out")
+        reached = common_look(given.e2, continued.plan)
+        if reached < FEWEST_TOKENS:  # a look at P2 before would be one look more
+            raise SystemExit(
+                f"E2: found all pairs at {reached:,} tokens, expected {FEWEST_TOKENS:,} or more: "
+                "leave --e2 out"
+            )
         rows = with_continued(rows, continued)
     write_cause_rows(rows, ROWS)
 

@@ -22,11 +22,14 @@ from probing.cause.continuation import (
     Cell,
     Continuation,
     Plan,
+    common_look,
     read_rows,
     run_continuation,
 )
 from probing.cause.dissection import read_out, swapped
+from probing.cause.rows import continued_rows, floor_rows
 from probing.cause.suite import cosines, load_suite
+from probing.cause.verdict import decide
 from probing.encoding.encoder import load_encoder
 from probing.errors import InputError
 from probing.pretraining.start import find_start
@@ -216,6 +219,35 @@ def test_two_processes_share_the_cells(work: Continuation) -> None:
         assert worker.exitcode == 0
     assert run_continuation(shared)
     pd.testing.assert_frame_equal(rows_of(work), rows_of(shared), atol=1e-4, rtol=0)
+
+
+def test_pairs_are_compared_at_the_last_look_that_all_have_come_to(work: Continuation) -> None:
+    """Rows of a cell that has gone on are left out until the others have followed."""
+    early = replace(work, out=work.out.parent / "early")
+    shutil.copytree(work.out, early.out)
+    first, middle, last = PLAN.looks
+    suite = load_suite(find_start(work.encoder).tokenizer, work.data_dir, PLAN.tasks)
+    whole = continued_rows(early, suite)
+    assert set(whole["experiment"]) == {"E2", "E3", "S5"}
+    assert common_look(early.out, PLAN) == last
+    looks = early.out / Cell(NSP, 1).folder / "looks"
+    for path in looks.glob(f"{last:010d}.*"):
+        path.unlink()
+    assert common_look(early.out, PLAN) == middle
+    part = continued_rows(early, suite)
+    assert set(part["experiment"]) == {"E2"}
+    assert set(part["dose"]) == {first, middle}
+    keys = ["arm", "seed", "dose", "task", "view", "metric"]
+    measured = whole[(whole["experiment"] == "E2") & (whole["dose"] <= middle)]
+    again = part.merge(measured, on=keys, suffixes=("", "_whole"))
+    assert len(again) == len(measured)
+    pd.testing.assert_series_equal(again["value"], again["value_whole"], check_names=False)
+    told = decide(pd.concat([part, floor_rows(suite, find_start(work.encoder))]), "toy")
+    assert any(sentence.startswith("P2 (E2") for sentence in told.estimates)
+    assert not any(sentence.startswith("S6") for sentence in told.estimates)
+    for path in looks.glob(f"{middle:010d}.*"):
+        path.unlink()
+    assert continued_rows(early, suite).empty
 
 
 def test_a_swap_of_nothing_is_what_was_measured(work: Continuation) -> None:

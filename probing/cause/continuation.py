@@ -249,6 +249,18 @@ def read_rows(out: Path, plan: Plan) -> pd.DataFrame:
     return pd.concat([pd.read_parquet(path) for path in looks], ignore_index=True)
 
 
+def common_look(out: Path, plan: Plan) -> int:
+    """The tokens of the last look that all pairs of MLM and NSP have come to; 0 where none is."""
+    main = [cell for cell in plan.cells() if cell.arm in (MLM, NSP)]
+    reached = [tokens for tokens in plan.looks if all(has_look(out, cell, tokens) for cell in main)]
+    return max(reached, default=0)
+
+
+def has_look(out: Path, cell: Cell, tokens: int) -> bool:
+    """Whether a cell has come to this look."""
+    return _look_file(out / cell.folder, tokens).is_file()
+
+
 def _shared_phase(work: Continuation, suite: Suite) -> None:
     """MLM without a sentence loss from the encoder on, and the sentences as its end sees them."""
     head, folder = work.out / "head", work.out / "shared"

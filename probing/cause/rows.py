@@ -11,7 +11,17 @@ from safetensors import safe_open
 from safetensors.numpy import load_file
 from transformers import BertModel
 
-from probing.cause.continuation import MLM, NSP, SHUFFLED, Arm, Cell, Continuation, read_rows
+from probing.cause.continuation import (
+    MLM,
+    NSP,
+    SHUFFLED,
+    Arm,
+    Cell,
+    Continuation,
+    common_look,
+    has_look,
+    read_rows,
+)
 from probing.cause.dissection import read_out, read_out_frozen, swapped
 from probing.cause.estimands import OUTCOME, ROW_COLUMNS, START, item_error_rows, tasks_of, values
 from probing.cause.frozen import read_frozen_rows
@@ -86,21 +96,24 @@ def frozen_rows(work: Frozen, suite: Suite) -> pd.DataFrame:
 
 
 def continued_rows(work: Continuation, suite: Suite) -> pd.DataFrame:
-    """E2 with E3 and S5, of the cells finished so far; empty where there is none.
+    """E2 up to the last look that all pairs have come to; E3 and S5 where that is the last of all.
+
+    Pairs are compared at a look when all of them are there, so that none is chosen by its outcome.
 
     Returns:
-        `ROW_COLUMNS`.
+        `ROW_COLUMNS`; empty where the pairs have no look in common yet.
     """
     plan, out = work.plan, work.out
-    done = [cell for cell in plan.cells() if (out / cell.folder / "cell.json").is_file()]
-    if not done:
+    dose, seeds = common_look(out, plan), max(plan.seeds.values())
+    if not dose:
         return pd.DataFrame(columns=list(ROW_COLUMNS))
+    done = [cell for cell in plan.cells() if has_look(out, cell, dose)]
     rows = read_rows(out, plan)
     names = {(cell.arm.name, cell.seed) for cell in done}
     rows = rows[[pair in names for pair in zip(rows["arm"], rows["seed"], strict=True)]]
-    rows = rows[rows["view"] != "pooler_dense"].rename(columns={"tokens": "dose"})
+    rows = rows[(rows["view"] != "pooler_dense") & (rows["tokens"] <= dose)]
+    rows = rows.rename(columns={"tokens": "dose"})
     rows = rows.assign(experiment="E2", variant="")
-    dose, seeds = plan.looks[-1], max(plan.seeds.values())
     found: list[dict[str, object]] = []
     both = [seed for seed in range(seeds) if {(MLM.name, seed), (NSP.name, seed)} <= names]
 
@@ -110,7 +123,7 @@ def continued_rows(work: Continuation, suite: Suite) -> pd.DataFrame:
             load_file(look / f"{at:010d}.cosines.safetensors")[f"{task}/{view}"] for look in looks
         ]
 
-    for at in plan.looks[1:] if both else ():
+    for at in (look for look in plan.looks[1:] if look <= dose):
         for view in (OUTCOME, difference("pooler", "mean"), "cls", "mean"):
             if view != OUTCOME and at != dose:
                 continue
@@ -129,8 +142,21 @@ def continued_rows(work: Continuation, suite: Suite) -> pd.DataFrame:
             name = difference(NSP.name, MLM.name)
             found += item_error_rows(suite, name, "E2", at, cosines, view)
     parts = [_table(rows, found)]
+    if dose == plan.looks[-1]:
+        parts += _end_rows(work, suite, done)
+    overlap = {"arm": MLM.name, "seed": 0, "dose": 0, "task": "held-out", "view": ""}
+    overlap |= {"experiment": "E2", "variant": "", "metric": "overlap_accuracy"}
+    overlap |= {"value": held_out_overlap(work), "n": plan.held_out_pairs}
+    parts.append(_table(pd.DataFrame([overlap]), []))
+    return pd.concat([part for part in parts if len(part)], ignore_index=True)
+
+
+def _end_rows(work: Continuation, suite: Suite, done: Sequence[Cell]) -> list[pd.DataFrame]:
+    """E3 and S5, which are of finished cells."""
+    plan, out, parts = work.plan, work.out, []
+    dose = plan.looks[-1]
     for sentence in (NSP, SHUFFLED):
-        swap = swapped(out, suite, seeds, sentence)
+        swap = swapped(out, suite, max(plan.seeds.values()), sentence)
         body = np.where(swap["body"] == MLM.name, "mlm", "own")
         variant = pd.Series(body, dtype=object) + "/" + swap["pooler"].astype(object)
         parts.append(
@@ -138,12 +164,7 @@ def continued_rows(work: Continuation, suite: Suite) -> pd.DataFrame:
         )
     arms = {cell.arm: plan.seeds[cell.arm.name] for cell in done}
     read = read_out(out, suite, arms).rename(columns={"readout": "variant"})
-    parts.append(_table(read.assign(experiment="S5", dose=dose), []))
-    overlap = {"arm": MLM.name, "seed": 0, "dose": 0, "task": "held-out", "view": ""}
-    overlap |= {"experiment": "E2", "variant": "", "metric": "overlap_accuracy"}
-    overlap |= {"value": held_out_overlap(work), "n": plan.held_out_pairs}
-    parts.append(_table(pd.DataFrame([overlap]), []))
-    return pd.concat([part for part in parts if len(part)], ignore_index=True)
+    return [*parts, _table(read.assign(experiment="S5", dose=dose), [])]
 
 
 def held_out_overlap(work: Continuation) -> float:
