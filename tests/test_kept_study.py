@@ -23,6 +23,7 @@ from probing.probes.linear import LinearProbes
 from probing.reporting.run import Run
 from probing.results.items import read_items
 from probing.statistics import spearman
+from probing.study import next_sentence
 from probing.study.study import Study
 from probing.tasks import LabelledSentences, LabelledSpans, ParsedSentences, TaggedSentences
 from tests.conftest import build_tiny_encoder
@@ -138,6 +139,25 @@ def about_its_mean(vectors: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
     return lambda moved: moved - mean
 
 
+def write_corpus(folder: Path) -> Path:
+    """Two texts of 600 documents of eight sentences, of which one in a hundred is held out."""
+    rng = np.random.default_rng(0)
+    (folder / "texts").mkdir()
+    for source in range(2):
+        documents = [
+            "\n".join(f"{one} {other} {size} {rng.choice(ANIMALS)}" for _ in range(8))
+            for one, other, size in zip(
+                rng.choice(ANIMALS, 600),
+                rng.choice(ANIMALS, 600),
+                rng.choice(SIZES, 600),
+                strict=True,
+            )
+        ]
+        text = "\n\n".join(documents)
+        (folder / "texts" / f"s{source}.txt").write_text(text, encoding="utf-8")
+    return folder / "texts"
+
+
 def two_layers(folder: Path) -> Path:
     """The same folder, its encoder without what is above."""
     model = transformers.AutoModel.from_pretrained(folder)
@@ -177,6 +197,14 @@ def studies(folder: Path) -> dict[str, Study]:
             probes=["scalar-mix", "attention"],
             **randomly,
         ),
+        "next-sentence": Study(
+            models=[one],
+            tasks=[labelled()],
+            erase=["next-sentence"],
+            corpus=str(write_corpus(folder)),
+            same_source=True,
+            **common,
+        ),
         "similarity": Study(
             models=[one, other],
             tasks=["stsb"],
@@ -196,6 +224,7 @@ def run_of(study: Study, folder: Path) -> Run:
     """The run of a study, its probes trained for a moment only."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(driver, "NAMED", {**driver.NAMED, "linear": LinearProbes((0.01, 0.1))})
+        patch.setattr(next_sentence, "SIZES", {"train": 120, "dev": 40, "test": 60})
         patch.setattr(mixing, "REFITS", 2)
         patch.setattr(mixing, "_FEWEST_STEPS", 10)
         patch.setattr(structural, "EPOCHS", 2)
@@ -234,7 +263,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Run]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["similarity", "labels", "mixes", "controls"])
+@pytest.mark.parametrize("name", ["similarity", "labels", "mixes", "controls", "next-sentence"])
 def test_a_study_gives_the_rows_that_were_kept(name: str, runs: Callable[[str], Run]) -> None:
     found, expected = summed_up(runs(name)), kept(name)
     numbers = ["value", "lower", "upper"]

@@ -46,7 +46,7 @@ def next_sentence_scores(
     corpus: Path,
     settings: Settings,
     *,
-    sizes: Mapping[str, int] = SIZES,
+    sizes: Mapping[str, int] | None = None,
     same_source: bool = False,
 ) -> list[Score]:
     """Accuracy with which a linear probe tells next sentences from random ones, for every view.
@@ -59,7 +59,7 @@ def next_sentence_scores(
         encoder: one with a BERT tokenizer and segment embeddings.
         corpus: folder of texts, one sentence a line, a blank line between documents.
         settings: of the study.
-        sizes: pairs of ``train``, ``dev`` and ``test``, in this order.
+        sizes: pairs of ``train``, ``dev`` and ``test``, in this order; by default `SIZES`.
         same_source: whether random next sentences are of the same source.
 
     Returns:
@@ -87,7 +87,7 @@ def next_sentence_erasers(
     corpus: Path,
     settings: Settings,
     *,
-    sizes: Mapping[str, int] = SIZES,
+    sizes: Mapping[str, int] | None = None,
     same_source: bool = False,
 ) -> dict[str, dict[str, Eraser]]:
     """Transform, such as ``leace:next-sentence`` → view id → what erases it from that view.
@@ -112,7 +112,7 @@ def next_sentence_floors(
     corpus: Path,
     settings: Settings,
     *,
-    sizes: Mapping[str, int] = SIZES,
+    sizes: Mapping[str, int] | None = None,
     same_source: bool = False,
 ) -> list[Score]:
     """What the pairs of `next_sentence_scores` give away without an encoder.
@@ -160,8 +160,9 @@ class _NextSentences:
 
     @classmethod
     def of(
-        cls, encoder: Encoder, corpus: Path, sizes: Mapping[str, int], *, same_source: bool
+        cls, encoder: Encoder, corpus: Path, sizes: Mapping[str, int] | None, *, same_source: bool
     ) -> "_NextSentences":
+        sizes = sizes or SIZES
         length = min(_LENGTH, encoder.max_length)
         documents = held_out_documents(corpus, encoder.tokenizer, corpus)
         count = sizes["train"] + sizes["dev"]
