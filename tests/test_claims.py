@@ -18,6 +18,7 @@ from probing.claims.catalogue import (
     NEXT_SENTENCE_CLAIMS,
     NSP_PAIR_CLAIMS,
     PAIR_CLAIMS,
+    TREEBANK_CLAIMS,
     Claim,
     Side,
     pair_claims,
@@ -455,7 +456,8 @@ def test_a_claim_can_be_worked_out_by_a_function() -> None:
     described = claim.describe()
     json.dumps(described)
     assert Claim.described(described).measure is None
-    assert Claim.described(CLAIMS[4].describe()) == CLAIMS[4]
+    for known in (*CLAIMS, *TREEBANK_CLAIMS, *NSP_PAIR_CLAIMS):
+        assert Claim.described(json.loads(json.dumps(known.describe()))) == known
     with pytest.raises(InputError, match="claim C5 has older: the run was written by another"):
         Claim.described({**CLAIMS[4].describe(), "older": "all"})
 
