@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+import pytest
 
 from probing.claims.choice import Choice, choose_view, usual_views
+from probing.errors import InputError
 from probing.results.items import Items
 from probing.results.target import Target
 
@@ -83,6 +85,14 @@ def text() -> str:
 
 def test_choices_are_those_that_were_kept() -> None:
     assert text() == KEPT.read_text(encoding="utf-8")
+
+
+def test_what_cannot_be_chosen_on_is_said_with_its_name() -> None:
+    few = pairs(0, 8, {"mean@2": 1.0})
+    with pytest.raises(InputError, match=r"^pairs, toy: found 8 items, expected at least 10"):
+        choose_view(few, usual=())
+    with pytest.raises(InputError, match=r"^pairs, toy: no view is defined on every item"):
+        choose_view(pairs(0, 20, {"mean@2": np.inf}), usual=())
 
 
 if __name__ == "__main__":

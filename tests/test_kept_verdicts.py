@@ -4,12 +4,14 @@ After a change that is meant to move them: ``python -m tests.test_kept_verdicts`
 diff.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Final
 
 import numpy as np
+import pandas as pd
 
 from probing.claims.catalogue import (
     CLAIMS,
@@ -20,7 +22,7 @@ from probing.claims.catalogue import (
 )
 from probing.claims.deciding import Finding, Verdict, decide
 from probing.claims.verdict import verdict_text
-from probing.results.differences import ITEMS_ERROR
+from probing.results.differences import ITEMS_ERROR, Difference
 from probing.results.scores import Score, score_table
 from tests.test_claims import LESS_RANDOM, TASKS, _chosen, _draws, _rows
 
@@ -111,6 +113,51 @@ def seeds(seed: int, tasks: Sequence[str]) -> list[Score]:
     return rows
 
 
+def halved(rows: pd.DataFrame) -> list[Difference]:
+    """What a claim works out by a function: half of the value of the first row."""
+    return [
+        Difference(
+            task="stsb",
+            metric="spearman",
+            aggregation="all",
+            seed=0,
+            value=float(rows["value"].iloc[0]) / 2,
+            lower=math.nan,
+            upper=math.nan,
+            standard_error=0.001,
+        )
+    ]
+
+
+BROUGHT: Final = tuple(
+    Claim(id=f"B{number}", sentence=f"claim {number}", **said)  # type: ignore[arg-type]
+    for number, said in enumerate(
+        (
+            {"view": "half of it", "measure": halved},
+            {"view": "pooler@{last} - mean@{last}", "transform": "whitened256:target"},
+            {"view": "pooler@{last} - cls@{last}", "transform": "all-but-the-top2:train"},
+            {"view": "mean_words@{last}", "transform": "centred - raw"},
+            {"view": "mean@{last}", "threshold": -0.02},
+            {"view": "own@{last} - max@1", "probe": "linear", "transform": "mine"},
+            {"view": "pooler@{last} - wmean@{last}", "probe": "Ridge"},
+        )
+    )
+)
+"""Claims as a researcher writes them, in words that the package knows and in others."""
+
+
+def brought(seed: int) -> list[Score]:
+    """Rows that `BROUGHT` read, on two tasks."""
+    rng = np.random.default_rng(seed)
+    rows: list[Score] = []
+    for claim in BROUGHT:
+        place = claim.row(2, {})
+        assert place is not None
+        for task in TASKS[:2]:
+            rows += _rows(place[:3], rng.normal(0, 0.04), rng.uniform(0.002, 0.01), task=task)
+    return rows
+
+
 def verdicts() -> Iterator[tuple[str, Verdict, str]]:
     """Each with its name and its words."""
     for number, tasks in enumerate((TASKS[:1], TASKS[:3], TASKS[1:5], TASKS)):
@@ -139,6 +186,10 @@ def verdicts() -> Iterator[tuple[str, Verdict, str]]:
         scores = score_table(probed(number, claims, treebank))
         verdict = decide(scores, "toy", claims=claims)
         yield f"probed for {claims[0].id}", verdict, verdict_text(verdict)
+    for number in range(2):
+        scores = score_table(brought(number))
+        verdict = decide(scores, "toy", claims=BROUGHT)
+        yield f"claims of one's own, {number}", verdict, verdict_text(verdict)
     scores = score_table(seeds(0, TASKS))
     for model in ("a1 - b1", "a1, a2 - b1, b2"):
         verdict = decide(scores, model, claims=PAIR_CLAIMS)

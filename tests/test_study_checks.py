@@ -384,11 +384,19 @@ def test_a_protocol_shortens_what_is_longer(tiny_encoder_folder: Callable[[str],
     assert twin.name == f"{encoder.name}+random"
 
 
+@pytest.mark.parametrize(
+    ("program", "called"),
+    [
+        ("/somewhere/bin/probing", "probing"),
+        ("/somewhere/probing/__main__.py", "probing"),
+        ("/somewhere/study.py", "study.py"),
+    ],
+)
 def test_the_command_is_told_without_the_place_of_the_program(
-    monkeypatch: pytest.MonkeyPatch,
+    program: str, called: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sys.argv", ["/somewhere/bin/probing", "run", "--seed", "1"])
-    assert running.this_command() == ["probing", "run", "--seed", "1"]
+    monkeypatch.setattr("sys.argv", [program, "run", "--seed", "1"])
+    assert running.this_command() == [called, "run", "--seed", "1"]
 
 
 @pytest.mark.parametrize(

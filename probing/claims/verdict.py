@@ -235,15 +235,14 @@ def _effect(finding: Finding) -> str:
     views, changes = sides(finding.view), sides(finding.transform)
     readouts, models = sides(finding.probe), sides(finding.model)
     down = finding.effect < 0
-    ends = (-finding.upper, -finding.lower) if down else (finding.lower, finding.upper)
-    amount = (
-        f"{_points(abs(finding.effect))} points ({_points(ends[0])} to {_points(ends[1])} at "
-        f"{100 * finding.level:.3g} %)"
-    )
+    numbers = (finding.effect, finding.lower, finding.upper)
+    plain = _amount(numbers, finding.level)
+    # "lower by 2 points (1 to 3)": the words say the direction, the numbers how far
+    amount = _amount((-numbers[0], -numbers[2], -numbers[1]) if down else numbers, finding.level)
     known = {readouts[0], readouts[-1]} <= {"cosine", *_PROBES} and all("@" in v for v in views)
     if not known or finding.view == "":
         cell = ", ".join(filter(None, (finding.view, finding.transform, finding.probe)))
-        return f"the difference {cell} is {'-' if down else ''}{amount}"
+        return f"the difference {cell} is {plain}"
     circumstances = [_PROBES[readouts[0]]] if len(readouts) == 1 and readouts[0] in _PROBES else []
     if finding.trained_on != "all" or finding.probe == "finetuned":
         circumstances.append(_training(finding.trained_on))
@@ -268,7 +267,13 @@ def _effect(finding: Finding) -> str:
     if len(views) == 2:
         place = "below" if down else "above"
         return f"{start}{_view(views[0])} is {amount} {place} {_view(views[1])}"
-    return f"{start}{what} is {'-' if down else ''}{amount}"
+    return f"{start}{what} is {plain}"
+
+
+def _amount(numbers: tuple[float, float, float], level: float) -> str:
+    """An effect and the ends of its interval."""
+    effect, lower, upper = map(_points, numbers)
+    return f"{effect} points ({lower} to {upper} at {100 * level:.3g} %)"
 
 
 def _another_line(verdict: Verdict, other: Verdict) -> str:
