@@ -132,6 +132,19 @@ def test_the_command_says_what_to_use_in_one_sentence(tmp_path: Path) -> None:
     assert "name a new folder" in wrong.stderr or "not installed" in wrong.stderr
 
 
+def test_only_the_rows_of_a_split_are_chosen_on_and_their_vectors_are_kept(
+    tmp_path: Path, tiny_encoder_folder: Callable[[str], Path]
+) -> None:
+    rows = [f"{'dev' if i % 3 else 'test'}\tthe cat {i}\ta dog {i}\t{i % 6}" for i in range(60)]
+    data, kept = tmp_path / "mine.tsv", tmp_path / "vectors"
+    data.write_text("split\tsentence1\tsentence2\tscore\n" + "\n".join(rows) + "\n")
+    model = str(tiny_encoder_folder("bert"))
+    for split, n in (("dev", 40), ("test", 20), (None, 60)):
+        choice = probing.choose(model, data, split=split, cache_dir=kept, n_resamples=20, seed=3)
+        assert choice.n_items == n
+    assert any(path.is_file() for path in kept.rglob("*"))
+
+
 def test_nothing_that_was_asked_for_is_passed_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

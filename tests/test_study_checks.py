@@ -27,6 +27,7 @@ from probing.study.brought import (
     named_transforms,
     probe_name,
 )
+from probing.study.labelled import erasable
 from probing.study.settings import HIGHEST_SEED
 from probing.study.study import Study
 from probing.study.unscored import (
@@ -36,6 +37,7 @@ from probing.study.unscored import (
     whitening_sentences,
     without_pairs,
 )
+from probing.tasks import LabelledSpans
 from tests.test_study import HEADER, write_data
 from tests.test_study_rows import labelled
 
@@ -428,3 +430,24 @@ def test_a_transform_cannot_spoil_the_vectors() -> None:
     before = vectors["mean@1"].copy()
     own_transform_similarities(vectors, vectors, {"centring": centring}, source="target")
     np.testing.assert_array_equal(vectors["mean@1"], before)
+
+
+def test_only_labels_of_one_vector_each_can_be_erased() -> None:
+    def spans(*of_item: tuple[int, int]) -> LabelledSpans:
+        return LabelledSpans(
+            name="spans",
+            sentences=(("the", "cat", "sat"),) * 2,
+            numbers=(0, 1),
+            spans=(of_item,) * 2,
+            labels=("a", "b"),
+            splits=("train", "test"),
+            origin="here",
+        )
+
+    words, sentences = spans((1, 2)), labelled()
+    assert erasable(words) is words
+    assert erasable(sentences) is sentences
+    both = replace(sentences, sentences2=sentences.sentences)
+    for refused in (spans((0, 2)), spans((0, 1), (1, 2)), both):
+        with pytest.raises(InputError, match=f"task {refused.name} cannot be erased"):
+            erasable(refused)

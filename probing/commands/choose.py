@@ -28,7 +28,8 @@ def choose_command(
         ),
     ],
     split: Annotated[
-        str | None, typer.Option(help="Rows to choose on: train, dev or test; by default all.")
+        str | None,
+        typer.Option(help="Rows to choose on: train, dev or test; by default all of a file."),
     ] = None,
     export: Annotated[
         Path | None,

@@ -34,7 +34,7 @@ def choose(
     Args:
         model: What `Study` takes.
         data: A task, its name, or a file of ``sentence1, sentence2, score`` or ``sentence, label``.
-        split: Rows of pairs to choose on; by default all of a file.
+        split: Rows to choose on; by default all of a file, and of a task by name what is scored.
         seed: Seed of the bootstrap and of the folds.
         n_resamples: Resamples of the bootstrap.
         cache_dir: Where vectors are kept; by default the user's cache.
@@ -50,6 +50,8 @@ def choose(
         raise InputError(
             f"{', '.join(options)} is for a model that is loaded here: set it where you load yours"
         )
+    if split is None and isinstance(data, (str, Path)) and Path(data).is_file():
+        split = "all"
     task = load_task(data, split=split, score_range=None)
     settings = Settings(
         seed=seed, n_resamples=n_resamples, cache_dir=cache_folder(cache_dir), claims=()
