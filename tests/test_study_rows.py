@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,16 +12,24 @@ import pytest
 from probing.encoding.encoder import Encoder, load_encoder
 from probing.encoding.extraction import extract
 from probing.encoding.sharing import SharedExtraction
-from probing.probes import driver
+from probing.encoding.word_vectors import extract_words
+from probing.probes import driver, mixing
 from probing.probes.mlp import Setting, TrainedProbes
 from probing.probes.ridge import PairFeatures, fit_regression
 from probing.results.scores import score_table
 from probing.similarity.cosine import cosine_similarities, token_jaccard
 from probing.statistics import accuracy_interval, spearman
-from probing.study.labelled import measure_labelled
+from probing.study import labelled as study_labelled
+from probing.study.labelled import items_of, measure_labelled, measure_structure
 from probing.study.settings import Settings
 from probing.study.study import Study, run_study
-from probing.tasks import LabelledSentences, SentencePairs, TaggedSentences, load_task
+from probing.tasks import (
+    LabelledSentences,
+    ParsedSentences,
+    SentencePairs,
+    TaggedSentences,
+    load_task,
+)
 from tests.test_study import HEADER, write_data
 
 SETTINGS = Settings(seed=0, n_resamples=20, cache_dir=None)
@@ -225,3 +234,31 @@ def test_what_is_random_on_real_labels_is_averaged_over_the_seeds(
     values = both.index.get_level_values("metric") != "standard_error"  # of the mean of the seeds
     pd.testing.assert_series_equal(both[values], ((first + second) / 2)[values])
     assert (first != second)[values].any()
+
+
+def test_every_vector_of_a_word_is_kept_where_the_others_are(
+    encoder: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def extracted(*arguments: Any, **how: Any) -> Any:
+        seen.append(how["cache_dir"])
+        return extract_words(*arguments, **how)
+
+    monkeypatch.setattr(study_labelled, "extract_words", extracted)
+    settings = replace(SETTINGS, cache_dir=tmp_path, probes=("attention",))
+    monkeypatch.setattr(mixing, "_FEWEST_STEPS", 2)
+    shared = SharedExtraction(encoder, tmp_path)
+    measure_labelled(shared, labelled(), settings)
+    items_of(shared, tagged(), settings)
+    trees = ParsedSentences(
+        name="trees",
+        sentences=(("the", "cat", "sat"),) * 6,
+        heads=((1, 2, -1),) * 6,
+        punctuation=((False,) * 3,) * 6,
+        splits=("train", "dev", "test") * 2,
+        origin="here",
+    )
+    monkeypatch.setattr(study_labelled, "fit_structure", lambda *_, **__: {})
+    measure_structure(encoder, trees, settings)
+    assert seen == [tmp_path] * 3
