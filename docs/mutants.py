@@ -41,7 +41,7 @@ _FATES: Final[dict[int | None, str]] = {
 
 SAMPLE: Final = 300
 """Mutants in the sample."""
-_SEED: Final = 1
+_SEED: Final = 2
 """Of the sample. Another once tests have been written for the survivors: the old one flatters."""
 
 

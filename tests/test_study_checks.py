@@ -363,6 +363,35 @@ def test_whitening_is_fitted_on_training_sentences(
     assert whitening_sentences(["sts-mini"], None, STUDY.protocol) == ()
 
 
+def test_pairs_to_fit_on_are_those_of_the_protocol(
+    official: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def loaded(name: str, data_dir: str, **how: str) -> probing.SentencePairs:
+        seen.append((name, data_dir, how))
+        task = probing.load_task(name, data_dir, split=how["split"])
+        assert isinstance(task, probing.SentencePairs)
+        return task
+
+    task = probing.load_task("stsb", official)
+    monkeypatch.setattr(unscored, "load_task", loaded)
+    supervision(task, str(official), "senteval")
+    assert seen == [
+        ("stsb", str(official), {"split": split, "protocol": "senteval"})
+        for split in ("train", "dev")
+    ]
+
+
+def test_probes_are_fitted_on_the_gpu_of_an_encoder(
+    tiny_encoder_folder: Callable[[str], Path],
+) -> None:
+    encoder = load_encoder(tiny_encoder_folder("bert"))
+    for device, wanted in (("cuda:1", "cuda:1"), ("mps", "cpu"), ("cpu", "cpu")):
+        elsewhere = replace(encoder, device=torch.device(device))
+        assert running.device_of([VectorSource("table", len, "r"), elsewhere]) == wanted
+
+
 def test_two_tasks_of_one_name_are_told_by_their_origins() -> None:
     one, other = replace(labelled(), origin="here"), replace(labelled(), origin="there")
     running.check_task_names([one, replace(other, name="other")])
