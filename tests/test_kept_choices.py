@@ -79,7 +79,7 @@ def text() -> str:
         table = choice.table.round(3).to_string(index=False)
         more = (choice.usual, choice.undefined, choice.more_for_one, choice.more_for_a_point)
         said = "{} {} {:.3g} {:.3g}".format(*more)
-        parts.append("\n".join([f"# {name}", *choice.sentences, table, said]))
+        parts.append("\n".join([f"# {name}", *choice.sentences, table, said, str(choice)]))
     return "\n\n".join(parts) + "\n"
 
 

@@ -174,7 +174,7 @@ def studies(folder: Path) -> dict[str, Study]:
     dense = other.pooler_dense
     assert dense is not None
     dense.weight.data = dense.weight.data.roll(1, 0)
-    common: dict[str, Any] = {"n_resamples": 20, "cache_dir": str(folder / "cache")}
+    common: dict[str, Any] = {"seed": 5, "n_resamples": 20, "cache_dir": str(folder / "cache")}
     more: dict[str, Any] = {"views": ["mean@0+1", "cls@1,2"], **common}
     randomly: dict[str, Any] = {"controls": True, "n_seeds": 2, **common}
     return {
@@ -193,7 +193,7 @@ def studies(folder: Path) -> dict[str, Study]:
         ),
         "mixes": Study(
             models=[one],
-            tasks=[labelled(), spans()],
+            tasks=[replace(labelled(), groups=tuple(n // 4 for n in range(36))), spans()],
             probes=["scalar-mix", "attention"],
             **randomly,
         ),
@@ -308,6 +308,7 @@ def test_a_run_keeps_what_every_view_says_of_every_item(
     assert set(found) == kept_of
     for key, items in found.items():
         assert set(items.views) == set(values[key].index)
+        assert (items.target.seed, items.target.n_resamples) == (5, 20)
         said = (
             spearman(items.columns, items.target.gold)
             if len(items.target)

@@ -186,6 +186,19 @@ def verdicts() -> Iterator[tuple[str, Verdict, str]]:
         scores = score_table(probed(number, claims, treebank))
         verdict = decide(scores, "toy", claims=claims)
         yield f"probed for {claims[0].id}", verdict, verdict_text(verdict)
+    both = score_table(
+        [
+            *similarity(9, TASKS[:2]),
+            *probed(9, TREEBANK_CLAIMS[:2], treebank),
+            *finetuned(9, TASKS[:1]),
+        ]
+    )
+    claims = (*CLAIMS, *TREEBANK_CLAIMS, *NEXT_SENTENCE_CLAIMS)
+    verdict = decide(both, "toy", claims=claims)
+    yield "of every kind", verdict, verdict_text(verdict)
+    only = both[both["view"] == "pooler@2 - mean@2"]
+    verdict = decide(only[only["probe"] == "cosine"], "toy", claims=claims)
+    yield "of one view", verdict, verdict_text(verdict)
     for number in range(2):
         scores = score_table(brought(number))
         verdict = decide(scores, "toy", claims=BROUGHT)

@@ -205,6 +205,10 @@ def test_every_layer_of_an_encoder_is_described() -> None:
     assert table.index.tolist() == list(range(encoder.num_layers + 1))
     assert table.columns.tolist() == [metric.name for metric in METRICS]
     assert table.notna().all(axis=None)
+    assert table.index.name == "layer"
+    for name, values in token_metrics(encoder, sentences).items():
+        assert values.shape == (encoder.num_layers + 1, 12)
+        np.testing.assert_allclose(table[name], values.mean(axis=1))
     cls = probing.label_free(encoder, sentences, pooling="cls")
     of_tokens = ["curvature", "prompt_entropy"]
     assert cls.loc[0].drop(of_tokens).isna().all()  # one vector for every sentence

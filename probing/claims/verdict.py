@@ -160,6 +160,8 @@ def _method(verdict: Verdict) -> str:
         if verdict.beside:
             beside = ", ".join(verdict.beside)
             words += f" Not in it: {beside}, which repeats pairs of the others."
+    elif len(verdict.tasks) >= FEWEST_TASKS:
+        words += f" No claim has {FEWEST_TASKS} tasks: nothing is said of all together."
     elif len(verdict.tasks) > 1:
         words += f" Fewer than {FEWEST_TASKS} tasks: nothing is said of all together."
     return words

@@ -175,7 +175,4 @@ def label_free(
 
 def _mean(values: FloatArray) -> FloatArray:
     """Mean over sentences, ``(n_layers,)``; NaN where none is defined."""
-    defined = ~np.isnan(values)
-    counts = defined.sum(axis=1)
-    sums = np.where(defined, values, 0.0).sum(axis=1)
-    return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
+    return pd.DataFrame(values).mean(axis="columns").to_numpy()
