@@ -6,7 +6,6 @@ After a change that is meant to move rows: ``python -m tests.test_kept_study``, 
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -249,23 +248,32 @@ def kept(name: str) -> pd.DataFrame:
     return table.assign(**{of: pd.to_numeric(table[of]) for of in numbers})
 
 
+ITEMS: Final = {
+    "similarity": {(model, "stsb", "cosine") for model in "AB"},
+    "labels": {
+        ("A", task, probe)
+        for task in ("animals", "same-animal", "words", "arcs")
+        for probe in ("linear", "KNeighborsClassifier")
+    },
+    "mixes": set(),
+    "controls": {("A", task, "linear") for task in ("animals", "words")},
+    "next-sentence": {("A", "animals", "linear")},
+}
+"""Model, task and probe of what a run keeps of every item."""
+
+
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Run]:
-    """The run of a study by its name, made once."""
-    folder = tmp_path_factory.mktemp("kept")
-    all_studies = studies(folder)
-
-    @cache
-    def run(name: str) -> Run:
-        return run_of(all_studies[name], folder / name)
-
-    return run
+def all_studies(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Study]:
+    return studies(tmp_path_factory.mktemp("kept"))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["similarity", "labels", "mixes", "controls", "next-sentence"])
-def test_a_study_gives_the_rows_that_were_kept(name: str, runs: Callable[[str], Run]) -> None:
-    found, expected = summed_up(runs(name)), kept(name)
+@pytest.mark.parametrize("name", ITEMS)
+def test_a_study_gives_the_rows_that_were_kept(
+    name: str, all_studies: dict[str, Study], tmp_path: Path
+) -> None:
+    run = run_of(all_studies[name], tmp_path / name)
+    found, expected = summed_up(run), kept(name)
     numbers = ["value", "lower", "upper"]
     names, expected_names = (of.drop(columns=numbers).astype(str) for of in (found, expected))
     pd.testing.assert_frame_equal(names, expected_names)
@@ -277,35 +285,21 @@ def test_a_study_gives_the_rows_that_were_kept(name: str, runs: Callable[[str], 
         np.testing.assert_allclose(
             found.loc[steady, bound], expected.loc[steady, bound], rtol=0.05, atol=0.05
         )
+    assert_items_give_the_scores(run, ITEMS[name])
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("name", "metric", "kept_of"),
-    [
-        ("similarity", "spearman", {(model, "stsb", "cosine") for model in "AB"}),
-        (
-            "labels",
-            "accuracy",
-            {
-                ("A", task, probe)
-                for task in ("animals", "same-animal", "words", "arcs")
-                for probe in ("linear", "KNeighborsClassifier")
-            },
-        ),
-    ],
-)
-def test_a_run_keeps_what_every_view_says_of_every_item(
-    name: str, metric: str, kept_of: set[tuple[str, str, str]], runs: Callable[[str], Run]
-) -> None:
-    run = runs(name)
+def assert_items_give_the_scores(run: Run, expected: set[tuple[str, str, str]]) -> None:
+    """What every view says of every item comes to the values of the table."""
     scores = run.scores
     rows = scores[
-        (scores["metric"] == metric) & (scores["subset"] == "all") & (scores["transform"] == "raw")
+        scores["metric"].isin(["spearman", "accuracy"])
+        & (scores["subset"] == "all")
+        & (scores["transform"] == "raw")
+        & (scores["labels"] != "control")
     ].drop_duplicates(["model", "task", "probe", "view"])
     values = rows.set_index(["model", "task", "probe", "view"])["value"].sort_index()
     found = {(of.model, of.target.task, of.probe): of for of in read_items(run.folder)}
-    assert set(found) == kept_of
+    assert set(found) == expected
     for key, items in found.items():
         assert set(items.views) == set(values[key].index)
         assert (items.target.seed, items.target.n_resamples) == (5, 20)
