@@ -480,3 +480,17 @@ def test_only_labels_of_one_vector_each_can_be_erased() -> None:
     for refused in (spans((0, 2)), spans((0, 1), (1, 2)), both):
         with pytest.raises(InputError, match=f"task {refused.name} cannot be erased"):
             erasable(refused)
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".parquet", ".safetensors"])
+def test_a_damaged_file_of_vectors_is_one_line(suffix: str, tmp_path: Path) -> None:
+    whole = tmp_path / "whole.npz"
+    np.savez_compressed(whole, sentences=np.array(["a", "b"]), view=np.eye(2))
+    data = whole.read_bytes()
+    changed = bytearray(data)
+    changed[len(data) // 3 : len(data) // 2] = b"x" * (len(data) // 2 - len(data) // 3)
+    for number, damaged in enumerate((b"", data[: len(data) // 2], bytes(changed), b"no vectors")):
+        path = tmp_path / f"{number}{suffix}"
+        path.write_bytes(damaged)
+        with pytest.raises(InputError, match="cannot be read as vectors"):
+            probing.read_vectors(path)

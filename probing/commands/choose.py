@@ -29,7 +29,10 @@ def choose_command(
     ],
     split: Annotated[
         str | None,
-        typer.Option(help="Rows to choose on: train, dev or test; by default all of a file."),
+        typer.Option(
+            help="Rows to choose on: train, dev or test; by default all pairs of a file; of "
+            "labelled sentences in splits, test."
+        ),
     ] = None,
     export: Annotated[
         Path | None,

@@ -6,6 +6,8 @@ layer selection and no road to a pooler; what claims say of views that are not t
 
 import hashlib
 import inspect
+import zipfile
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -204,6 +206,10 @@ def from_arrays(
     return VectorSource(name, encode, revision)
 
 
+_DAMAGED: Final = (EOFError, SafetensorError, zipfile.BadZipFile, zlib.error)
+"""What readers raise of files that are cut off or changed."""
+
+
 def read_vectors(path: Path | str) -> VectorSource:
     """Vectors from a file, with their sentences.
 
@@ -226,7 +232,7 @@ def read_vectors(path: Path | str) -> VectorSource:
     try:
         sentences, views = readers[path.suffix](path)
         revision = f"file:{hashlib.sha256(path.read_bytes()).hexdigest()}"
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
+    except (*_DAMAGED, OSError, ValueError, KeyError) as error:
         raise InputError(
             f"{path} cannot be read as vectors ({error}): expected named views and their sentences"
         ) from error
@@ -239,7 +245,8 @@ _Read = tuple[list[str], dict[str, NDArray[Any]]]
 
 
 def _read_npz(path: Path) -> _Read:
-    with np.load(path, allow_pickle=False) as arrays:
+    # of a damaged file NumPy leaves open what it opened itself
+    with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
         views = {name: arrays[name] for name in arrays.files if name != SENTENCES}
         return [str(sentence) for sentence in arrays[SENTENCES]], views
 

@@ -34,7 +34,8 @@ def choose(
     Args:
         model: What `Study` takes.
         data: A task, its name, or a file of ``sentence1, sentence2, score`` or ``sentence, label``.
-        split: Rows to choose on; by default all of a file, and of a task by name what is scored.
+        split: Rows to choose on; by default all pairs of a file, and of a task by name what is
+            scored. Labelled sentences in splits are judged on test, by a probe of train.
         seed: Seed of the bootstrap and of the folds.
         n_resamples: Resamples of the bootstrap.
         cache_dir: Where vectors are kept; by default the user's cache.
