@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
-from probing.claims.catalogue import Claim
+from probing.claims.catalogue import Claim, Side
 from probing.claims.deciding import FEWEST_TASKS, OVERALL, Finding, Verdict
 from probing.claims.outcomes import Outcome
 from probing.claims.road import Road, Step
@@ -201,7 +201,9 @@ def _margin(claim: Claim) -> str:
     """A claim with a threshold of its own needs its sentence to be understood."""
     if not claim.threshold:
         return ""
-    return f" (“{claim.sentence}”, to within {_points(abs(claim.threshold))} points)"
+    beyond = (claim.threshold > 0) == (claim.predicts is Side.ABOVE)
+    how = "by more than" if beyond else "to within"
+    return f" (“{claim.sentence}”, {how} {_points(abs(claim.threshold))} points)"
 
 
 def _told(verdict: Verdict, claim: Claim, finding: Finding, among: Sequence[Finding]) -> str:
