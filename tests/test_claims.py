@@ -431,22 +431,27 @@ def _text(*rows: list[Score], pooler: str = "untrained") -> str:
     return verdict_text(_decide(*rows), pooler=pooler)
 
 
+def worked_out(value: float, error: float) -> list[Difference]:
+    """What the function of a claim gives: a difference on STS-B, without an interval."""
+    return [
+        Difference(
+            task="stsb",
+            metric="spearman",
+            aggregation="all",
+            seed=0,
+            value=value,
+            lower=math.nan,
+            upper=math.nan,
+            standard_error=error,
+        )
+    ]
+
+
 def test_a_claim_can_be_worked_out_by_a_function() -> None:
     def spread(rows: pd.DataFrame) -> list[Difference]:
         """Half of what whitening gives: any number that the rows of a model yield."""
         found = rows[rows["transform"] == C5_ROW[1]].set_index("metric")["value"]
-        return [
-            Difference(
-                task="stsb",
-                metric="spearman",
-                aggregation="all",
-                seed=0,
-                value=found["spearman_difference"] / 2,
-                lower=math.nan,
-                upper=math.nan,
-                standard_error=found["standard_error"] / 2,
-            )
-        ]
+        return worked_out(found["spearman_difference"] / 2, found["standard_error"] / 2)
 
     claim = Claim(id="C21", sentence="half", view="half of it", measure=spread, predicts=Side.ABOVE)
     verdict = _decide(_rows(C5_ROW, 0.2, 0.01), claims=[claim])
@@ -460,6 +465,39 @@ def test_a_claim_can_be_worked_out_by_a_function() -> None:
         assert Claim.described(json.loads(json.dumps(known.describe()))) == known
     with pytest.raises(InputError, match="claim C5 has older: the run was written by another"):
         Claim.described({**CLAIMS[4].describe(), "older": "all"})
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        (("pooler@2 - mean@2", "raw", "Ridge"), "the difference pooler@2 - mean@2, raw, Ridge is"),
+        (("pooler@2", "raw", "cosine"), "pooler_output is"),
+    ],
+)
+def test_an_effect_that_no_word_gives_a_direction_has_its_sign(
+    row: tuple[str, str, str], words: str
+) -> None:
+    view, transform, probe = row
+    claim = Claim(id="B1", sentence="mine", view=view, transform=transform, probe=probe)
+    text = verdict_text(_decide(_rows(row, -0.1, 0.01), claims=[claim]))
+    assert f"{words} −10.0 points (−12.0 to −8.0 at 95 %)" in text
+
+
+@pytest.mark.parametrize(
+    ("predicts", "threshold", "words"),
+    [
+        (Side.BELOW, -0.02, "by more than 2.0 points"),
+        (Side.ABOVE, 0.02, "by more than 2.0 points"),
+        (Side.BELOW, 0.02, "to within 2.0 points"),
+        (Side.ABOVE, -0.02, "to within 2.0 points"),
+    ],
+)
+def test_a_threshold_is_beyond_zero_or_a_margin_around_it(
+    predicts: Side, threshold: float, words: str
+) -> None:
+    claim = replace(CLAIMS[0], id="B1", sentence="mine", predicts=predicts, threshold=threshold)
+    text = verdict_text(_decide(_rows(C1_ROW, -0.1, 0.01), claims=[claim]))
+    assert f"B1 (“mine”, {words})" in text
 
 
 def test_the_words_of_the_opposite() -> None:

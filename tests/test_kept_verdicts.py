@@ -4,7 +4,6 @@ After a change that is meant to move them: ``python -m tests.test_kept_verdicts`
 diff.
 """
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -24,7 +23,7 @@ from probing.claims.deciding import Finding, Verdict, decide
 from probing.claims.verdict import verdict_text
 from probing.results.differences import ITEMS_ERROR, Difference
 from probing.results.scores import Score, score_table
-from tests.test_claims import LESS_RANDOM, TASKS, _chosen, _draws, _rows
+from tests.test_claims import LESS_RANDOM, TASKS, _chosen, _draws, _rows, worked_out
 
 KEPT: Final = Path(__file__).with_name("kept") / "verdicts.txt"
 SIZES: Final = ("100", "1000", "all")
@@ -115,18 +114,7 @@ def seeds(seed: int, tasks: Sequence[str]) -> list[Score]:
 
 def halved(rows: pd.DataFrame) -> list[Difference]:
     """What a claim works out by a function: half of the value of the first row."""
-    return [
-        Difference(
-            task="stsb",
-            metric="spearman",
-            aggregation="all",
-            seed=0,
-            value=float(rows["value"].iloc[0]) / 2,
-            lower=math.nan,
-            upper=math.nan,
-            standard_error=0.001,
-        )
-    ]
+    return worked_out(float(rows["value"].iloc[0]) / 2, 0.001)
 
 
 BROUGHT: Final = tuple(

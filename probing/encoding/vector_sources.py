@@ -206,8 +206,11 @@ def from_arrays(
     return VectorSource(name, encode, revision)
 
 
-_DAMAGED: Final = (EOFError, SafetensorError, zipfile.BadZipFile, zlib.error)
-"""What readers raise of files that are cut off or changed."""
+_UNREADABLE: Final = (
+    *(OSError, ValueError, KeyError, EOFError),
+    *(SafetensorError, zipfile.BadZipFile, zlib.error),
+)
+"""What readers raise when a file is missing, cut off, changed or of another kind."""
 
 
 def read_vectors(path: Path | str) -> VectorSource:
@@ -232,7 +235,7 @@ def read_vectors(path: Path | str) -> VectorSource:
     try:
         sentences, views = readers[path.suffix](path)
         revision = f"file:{hashlib.sha256(path.read_bytes()).hexdigest()}"
-    except (*_DAMAGED, OSError, ValueError, KeyError) as error:
+    except _UNREADABLE as error:
         raise InputError(
             f"{path} cannot be read as vectors ({error}): expected named views and their sentences"
         ) from error
@@ -245,7 +248,7 @@ _Read = tuple[list[str], dict[str, NDArray[Any]]]
 
 
 def _read_npz(path: Path) -> _Read:
-    # of a damaged file NumPy leaves open what it opened itself
+    # NumPy does not close a damaged file that it opened itself
     with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
         views = {name: arrays[name] for name in arrays.files if name != SENTENCES}
         return [str(sentence) for sentence in arrays[SENTENCES]], views
