@@ -43,6 +43,15 @@ def test_cosine_equals_sklearn() -> None:
     np.testing.assert_allclose(similarities[:, 1], expected, atol=1e-12)
 
 
+def test_a_sentence_and_itself_have_a_cosine_of_exactly_one() -> None:
+    """Else the rounding of n such pairs would rank them."""
+    once = np.random.default_rng(0).normal(size=(500, 384)).astype(np.float32)
+    found = cosine_similarities({"mean@1": np.concatenate([once, once])}, ["mean@1"])
+    assert set(found[:, 0]) == {1.0}
+    twice = cosine_similarities({"mean@1": np.concatenate([once, 2 * once])}, ["mean@1"])
+    assert twice == pytest.approx(np.ones((500, 1)), abs=1e-12)
+
+
 def test_a_constant_view_is_nan_with_its_reason(caplog: pytest.LogCaptureFixture) -> None:
     constant = np.tile(_vectors(1)[:1], (20, 1))
     constant *= 1 + 1e-7 * np.random.default_rng(1).normal(size=constant.shape).astype(np.float32)

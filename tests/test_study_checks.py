@@ -48,6 +48,10 @@ def lengths(sentences: Sequence[str]) -> np.ndarray:
     return np.array([[len(sentence), 1.0] for sentence in sentences])
 
 
+def claim(view: str = "mean@{last} - mean@0", **more: Any) -> probing.Claim:
+    return probing.Claim(**{"id": "X", "sentence": "mine", "view": view, **more})
+
+
 class Halved:
     def __call__(self, vectors: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
         return lambda rows: rows / abs(vectors).max()
@@ -63,8 +67,8 @@ class Halved:
         ({"tasks": (labelled(), labelled())}, "'animals' is named twice"),
         ({"seed": -1}, "seed -1: expected a whole number from 0 to 4294967295"),
         ({"seed": HIGHEST_SEED + 1}, "seed 4294967296: expected"),
-        ({"n_seeds": 0}, "0 seeds from 0 up"),
-        ({"seed": HIGHEST_SEED, "n_seeds": 2}, "2 seeds from 4294967295 up"),
+        ({"n_seeds": 0}, "0 seeds starting at 0: expected one or more"),
+        ({"seed": HIGHEST_SEED, "n_seeds": 2}, "the last at most 4294967295"),
         ({"n_draws": 0}, "0 draws of random weights"),
         ({"smallest_effect": 0.0}, "smallest effect of interest 0.0: expected more than 0"),
         ({"smallest_effect": float("nan")}, "smallest effect of interest nan"),
@@ -93,7 +97,20 @@ class Halved:
         ({"poolings": None}, "poolings of type NoneType: expected a dict"),
         ({"claims": ("C1",)}, "a claim of type str: expected a probing.Claim"),
         ({"contrasts": ("minilm - minilm",)}, "expected the names of two models"),
-        ({"contrasts": (("minilm", "minilm"),) * 2}, "contrast 'minilm - minilm' is in the study"),
+        ({"contrasts": (("minilm", "minilm"),)}, "expected the names of two models"),
+        (
+            {"models": ("a", "b"), "contrasts": (("a", "b"),) * 2},
+            "contrast 'a - b' is in the study twice",
+        ),
+        ({"claims": (claim(threshold=float("nan")),)}, "claim 'X': threshold nan is no fraction"),
+        ({"claims": (claim(threshold=50),)}, "threshold 50 is no fraction between -1 and 1; 5 poi"),
+        ({"claims": (claim(view=""),)}, "claim 'X': '' is not the id of a view"),
+        ({"claims": (claim(view="mean@6 -"),)}, "claim 'X': 'mean@6 -' is not the id of a view"),
+        ({"claims": (claim(view="mean@{first} - cls@0"),)}, "has braces around something else"),
+        ({"claims": (claim(view="mean@{last"),)}, "has braces around something else"),
+        ({"claims": (claim(view="mean@6 - mean@6"),)}, "'mean@6 - mean@6' is no difference of"),
+        ({"claims": (claim(view="a - b - c"),)}, "'a - b - c' is no difference of two"),
+        ({"claims": (claim(view="mean@6"),)}, "claim 'X' compares nothing: expected a difference"),
         ({"seed": "0"}, "seed '0': expected a whole number"),
         ({"n_resamples": 0}, "0 resamples: expected a whole number"),
         ({"smallest_effect": None}, "smallest_effect is None: expected a number"),
@@ -112,7 +129,11 @@ def test_the_ends_of_what_is_allowed() -> None:
     replace(STUDY, seed=HIGHEST_SEED)
     replace(STUDY, seed=HIGHEST_SEED - 1, n_seeds=2)
     replace(STUDY, n_draws=1, smallest_effect=1e-9)
-    replace(STUDY, contrasts=[("minilm", "minilm")])
+    replace(STUDY, models=("a", "b"), contrasts=[("a", "b")])
+    replace(
+        STUDY, claims=(claim(threshold=-0.99), claim("mean@6", probe="regression - cosine", id="Y"))
+    )
+    replace(STUDY, claims=(claim("told by a function", measure=list),))
 
 
 def test_a_study_is_described_by_names() -> None:
@@ -433,7 +454,9 @@ def test_the_command_is_told_without_the_place_of_the_program(
 @pytest.mark.parametrize(
     ("rows", "vectors", "reason"),
     [
-        (["yes", "no"], np.eye(2) * 1j, "complex numbers"),
+        (["yes", "no"], np.eye(2) * 1j, "of complex128"),
+        (["yes", "no"], np.array([["1", "2"], ["3", "4"]]), "of <U1"),
+        (["yes", "no"], np.full((2, 2), 1e39), "finite in float32"),
         (["yes", "no"], torch.eye(2, requires_grad=True), "requires grad"),
     ],
 )

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
+from probing.claims.catalogue import CLAIMS, Claim, Side
 from probing.claims.deciding import Verdict, decide
 from probing.claims.outcomes import Outcome
 from probing.commands.summary_table import rich_table
@@ -142,6 +143,33 @@ def test_without_a_claim_about_them_no_views_are_compared() -> None:
     verdict = decide(scores, "toy", claims=())
     assert summarise(scores, MANIFEST, {"toy": verdict}).sentences == ()
     assert np.isfinite(summarise(scores, MANIFEST, {}).table.rows[0][2].number or np.nan)
+
+
+def test_what_became_of_a_claim_of_ones_own_is_said() -> None:
+    scores = table({"set0": LOSS})
+    mine = (
+        Claim(id="X", sentence="the mean rises", view="mean@{last} - mean@1", predicts=Side.ABOVE),
+        Claim(id="Y", sentence="middle is better", view="middle@{last} - mean@{last}"),
+    )
+    verdict = decide(scores, "toy", claims=(*CLAIMS, *mine))
+    x, y = summarise(scores, MANIFEST, {"toy": verdict}).sentences[-2:]
+    assert x.startswith("X supported on set0: ")
+    assert (
+        y == "Y (middle is better) is undecided: the run has no row of middle@{last} - mean@{last}."
+    )
+    scores = pd.concat([scores, scores.assign(model="other")])
+    manifest = {"encoders": [MANIFEST["encoders"][0] | {"name": name} for name in ("toy", "other")]}
+    verdicts = {name: decide(scores, name, claims=mine) for name in ("toy", "other")}
+    found = summarise(scores, manifest, verdicts).sentences
+    assert [line.partition(" ")[0] for line in found[-4:]] == ["toy:", "toy:", "other:", "other:"]
+
+
+def test_views_without_layers_are_said_with_their_values() -> None:
+    scores = table({"set0": {}}).iloc[:2].assign(view=["glove", "bigrams"])
+    manifest = {"encoders": [{"name": "toy", "num_layers": 0, "pooler": "absent"}]}
+    assert summarise(scores, manifest, {}).sentences == (
+        "toy has no pooler; Spearman × 100 on set0: glove 70.0, bigrams 80.0.",
+    )
 
 
 def test_advice_that_all_encoders_share_is_said_once() -> None:

@@ -72,11 +72,12 @@ class Choice:
         """What to use, which views may be the best, what the usual ones cost, what would settle."""
         first = {str(name): self.table[name].iloc[0] for name in self.table}
         n = len(self.table)
-        cost = f"no other of the {n} views is more than {_points(first['at_most'])} points higher"
+        others = f"none of the other {n - 1} views is" if n > 2 else "the other view is not"
+        cost = f"{others} more than {_points(first['at_most'])} points higher"
         if len(self.views) == 1:
             cost = f"it is the best of the {n} views"
         elif first["at_most"] == 0:  # the others of the set are the same to the last item
-            cost = f"no other of the {n} views is higher"
+            cost = f"{others} higher"
         use = (
             f"Use `{self.best}`: {self.measure} {_points(first['value'])} "
             f"[{_points(first['lower'])}, {_points(first['upper'])}] on {self.n_items:,} items of "
@@ -147,7 +148,8 @@ def choose_view(items: Items, *, usual: Iterable[str]) -> Choice:
         raise InputError(f"{where}: no view is defined on every item")
     independent = len(values if target.clusters is None else np.unique(target.clusters))
     if independent < FEWEST:
-        connected = f" in {independent} groups" if independent < len(values) else ""
+        groups = "1 group" if independent == 1 else f"{independent} groups"
+        connected = f" in {groups}" if independent < len(values) else ""
         raise InputError(
             f"{where}: found {len(values)} items{connected}, expected at least {FEWEST} that have "
             "nothing in common"

@@ -23,7 +23,13 @@ if TYPE_CHECKING:
 
 
 def run_command(
-    preset: Annotated[str | None, typer.Option(help="A named study: its models and tasks.")] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            help="A named study, its models and tasks: embedded (what a run without --model or "
+            "--task measures) or paper."
+        ),
+    ] = None,
     model: Annotated[
         list[str] | None, typer.Option(help="An alias, a Hub id or a folder. May be repeated.")
     ] = None,
@@ -169,6 +175,9 @@ def run_command(
         chosen["contrasts"] = tuple(_contrast(text) for text in contrast or ())
     elif contrast:
         raise InputError("--contrast compares models of --model: name them")
+    if vectors and not model and (pooling or view):
+        given = "--pooling" if pooling else "--view"
+        raise InputError(f"{given} is for layers, and --vectors has none: leave one of them out")
     if task:
         chosen["tasks"] = tuple(task)
     if probe:
@@ -277,8 +286,8 @@ def _score_range(text: str) -> tuple[float, float] | None:
 
 def _contrast(text: str) -> tuple[str, str]:
     found = tuple(side.strip() for side in sides(text))
-    if len(found) != 2 or not all(found):
-        raise InputError(f"contrast {text!r}: expected two models, 'ONE - OTHER'")
+    if len(found) != 2 or not all(found) or found[0] == found[1]:
+        raise InputError(f"contrast {text!r}: expected two different models, 'ONE - OTHER'")
     return found[0], found[1]
 
 

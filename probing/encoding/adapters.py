@@ -95,8 +95,8 @@ def merge_adapter(model: Any, folder: Path, config: Any) -> torch.nn.Module:
         left = [key for key in found.missing_keys if mark in key] + list(found.unexpected_keys)
         if left:
             raise InputError(
-                f"{folder} does not fit its base: {left[0]} and {len(left) - 1} more of its "
-                "weights are missing or have no place there; expected its own base model"
+                f"{folder} does not fit its base: {len(left)} of its weights, such as {left[0]}, "
+                "have no place there or are missing; expected its own base model"
             )
         adapted.eval()
         expected = _tried(adapted)

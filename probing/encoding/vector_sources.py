@@ -25,6 +25,8 @@ from probing.errors import InputError
 
 VECTORS_VIEW: Final = "vectors"
 """The view of a function that gives one matrix."""
+_NO_REAL_NUMBERS: Final = "cUSMm"
+"""Kinds of arrays that numpy would turn into float32 all the same: complex, text, times."""
 SENTENCES: Final = "sentences"
 """Name of the sentences in a file of vectors."""
 
@@ -78,9 +80,10 @@ class VectorSource:
     def _checked(self, view_id: str, matrix: Any, n: int) -> NDArray[np.float32]:
         try:
             found = np.asarray(matrix)
-            if np.iscomplexobj(found):
-                raise TypeError("complex numbers")
-            vectors = found.astype(np.float32, copy=False)
+            if found.dtype.kind in _NO_REAL_NUMBERS:
+                raise TypeError(f"of {found.dtype}")
+            with np.errstate(over="ignore"):  # what float32 cannot hold is refused below
+                vectors = found.astype(np.float32, copy=False)
         except (TypeError, ValueError, RuntimeError) as error:  # a tensor that has a gradient, too
             raise InputError(
                 f"model {self.name!r} gives {type(matrix).__name__} for view {view_id!r} "
@@ -95,7 +98,7 @@ class VectorSource:
             row = int(np.flatnonzero(~np.isfinite(vectors).all(axis=1))[0])
             raise InputError(
                 f"model {self.name!r} gives a vector that is not finite for sentence {row} of "
-                f"{n} (view {view_id!r}): expected finite numbers"
+                f"{n} (view {view_id!r}): expected numbers that are finite in float32"
             )
         return vectors
 

@@ -13,8 +13,10 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
+from probing.claims.catalogue import CLAIMS
 from probing.claims.deciding import Finding, Verdict
 from probing.claims.outcomes import Outcome
+from probing.claims.verdict import verdict_text
 from probing.reporting.page_tables import TUNED_FOR, PageCell, PageTable
 from probing.results.names import difference, place_of, sides, twin_name
 from probing.results.quantities import (
@@ -30,6 +32,7 @@ from probing.results.quantities import (
 )
 
 _UNTOLD: Final = "—"
+_SHOWN_VIEWS: Final = 6
 _DECIDED: Final = (Outcome.SUPPORTED, Outcome.REFUTED)
 _NUMBERS: Final = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
@@ -111,7 +114,31 @@ def summarise(
         for model in models_of(scores)
         if model in encoders
     ]
-    return Summary(sentences=tuple(_once(said)), table=_table(scores, manifest, aggregation))
+    own = [
+        line
+        for model, verdict in verdicts.items()
+        for line in _own_claims(verdict, named=len(verdicts) > 1)
+    ]
+    return Summary(sentences=(*_once(said), *own), table=_table(scores, manifest, aggregation))
+
+
+def _own_claims(verdict: Verdict, *, named: bool) -> list[str]:
+    """What became of the claims that a researcher brought, a line each."""
+    ours = {claim.id for claim in CLAIMS}
+    own = {claim.id: claim for claim in verdict.claims if claim.id not in ours}
+    told = {
+        claim: line
+        for line in verdict_text(verdict).splitlines()
+        if (claim := line.partition(" ")[0]) in own
+    }
+    tested = own.keys() - {claim.id for claim in verdict.not_tested}
+    before = f"{verdict.model}: " if named else ""
+    return [
+        before + told[name]
+        if name in tested
+        else f"{before}{name} ({claim.sentence}) is undecided: the run has no row of {claim.view}."
+        for name, claim in own.items()
+    ]
 
 
 def _once(said: Sequence[list[str]]) -> list[str]:
@@ -138,8 +165,10 @@ def model_sentences(
     )
     if not to_pooler.by_task:
         probed = _probed_poolings(scores, model, mean, pooler)
-        absent = [f"{model} has no pooler."] if state == "absent" else []
-        return [*([f"In {model}, {_state(state)}, {probed}."] if probed else absent), *layer]
+        if probed:
+            return [f"In {model}, {_state(state)}, {probed}.", *layer]
+        absent = f"{model} has no pooler" + _without_layers(scores, model)
+        return [*([f"{absent}."] if state == "absent" else []), *layer]
     spread = _spread(to_pooler, "mean pooling", unit=" (Spearman × 100)")
     found = f"In {model}, {_state(state)}, pooler_output is {spread}"
     lost = [f.task for f in to_pooler.by_task if _side(f) < 0]
@@ -147,6 +176,22 @@ def model_sentences(
         _Decided.of(verdict, difference(*views)).on(lost) for views in ((cls, mean), (pooler, cls))
     ]
     return [f"{found}.", *_place_of_the_loss(*steps), *_of_all(to_pooler), *layer]
+
+
+def _without_layers(scores: pd.DataFrame, model: str) -> str:
+    """What the views of vectors from outside reach: they have no place in the table beside."""
+    told = []
+    for quantity, name in ((SIMILARITY, "Spearman × 100"), (ACCURACY, "accuracy in %")):
+        tables = _values(scores, model, quantity)
+        means = pd.DataFrame(tables).mean(axis=1, skipna=False)
+        if not tables or any("@" in str(view) for view in means.index):
+            continue
+        shown = [f"{view} {points(float(value))}" for view, value in means.items()][:_SHOWN_VIEWS]
+        more = len(means) - len(shown)
+        where = f"on average over {_number(len(tables))} tasks"
+        where = where if len(tables) > 1 else f"on {next(iter(tables))}"
+        told.append(f"; {name} {where}: {', '.join(shown)}{f' and {more} more' if more else ''}")
+    return "".join(told)
 
 
 def _probed_poolings(scores: pd.DataFrame, model: str, mean: str, pooler: str) -> str:
@@ -161,8 +206,8 @@ def _probed_poolings(scores: pd.DataFrame, model: str, mean: str, pooler: str) -
     n = frame.shape[1]
     where = f"on average over {_number(n)} tasks" if n > 1 else f"on {frame.columns[0]}"
     return (
-        f"a linear probe is right in {points(float(means[pooler]))} % from pooler_output and in "
-        f"{points(float(means[mean]))} % from mean pooling {where}"
+        f"a linear probe has an accuracy of {points(float(means[pooler]))} % from pooler_output "
+        f"and of {points(float(means[mean]))} % from mean pooling {where}"
     )
 
 

@@ -79,6 +79,9 @@ def _cosines(both: NDArray[np.float32]) -> FloatArray:
     defined = np.isfinite(lengths) & (lengths > 0)
     np.divide(np.einsum("nd,nd->n", left, right), lengths, out=cosines, where=defined)
     clipped: FloatArray = np.clip(cosines, -1.0, 1.0)
+    near = np.flatnonzero(clipped > 1 - 1e-9)
+    same = near[(left[near] == right[near]).all(axis=1)]
+    clipped[same] = 1.0  # not 1 less its rounding, which would rank such pairs among themselves
     return clipped
 
 

@@ -40,10 +40,11 @@ class BestSet:
         so already, infinite where another view has exactly the highest value.
         """
         ahead = self.estimates[self.best] - self.estimates
-        rivals = np.flatnonzero(self.margins[:, self.best] > 0)
-        with np.errstate(divide="ignore"):
+        rivals = np.arange(len(ahead)) != self.best
+        with np.errstate(divide="ignore", invalid="ignore"):
             factors = (self.margins[rivals, self.best] / (within + ahead[rivals])) ** 2
-        return float(max(1.0, factors.max(initial=1.0)))
+        factors[np.isnan(factors)] = np.inf  # an exact copy: no margin, and nothing between them
+        return float(factors.max(initial=1.0))
 
 
 def best_set(estimates: FloatArray, samples: FloatArray, *, level: float = 0.95) -> BestSet:

@@ -10,7 +10,7 @@ import numpy as np
 from probing.claims.catalogue import Claim
 from probing.encoding.views import View
 from probing.errors import InputError
-from probing.results.names import difference
+from probing.results.names import MINUS, difference, is_difference, sides
 from probing.study.brought import checked_model_name
 from probing.study.next_sentence import NEXT_SENTENCE
 from probing.study.settings import HIGHEST_SEED, PROBES, check_resampling
@@ -95,7 +95,10 @@ def _check_numbers(study: "Study") -> None:
             raise InputError(f"{name} is {getattr(study, name)!r}: expected a number")
     check_resampling(study.seed, study.n_resamples)
     if study.n_seeds < 1 or study.seed + study.n_seeds - 1 > HIGHEST_SEED:
-        raise InputError(f"{study.n_seeds} seeds from {study.seed} up: expected one or more")
+        raise InputError(
+            f"{study.n_seeds} seeds starting at {study.seed}: expected one or more, the last at "
+            f"most {HIGHEST_SEED}"
+        )
     if study.n_draws < 1:
         raise InputError(f"{study.n_draws} draws of random weights: expected one or more")
     if not 0 < study.smallest_effect < math.inf:
@@ -109,7 +112,7 @@ def _check_numbers(study: "Study") -> None:
 
 def _check_contrasts(study: "Study") -> None:
     for contrast in study.contrasts:
-        if isinstance(contrast, str) or len(contrast) != 2:
+        if isinstance(contrast, str) or len(set(contrast)) != 2 or len(contrast) != 2:
             raise InputError(
                 f"contrast {contrast!r}: expected the names of two models, (ONE, OTHER)"
             )
@@ -139,7 +142,43 @@ def _check_claims(claims: Sequence[Any]) -> None:
                 f"a claim of type {type(claim).__name__}: expected a probing.Claim, with an id, a "
                 "sentence and a view"
             )
+        _check_claim(claim)
     _check_unique("claim", [claim.id for claim in claims])
+
+
+def _check_claim(claim: Claim) -> None:
+    """Whether any row could decide a claim; where a function does, it says so itself."""
+    if not -1 < claim.threshold < 1:
+        raise InputError(
+            f"claim {claim.id!r}: threshold {claim.threshold} is no fraction between -1 and 1; "
+            "5 points are 0.05"
+        )
+    if claim.measure is not None:
+        return
+    try:
+        views = sides(claim.view.format(last=2, earlier=1))
+    except (KeyError, IndexError, ValueError):
+        raise InputError(
+            f"claim {claim.id!r}: view {claim.view!r} has braces around something else than "
+            "{last} or {earlier}"
+        ) from None
+    for view in views:
+        try:
+            View.parse(view)
+        except InputError as error:
+            raise InputError(f"claim {claim.id!r}: {error}") from None
+    columns = (claim.view, claim.transform, claim.probe, claim.trained_on)
+    compared = [sides(column) for column in columns if is_difference(column)]
+    if len(compared) == 0:
+        raise InputError(
+            f"claim {claim.id!r} compares nothing: expected a difference, such as the view "
+            "'pooler@{last} - mean@{last}'"
+        )
+    for both in compared:
+        if len(both) != 2 or both[0] == both[1]:
+            raise InputError(
+                f"claim {claim.id!r}: {MINUS.join(both)!r} is no difference of two different things"
+            )
 
 
 def _check_unique(kind: str, names: Sequence[str]) -> None:

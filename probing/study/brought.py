@@ -141,8 +141,11 @@ def load_object(text: str, *, kind: str) -> Any:
         InputError: There is no such module or name in it, or importing it fails.
     """
     module, colon, name = text.partition(":")
-    if not (module and colon and name):
-        raise InputError(f"{kind} {text!r}: expected module:name, such as my_study:{kind}")
+    if not (module and colon and name) or "/" in module or module.startswith("."):
+        raise InputError(
+            f"{kind} {text!r}: expected module:name, such as my_study:{kind} for what my_study.py "
+            f"in the current folder calls {kind}"
+        )
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)
