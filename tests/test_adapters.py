@@ -175,5 +175,5 @@ def test_damaged_adapters_and_other_bases_are_one_line(
     assert "does not fit its base" in line({"r": 3})
     assert "does not fit its base" in line({"r": "many"})
     assert "have no place there" in line({}, {f"x.{first}": weights[first]})
-    assert "are missing or" in line({}, {key: weights[key] for key in weights if key != first})
+    assert "or are missing" in line({}, {key: weights[key] for key in weights if key != first})
     assert "it has no adapter weights" in line({}, {"classifier.weight": weights[first].clone()})

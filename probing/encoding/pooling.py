@@ -197,10 +197,10 @@ def pool_with(
     wanted = (hidden.shape[0], hidden.shape[2])
     if not isinstance(pooled, torch.Tensor) or tuple(pooled.shape) != wanted:
         found = getattr(pooled, "shape", None)
-        shown = type(pooled).__name__ if found is None else f"shape {tuple(found)}"
+        shape = "" if found is None else f" of shape {tuple(found)}"
         raise InputError(
-            f"pooling {name!r} returned {shown}: expected a tensor (n_sentences, hidden_size), "
-            f"here {wanted}"
+            f"pooling {name!r} returned a {type(pooled).__name__}{shape}: expected a torch.Tensor "
+            f"(n_sentences, hidden_size), here {wanted}"
         )
     if pooled.is_complex():
         raise InputError(f"pooling {name!r} returned complex numbers: expected real ones")

@@ -52,7 +52,8 @@ class View:
             raise InputError(f"a view needs layers >= 0, found {self.layers}")
         if list(self.layers) != sorted(set(self.layers)):
             raise InputError(
-                f"the layers of a view must be distinct and ascending, found {self.layers}"
+                "the layers of a view must be distinct and in ascending order, found "
+                f"{self.layers} under {self.pooling}"
             )
 
     @classmethod

@@ -82,7 +82,9 @@ def _checked_splits(splits: ArrayLike, n: int) -> NDArray[np.str_]:
     found = set(parts.tolist())
     if found != {""} and not {"train", "test"} <= found <= {"train", "dev", "test"}:
         shown = ", ".join(repr(split) for split in sorted(found)) or "none"
-        raise InputError(f"expected splits train, test and perhaps dev, or only ''; found {shown}")
+        raise InputError(
+            f"found the splits {shown}: expected train, test and perhaps dev, or no split at all"
+        )
     return parts
 
 

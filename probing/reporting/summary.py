@@ -399,8 +399,8 @@ def _table(scores: pd.DataFrame, manifest: Mapping[str, Any], aggregation: str) 
                 view = f"{pooling}@{last}"
                 value = float(means.get(view, math.nan))
                 cells.append(_number_cell(value, mark=view == own.get(model)))
-            if chosen in means.index:
-                value = float(means[chosen])
+            value = float(means.get(chosen, math.nan))
+            if not math.isnan(value):
                 mark = f"\N{NO-BREAK SPACE}{TUNED_FOR}" if chosen == own.get(model) else ""
                 cells.append(PageCell(f"{points(value)}\N{NO-BREAK SPACE}{chosen}{mark}", value))
             else:

@@ -58,7 +58,10 @@ def choose(
         seed=seed, n_resamples=n_resamples, cache_dir=cache_folder(cache_dir), claims=()
     )
     encoder = load_model(model, dtype=options.pop("dtype", "float32"), poolings={}, **options)
-    items = view_items(SharedExtraction(encoder, settings.cache_dir), task, settings)
+    try:
+        items = view_items(SharedExtraction(encoder, settings.cache_dir), task, settings)
+    except InputError as error:
+        raise InputError(f"{task.name}: {error}") from error
     declared = getattr(encoder, "declared_view", None)
     return choose_view(items, usual=usual_views(encoder.num_layers, declared))
 
@@ -77,8 +80,17 @@ def view_items(extract: SharedExtraction, task: Task, settings: Settings) -> Ite
         )
     if not isinstance(task, LabelledSentences):
         raise InputError(
-            f"{task.name}: a view is one vector for each sentence; expected pairs with scores or "
-            "labelled sentences"
+            "a view is one vector for each sentence; expected pairs with scores or labelled "
+            "sentences"
+        )
+    of = {
+        split: {label for label, s in zip(task.labels, task.splits, strict=True) if s == split}
+        for split in ("train", "test")
+    }
+    if unseen := sorted(of["test"] - of["train"]) if of["train"] else []:
+        raise InputError(
+            f"{len(unseen)} classes of test have no row in train, such as {unseen[0]!r}: no probe "
+            "could tell them; leave their rows out"
         )
     kept: list[Items] = []
     probed = Settings(
