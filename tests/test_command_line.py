@@ -60,7 +60,7 @@ def _main(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
         (("run", "--dtype", "float16"), "float16"),
         (("run", "--contrast", "a - b"), "name them"),
         (("run", "--model", "a - b"), "rename the folder"),
-        (("run", "--model", "minilm", "--contrast", "minilm"), "expected two models"),
+        (("run", "--model", "minilm", "--contrast", "minilm"), "expected two different models"),
         (("run", "--model", "minilm", "--contrast", "minilm - x"), "none of the study's models"),
         (("run", "minilm"), "minilm"),
         (("run", "--model", ""), "unknown model ''"),

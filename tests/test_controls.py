@@ -222,5 +222,5 @@ def test_a_study_averages_what_is_random_over_its_seeds(
         ("codelength", "real"),
         ("codelength", "control"),
     }
-    with pytest.raises(InputError, match="0 seeds from 0 up"):
+    with pytest.raises(InputError, match="0 seeds starting at 0"):
         Study(models=("minilm",), tasks=("trec",), n_seeds=0)
