@@ -116,6 +116,7 @@ def block() -> str:
         "that keeps pairs with a common sentence together. “Below” and “above” are said only where",
         "the interval leaves out zero. Per set: [docs/results.md](docs/results.md).",
         f"To reproduce: `{manifest['command']}`.",
+        "The sets come from the Hub, or from a folder of yours by `--data-dir`.",
         "",
         f"![Spearman by layer under each pooling](docs/{FIGURE.name})",
         "",

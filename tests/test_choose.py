@@ -11,6 +11,7 @@ import probing
 from probing.commands.main import main
 from probing.errors import InputError
 from probing.tasks import LabelledSentences, TaggedSentences
+from tests.test_decoders import tuned_with
 from tests.warm_process import completed
 
 SENTENCES = ["A cat.", "The big red dog sat on the mat.", "cat " * 90, "Dogs run; cats sleep."]
@@ -95,6 +96,25 @@ def test_choosing_for_pairs_and_for_labelled_sentences(
     )
     with pytest.raises(InputError, match="one vector for each sentence"):
         probing.choose(encoder, words_of_a_sentence, cache_dir=tmp_path)
+
+
+def test_what_a_checkpoint_was_tuned_for_is_a_usual_view(
+    tmp_path: Path, tiny_encoder_folder: Callable[[str], Path]
+) -> None:
+    model = tuned_with("max", tiny_encoder_folder("bert"), tmp_path / "tuned")
+    choice = probing.choose(str(model), "sts-mini", cache_dir=tmp_path, n_resamples=50)
+    assert choice.usual == ("mean@3", "cls@3", "pooler@3", "max@3")
+
+
+def test_a_class_that_no_probe_has_seen_is_refused(
+    tmp_path: Path, tiny_encoder_folder: Callable[[str], Path]
+) -> None:
+    path = tmp_path / "mine.tsv"
+    rows = [f"the cat sat on mat {n}\t{'ab'[n % 2]}\ttrain" for n in range(20)]
+    rows += [f"a dog ran {n}\t{'abc'[n % 3]}\ttest" for n in range(20)]
+    path.write_text("\n".join(["sentence\tlabel\tsplit", *rows]), encoding="utf-8")
+    with pytest.raises(InputError, match=r"mine.tsv: no row of train has the label 'c'"):
+        probing.choose(str(tiny_encoder_folder("bert")), path, cache_dir=tmp_path)
 
 
 @pytest.mark.slow

@@ -21,6 +21,7 @@ from probing.similarity.cosine import cosine_similarities, token_jaccard
 from probing.statistics import accuracy_interval, spearman
 from probing.study import labelled as study_labelled
 from probing.study.labelled import items_of, measure_labelled, measure_structure
+from probing.study.measurements import measure_pairs
 from probing.study.settings import Settings
 from probing.study.study import Study, run_study
 from probing.tasks import (
@@ -71,6 +72,18 @@ def labelled(splits: str = "train dev test") -> LabelledSentences:
         splits=tuple(names[number % len(names)] for number in range(len(sentences))),
         origin="",
     )
+
+
+def test_equal_scores_are_said_and_give_no_correlation(
+    encoder: Encoder, pairs: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    task = load_task("stsb", pairs)
+    assert isinstance(task, SentencePairs)
+    equal = replace(task, name="equal", scores=np.full(len(task), 3.0))
+    rows, _ = measure_pairs(SharedExtraction(encoder, None), equal, {}, SETTINGS, control=False)
+    assert "equal: every score is 3: correlations with it are NaN" in caplog.messages
+    found = {row.value for row in rows if row.metric == "spearman"}
+    assert np.isnan(list(found)).all()
 
 
 def tagged() -> TaggedSentences:

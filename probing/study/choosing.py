@@ -89,8 +89,8 @@ def view_items(extract: SharedExtraction, task: Task, settings: Settings) -> Ite
     }
     if unseen := sorted(of["test"] - of["train"]) if of["train"] else []:
         raise InputError(
-            f"{len(unseen)} classes of test have no row in train, such as {unseen[0]!r}: no probe "
-            "could tell them; leave their rows out"
+            f"no row of train has the label {unseen[0]!r}, so that no probe could tell it: leave "
+            f"out the rows of {', '.join(unseen)}"
         )
     kept: list[Items] = []
     probed = Settings(
