@@ -133,13 +133,16 @@ def test_equal_studies_give_equal_scores(
 
 
 def test_a_run_replaces_a_run_and_nothing_else(
-    tiny_encoder_folder: Folder, data: Path, tmp_path: Path
+    tiny_encoder_folder: Folder, data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     study = Study(models=(str(tiny_encoder_folder("bert")),), tasks=("stsb",), data_dir=str(data))
     out = tmp_path / "run"
     run_study(study, out)
     (out / "left-over").touch()
+    said = f"{out} holds a run: it is replaced when this one is finished"
+    assert said not in caplog.messages
     run_study(study, out)
+    assert said in caplog.messages
     assert not (out / "left-over").exists()
     mine = tmp_path / "mine"
     mine.mkdir()

@@ -17,6 +17,8 @@ from probing.errors import InputError
 from probing.results.scores import COLUMNS
 from probing.results.writing import no_empty_folder_left, write_text, written_aside
 
+logger = logging.getLogger(__name__)
+
 _LIBRARIES: Final = (
     "probing",
     "torch",
@@ -98,8 +100,10 @@ def new_run_folder(out: Path) -> Iterator[Path]:
     named, out = out, _resolved(out)
     if Path.cwd().is_relative_to(out):
         raise InputError(f"--out {str(named)!r} is or holds the current folder: name a new folder")
-    if _is_occupied(out) and not (out / "manifest.json").is_file():
-        raise InputError(f"{out} exists and is not a run folder: choose another --out")
+    if _is_occupied(out):
+        if not (out / "manifest.json").is_file():
+            raise InputError(f"{out} exists and is not a run folder: choose another --out")
+        logger.warning("%s holds a run: it is replaced when this one is finished", named)
     # Named before it is made: whatever interrupts from then on, it is removed.
     folder, replaced = (out.parent / f".{out.name}-{secrets.token_hex(8)}" for _ in range(2))
     with no_empty_folder_left(out.parent):
