@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -175,7 +176,7 @@ def test_every_declared_model_loads_from_its_pinned_revision(filled: StandIn) ->
 
 @pytest.mark.slow
 def test_preset_paper_runs_from_the_hub_and_again_without_it(
-    filled: StandIn, tmp_path: Path
+    filled: StandIn, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     study = replace(
         PRESETS["paper"], n_resamples=20, n_draws=1, cache_dir=str(tmp_path / "vectors")
@@ -183,11 +184,15 @@ def test_preset_paper_runs_from_the_hub_and_again_without_it(
     run = study.run(tmp_path / "run")
     assert set(study.model_names) <= set(run.scores["model"])
     assert set(study.task_names) <= set(run.scores["task"])
+    (said,) = (text for text in caplog.messages if text.startswith("to download: "))
+    assert re.fullmatch(r"to download: 5 models \(\S+ .B\) and 8 data sets \(\S+ .B\)", said), said
+    caplog.clear()
     filled.always = 503
     filled.asked.clear()
     first = study.models[0]
     offline = replace(study, models=(first,)).run(tmp_path / "offline").scores
     assert filled.asked == []
+    assert not any(text.startswith("to download") for text in caplog.messages)
     assert len(offline)
     online = run.scores[run.scores["model"].isin(offline["model"].unique())]
     assert online.reset_index(drop=True).equals(offline.reset_index(drop=True))

@@ -192,6 +192,23 @@ def test_pairs_that_are_not_of_test_get_no_readout_fitted_on_themselves(
     assert "regression" not in set(scores["probe"])
 
 
+def test_a_run_encodes_as_the_protocol_and_the_study_say(pairs: Path, tmp_path: Path) -> None:
+    study = Study(
+        models=("minilm",),
+        tasks=("stsb",),
+        data_dir=str(pairs),
+        protocol="bert-flow",
+        n_resamples=2,
+        n_draws=1,
+        batch_tokens=333,
+        cache_dir=str(tmp_path / "cache"),
+    )
+    described = run_study(study, tmp_path / "run").manifest["encoders"][0]
+    assert described["max_length"] == 64
+    assert all(setup.startswith("333 tokens a batch") for setup in described["forward_passes"])
+    assert described["forward_passes"]
+
+
 def test_codelength_reads_train_alone(encoder: Encoder) -> None:
     task = labelled()
     settings = replace(SETTINGS, probes=("codelength",))
@@ -225,6 +242,8 @@ def test_the_interval_of_words_is_over_sentences(encoder: Encoder) -> None:
     assert found["n"] == 160
     right = np.arange(160)[:, None] < round(found["value"] * 160)
     by_word = accuracy_interval(right)
+    difference = rows[rows["view"] == "word_first@3 - word_first@0"]
+    assert set(difference["clusters"]) == {found["clusters"]} == {20}
     width = found["upper"] - found["lower"]
     assert width > 2 * float(by_word.upper[0] - by_word.lower[0])
 
