@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from probing.claims.catalogue import Claim
 from probing.encoding.encoder import load_encoder, random_twin
 from probing.encoding.extraction import extract
 from probing.encoding.pooler_state import PoolerState
@@ -127,5 +128,8 @@ def test_the_deficit_less_that_of_each_draw(encoder):
         expected = deficit(encoder) - deficit(random_twin(encoder, seed=seed))
         assert found[seed] == pytest.approx(expected)
     assert (rows["metric"] == ITEMS_ERROR).sum() == 1
+    mine = Claim(id="M", sentence="mine", view="max@{last} - mean@{last}", control=True)
+    mine_rows = random_draw_scores(own, twin, [task], replace(settings, claims=(mine,), n_draws=1))
+    assert {row.view for row in mine_rows} == {"max@3 - mean@3"}
     without = replace(own, encoder=replace(encoder, pooler_state=PoolerState.ABSENT))
     assert random_draw_scores(without, twin, [task], settings) == []

@@ -28,7 +28,7 @@ from probing.study.brought import (
     probe_name,
 )
 from probing.study.labelled import erasable
-from probing.study.settings import HIGHEST_SEED
+from probing.study.settings import HIGHEST_SEED, Settings
 from probing.study.study import Study
 from probing.study.unscored import (
     Unscored,
@@ -50,6 +50,20 @@ def lengths(sentences: Sequence[str]) -> np.ndarray:
 
 def claim(view: str = "mean@{last} - mean@0", **more: Any) -> probing.Claim:
     return probing.Claim(**{"id": "X", "sentence": "mine", "view": view, **more})
+
+
+class LikeSentenceTransformer:
+    """What a ``SentenceTransformer`` shows, and callable as it is."""
+
+    def __call__(self, _: Sequence[str]) -> np.ndarray:
+        raise AssertionError("expected encode to be called")
+
+    def encode(self, sentences: Sequence[str], **settings: Any) -> np.ndarray:
+        assert settings == {"convert_to_numpy": True, "show_progress_bar": False}
+        return lengths(sentences)
+
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        return {"weight": torch.ones(2)}
 
 
 class Halved:
@@ -206,6 +220,9 @@ def test_a_model_is_what_gives_vectors(
     file = tmp_path / "mine.npz"
     np.savez(file, sentences=np.array(["a", "b"]), vectors=np.eye(2))
     assert isinstance(load_model(str(file), dtype="float32", poolings={}), VectorSource)
+    tuned = load_model(LikeSentenceTransformer(), dtype="float32", poolings={})
+    assert tuned.name == "sentence-transformer"
+    assert tuned(["abc"])["vectors"].tolist() == [[3.0, 1.0]]
     with pytest.raises(InputError, match="a model of type int: expected an alias"):
         load_model(3, dtype="float32", poolings={})
 
@@ -216,6 +233,13 @@ def test_a_sentence_that_repeats_has_one_vector() -> None:
     assert saved(["a"])["mean@2"].tolist() == [[1.0, 2.0]]
     with pytest.raises(InputError, match="'a'"):
         from_arrays("saved", ["a", "b", "a"], {"mean@2": vectors + np.arange(3)[:, None]})
+
+
+def test_pairs_are_resampled_as_the_study_says(official: Path) -> None:
+    pairs = probing.load_task("stsb", official)
+    target = Settings(seed=7, n_resamples=20, cache_dir=None, device="cuda:1").target(pairs)
+    assert (target.seed, target.n_resamples, target.device) == (7, 20, "cuda:1")
+    assert (target.task, target.split) == ("stsb", "test")
 
 
 def test_names_that_read_as_something_else_are_refused() -> None:
