@@ -164,6 +164,14 @@ def test_what_became_of_a_claim_of_ones_own_is_said() -> None:
     assert [line.partition(" ")[0] for line in found[-4:]] == ["toy:", "toy:", "other:", "other:"]
 
 
+def test_the_caption_speaks_of_pairs_only_where_there_are_any() -> None:
+    labels = table({"set0": {}}).iloc[:4].assign(metric="accuracy", probe="linear")
+    caption = summarise(labels, MANIFEST, {}).table.caption
+    assert "pairs" not in caption
+    assert "such as the commonest label" in caption
+    assert "held-out pairs" in said({}).table.caption
+
+
 def test_views_without_layers_are_said_with_their_values() -> None:
     scores = table({"set0": {}}).iloc[:2].assign(view=["glove", "bigrams"])
     manifest = {"encoders": [{"name": "toy", "num_layers": 0, "pooler": "absent"}]}

@@ -377,6 +377,7 @@ def _table(scores: pd.DataFrame, manifest: Mapping[str, Any], aggregation: str) 
     rows: list[tuple[PageCell, ...]] = []
     own = {e["name"]: e.get("declared_view") for e in manifest["encoders"]}
     similarity = replace(SIMILARITY, aggregation=aggregation)
+    of_pairs = False
     for model in models_of(scores):
         for quantity, name in ((similarity, "Spearman × 100"), (ACCURACY, "accuracy, %")):
             tables = _values(scores, model, quantity)
@@ -407,10 +408,13 @@ def _table(scores: pd.DataFrame, manifest: Mapping[str, Any], aggregation: str) 
                 cells.append(PageCell(_UNTOLD))
             cells += [_number_cell(float(control)), _number_cell(floor)]
             rows.append(tuple(cells))
+            of_pairs |= quantity is similarity
+    chosen_layer = "Chosen layer: mean pooling of the layer that was best on held-out pairs. "
     return PageTable(
-        caption="Mean, [CLS] and pooler are of the last layer. Chosen layer: mean pooling of the "
-        "layer that was best on held-out pairs. Random weights: the same network, untrained, its "
-        "best view. Floor: the best baseline that uses no encoder, such as word overlap"
+        caption="Mean, [CLS] and pooler are of the last layer. "
+        + chosen_layer * of_pairs
+        + "Random weights: the same network, untrained, its best view. Floor: the best baseline "
+        f"that uses no encoder, such as {'word overlap' if of_pairs else 'the commonest label'}"
         + (f". {TUNED_FOR}: the view that the encoder was tuned for" if any(own.values()) else ""),
         header=header,
         rows=tuple(rows),
