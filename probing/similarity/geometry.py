@@ -208,7 +208,7 @@ def transformed_similarities(
             n,
             needed // SENTENCES_PER_DIMENSION,
             needed,
-            views[0] if len(views) == 1 else f"{len(views)} views, such as {views[0]},",
+            views[0] if len(views) == 1 else f"{len(views)} views, such as {views[0]}",
         )
     return columns
 
