@@ -1,5 +1,6 @@
 """Fine-tuning: one code path for full and frozen, equal conditions, resumption, rows and claims."""
 
+import copy
 import json
 import math
 import re
@@ -23,6 +24,7 @@ from probing.commands.learning_tables import learning_tables
 from probing.encoding.encoder import Encoder, load_encoder
 from probing.encoding.tokenization import tokenize
 from probing.errors import InputError
+from probing.finetuning import cell_training
 from probing.finetuning.cell_training import (
     Finetuned,
     Progress,
@@ -306,6 +308,38 @@ def test_the_frozen_limit_is_the_linear_probe(encoder: Encoder, classes: int, si
     frozen, probe = _frozen_and_probe(encoder, data, data.train, Head.MEAN, FROZEN)
     assert probe > 0.5
     assert abs(frozen - probe) <= 0.005
+
+
+def test_a_dead_dimension_does_not_stop_training(
+    encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A gain of 1e-28 in the last norm, as minilm has: the gradient of it would be all there is."""
+    data = _random_data(encoder, classes=2, sides=1)
+    model = copy.deepcopy(encoder.model)
+    with torch.no_grad():
+        norm = model.encoder.layer[-1].output.LayerNorm
+        norm.weight[3], norm.bias[3] = 1e-28, 0.0
+    recipe = TrainingRecipe(least_steps=60, epochs=1)
+
+    def trained(one: Encoder) -> Finetuned:
+        return finetune(
+            one,
+            data,
+            stored_states(one, data),
+            head=Head.MEAN,
+            train=data.train,
+            penalty=1e-3,
+            recipe=recipe,
+            seed=0,
+        )
+
+    alive, dead = trained(encoder), trained(replace(encoder, model=model))
+    scores = [data.score(data.test, found.predicted) for found in (alive, dead)]
+    assert abs(scores[0] - scores[1]) <= 0.1
+    assert min(alive.best_step, dead.best_step) > 60 // recipe.looks  # not the first look
+    monkeypatch.setattr(cell_training, "_LEAST_SCALE", 0.0)
+    with pytest.raises(InputError, match="the gradient of mean on random became inf at step 3"):
+        trained(replace(encoder, model=model))
 
 
 @pytest.mark.real

@@ -40,6 +40,8 @@ _ROWS_AT_ONCE: Final = 512
 """Rows that go through the network together where a step takes more."""
 _ITERATIONS: Final = 20
 """Iterations of L-BFGS in one step of a frozen recipe."""
+_LEAST_SCALE: Final = 1e-3
+"""Of a feature, as a share of the median one, where the encoder is trained too."""
 _UNCERTAIN: Final = 0.1
 """About ``p (1 - p)`` of a class: how curved the log-loss is along a logit."""
 LOG_COLUMNS: Final = ("step", "loss", "learning_rate", "dev")
@@ -147,6 +149,7 @@ def finetune(
         penalty=penalty,
         curvature=_UNCERTAIN if data.classes else 2.0,
         device=device,
+        least_scale=0.0 if recipe.frozen else _LEAST_SCALE,
     )
     states: nn.Module
     if recipe.frozen:
@@ -185,7 +188,12 @@ def finetune(
             with torch.random.fork_rng():
                 torch.manual_seed(_stream(seed, step))
                 loss = loss_and_gradients()
-            torch.nn.utils.clip_grad_norm_(network.parameters(), recipe.gradient_norm)
+            norm = torch.nn.utils.clip_grad_norm_(network.parameters(), recipe.gradient_norm)
+            if not math.isfinite(norm):  # it would be clipped to zero, and nothing be learned
+                raise InputError(
+                    f"the gradient of {head} on {data.task} became {float(norm)} at step "
+                    f"{step + 1}: lower the learning rate ({recipe.encoder_rate:g})"
+                )
             optimizer.step()
             schedule.step()
         if not math.isfinite(loss):

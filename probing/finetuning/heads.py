@@ -8,6 +8,7 @@ that is the linear probe of `probing.probes.linear`, or for pairs the ridge regr
 
 import math
 from collections.abc import Collection
+from dataclasses import replace
 from enum import StrEnum
 from typing import Final
 
@@ -146,6 +147,7 @@ class Readout(nn.Module):
         penalty: float,
         curvature: float,
         device: torch.device,
+        least_scale: float = 0.0,
     ) -> None:
         """Standardisation and axes from the features of the training rows.
 
@@ -155,9 +157,15 @@ class Readout(nn.Module):
             penalty: Times the sum of squares of the weights, beside the mean loss.
             curvature: Approximate second derivative of the loss with respect to an output.
             device: Where the readout is.
+            least_scale: Smallest divisor of a feature, as a share of the median over features. With
+                0 a dimension that the encoder leaves dead (a gain of 1e-28 in its last norm) is
+                blown up to variance one, and the gradient that reaches the encoder with it.
         """
         super().__init__()
         standardisation = Standardisation.fit(features)
+        floor = least_scale * float(standardisation.scale.median())
+        if math.isfinite(floor):  # else most features are constant
+            standardisation = replace(standardisation, scale=standardisation.scale.clamp(min=floor))
         rows = standardisation.apply(features)[:-1].double()
         moments, basis = torch.linalg.eigh(rows @ rows.T / rows.shape[1])
         curved = moments.clamp(min=0) + 2 * penalty / curvature
