@@ -48,6 +48,9 @@ def test_a_sentence_and_itself_have_a_cosine_of_exactly_one() -> None:
     once = np.random.default_rng(0).normal(size=(500, 384)).astype(np.float32)
     found = cosine_similarities({"mean@1": np.concatenate([once, once])}, ["mean@1"])
     assert set(found[:, 0]) == {1.0}
+    texts = [f"the {word} mat {word * 2} is here" for word in "abcdefghij"]
+    assert set(idf_cosines(texts, texts)) == {1.0}
+    assert idf_cosines(["…", "a cat"], ["…", "a cat"]).tolist() == [0.0, 1.0]
     twice = cosine_similarities({"mean@1": np.concatenate([once, 2 * once])}, ["mean@1"])
     assert twice == pytest.approx(np.ones((500, 1)), abs=1e-12)
 

@@ -148,6 +148,9 @@ def run_command(
         raise InputError(f"--smallest-effect {smallest_effect:g}: expected points, more than 0")
     if same_source and not corpus:
         raise InputError("--same-source is for --corpus: add it, or leave --same-source out")
+    if vectors and not model and (pooling or view):
+        given = "--pooling" if pooling else "--view"
+        raise InputError(f"{given} is for layers, and --vectors has none: leave one of them out")
     chosen: dict[str, Any] = {
         "dtype": str(dtype),
         "seed": seed,
@@ -175,9 +178,6 @@ def run_command(
         chosen["contrasts"] = tuple(_contrast(text) for text in contrast or ())
     elif contrast:
         raise InputError("--contrast compares models of --model: name them")
-    if vectors and not model and (pooling or view):
-        given = "--pooling" if pooling else "--view"
-        raise InputError(f"{given} is for layers, and --vectors has none: leave one of them out")
     if task:
         chosen["tasks"] = tuple(task)
     if probe:

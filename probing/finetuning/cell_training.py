@@ -138,7 +138,7 @@ def finetune(
         keeper: Keeps checkpoints; None to keep none. A frozen cell takes seconds and keeps none.
 
     Raises:
-        InputError: The encoder lacks the head, or the loss is no longer a number.
+        InputError: The encoder lacks the head, or the loss or its gradient is no longer finite.
     """
     device = encoder.device
     features = untouched_features(encoder, data, stored, train, head=head, seed=seed)

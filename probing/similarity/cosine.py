@@ -110,7 +110,10 @@ def idf_cosines(sentences1: Sequence[str], sentences2: Sequence[str]) -> FloatAr
     except ValueError:  # no sentence has a word
         return np.zeros(len(sentences1))
     one, other = (counts.transform(column) for column in (sentences1, sentences2))
-    return np.asarray(one.multiply(other).sum(axis=1), dtype=np.float64).ravel()
+    cosines = np.asarray(one.multiply(other).sum(axis=1), dtype=np.float64).ravel()
+    same = np.asarray(abs(one - other).sum(axis=1)).ravel() == 0
+    cosines[same & (cosines > 0)] = 1.0  # as in `_cosines`; without a word it stays 0
+    return cosines
 
 
 def similarity_scores(

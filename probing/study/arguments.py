@@ -114,7 +114,7 @@ def _check_contrasts(study: "Study") -> None:
     for contrast in study.contrasts:
         if isinstance(contrast, str) or len(set(contrast)) != 2 or len(contrast) != 2:
             raise InputError(
-                f"contrast {contrast!r}: expected the names of two models, (ONE, OTHER)"
+                f"contrast {contrast!r}: expected the names of two different models, (ONE, OTHER)"
             )
     _check_unique("contrast", [difference(*pair) for pair in study.contrasts])
     strange = [name for pair in study.contrasts for name in pair if name not in study.model_names]
@@ -148,18 +148,18 @@ def _check_claims(claims: Sequence[Any]) -> None:
 
 def _check_claim(claim: Claim) -> None:
     """Whether any row could decide a claim; where a function does, it says so itself."""
-    if not -1 < claim.threshold < 1:
+    if not isinstance(claim.threshold, (int, float, np.number)) or not -1 < claim.threshold < 1:
         raise InputError(
-            f"claim {claim.id!r}: threshold {claim.threshold} is no fraction between -1 and 1; "
+            f"claim {claim.id!r}: threshold {claim.threshold!r} is no fraction between -1 and 1; "
             "5 points are 0.05"
         )
     if claim.measure is not None:
         return
     try:
         views = sides(claim.view.format(last=2, earlier=1))
-    except (KeyError, IndexError, ValueError):
+    except (KeyError, IndexError, ValueError, AttributeError, TypeError):
         raise InputError(
-            f"claim {claim.id!r}: view {claim.view!r} has braces around something else than "
+            f"claim {claim.id!r}: view {claim.view!r} has braces around something other than "
             "{last} or {earlier}"
         ) from None
     for view in views:
@@ -169,7 +169,7 @@ def _check_claim(claim: Claim) -> None:
             raise InputError(f"claim {claim.id!r}: {error}") from None
     columns = (claim.view, claim.transform, claim.probe, claim.trained_on)
     compared = [sides(column) for column in columns if is_difference(column)]
-    if len(compared) == 0:
+    if not compared:
         raise InputError(
             f"claim {claim.id!r} compares nothing: expected a difference, such as the view "
             "'pooler@{last} - mean@{last}'"

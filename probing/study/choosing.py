@@ -83,11 +83,11 @@ def view_items(extract: SharedExtraction, task: Task, settings: Settings) -> Ite
             "a view is one vector for each sentence; expected pairs with scores or labelled "
             "sentences"
         )
-    of = {
-        split: {label for label, s in zip(task.labels, task.splits, strict=True) if s == split}
-        for split in ("train", "test")
-    }
-    if unseen := sorted(of["test"] - of["train"]) if of["train"] else []:
+    by_split: dict[str, set[str]] = {"train": set(), "test": set()}
+    for label, split in zip(task.labels, task.splits, strict=True):
+        by_split.setdefault(split, set()).add(label)
+    unseen = sorted(by_split["test"] - by_split["train"])
+    if by_split["train"] and unseen:
         raise InputError(
             f"no row of train has the label {unseen[0]!r}, so that no probe could tell it: leave "
             f"out the rows of {', '.join(unseen)}"
